@@ -1,0 +1,218 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * soma-bench-kernels: every kernel of convolution, matmul and pooling on the shapes of the models, one by one, in GFLOPS (or
+ * GB/s) beside the machine's FMA peak. Prepares kernels as a program would, but in a buffer of its own: what a kernel can do
+ * when its arrays are in the cache.
+ *
+ *     soma-bench-kernels [threads [part of a case's name]]
+ */
+#include "../machine/peak.h"
+#include "backend/cpu/parallel.h"
+#include "base/random.h"
+#include "graph/program.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define ARGS 6
+
+typedef struct bench_case {
+    const char *name, *op, *attrs;
+    int n_in, n_out;
+    soma_shape shape[ARGS]; /* inputs; rank -1: absent */
+    int index;              /* input of class indices, or -1 */
+} bench_case;
+
+#define S(...) {(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}}
+#define CONV(name, n, c, h, w, k, kh, oh, ow, pad)                                                                      \
+    {name " forward", "conv2d", "pad=" pad " activation=relu", 3, 1, {S(n, c, h, w), S(k, c, kh, kh), S(k)}, -1},      \
+        {name " input", "conv2d_input_grad", "pad=" pad " size=" #h "," #w, 2, 1, {S(n, k, oh, ow), S(k, c, kh, kh)}, -1}, \
+        {name " weights", "conv2d_weight_grad", "pad=" pad " size=" #kh "," #kh, 2, 2, {S(n, c, h, w), S(n, k, oh, ow)}, -1}
+#define DENSE(name, n, from, to)                                                                                        \
+    {name " forward", "matmul", "transpose_b=true activation=relu", 3, 1, {S(n, from), S(to, from), S(to)}, -1},       \
+        {name " input", "matmul", NULL, 2, 1, {S(n, to), S(to, from)}, -1},                                            \
+        {name " weights", "matmul", "transpose_a=true", 2, 1, {S(n, to), S(n, from)}, -1}
+#define POOL(name, n, c, h, w, oh, ow)                                                                                  \
+    {name " forward", "max_pool2d", NULL, 1, 2, {S(n, c, h, w)}, -1},                                                  \
+        {name " gradient", "max_pool2d_grad", "relu=true input_size=" #h "," #w, 3, 1,                                 \
+         {S(n, c, oh, ow), S(n, c, oh, ow), S(n, c, oh, ow)}, 1}
+
+static const bench_case cases[] = {
+    CONV("fashion conv1 b128", 128, 1, 28, 28, 32, 3, 28, 28, "1,1,1,1"),
+    CONV("fashion conv1 b16", 16, 1, 28, 28, 32, 3, 28, 28, "1,1,1,1"),
+    CONV("fashion conv2 b128", 128, 32, 14, 14, 64, 3, 14, 14, "1,1,1,1"),
+    CONV("fashion conv2 b16", 16, 32, 14, 14, 64, 3, 14, 14, "1,1,1,1"),
+    DENSE("fashion dense1 b128", 128, 3136, 128),
+    DENSE("fashion dense1 b16", 16, 3136, 128),
+    DENSE("fashion dense2 b128", 128, 128, 10),
+    DENSE("fashion dense2 b16", 16, 128, 10),
+    POOL("fashion pool1 b128", 128, 32, 28, 28, 14, 14),
+    POOL("fashion pool1 b16", 16, 32, 28, 28, 14, 14),
+    POOL("fashion pool2 b16", 16, 64, 14, 14, 7, 7),
+    CONV("Net conv1 b32", 32, 3, 32, 32, 6, 5, 28, 28, "0,0,0,0"),
+    CONV("Net conv2 b32", 32, 6, 14, 14, 16, 5, 10, 10, "0,0,0,0"),
+    POOL("Net pool1 b32", 32, 6, 28, 28, 14, 14),
+    DENSE("Net dense1 b32", 32, 400, 120),
+    DENSE("Net dense2 b32", 32, 120, 84),
+    DENSE("Net dense3 b32", 32, 84, 10),
+    CONV("lenet conv1 b128", 128, 1, 28, 28, 6, 5, 28, 28, "2,2,2,2"),
+    CONV("lenet conv2 b128", 128, 6, 14, 14, 16, 5, 10, 10, "0,0,0,0"),
+    CONV("vgg conv1 b32", 32, 3, 100, 100, 32, 3, 98, 98, "0,0,0,0"),
+    CONV("vgg conv2 b32", 32, 32, 98, 98, 32, 3, 96, 96, "0,0,0,0"),
+    POOL("vgg pool1 b32", 32, 32, 96, 96, 48, 48),
+    CONV("vgg conv3 b32", 32, 32, 48, 48, 64, 3, 46, 46, "0,0,0,0"),
+    CONV("vgg conv4 b32", 32, 64, 46, 46, 64, 3, 44, 44, "0,0,0,0"),
+    DENSE("vgg dense1 b32", 32, 30976, 256),
+    DENSE("mlp dense1 b128", 128, 784, 512),
+    DENSE("mlp dense2 b128", 128, 512, 512),
+    DENSE("mlp dense3 b128", 128, 512, 10),
+    DENSE("small 256-128 b32", 32, 256, 128),
+    DENSE("small 128-64 b32", 32, 128, 64),
+    DENSE("neuron b32", 32, 1, 1),
+    DENSE("2-4 b10", 10, 2, 4),
+    DENSE("4-2 b10", 10, 4, 2),
+    DENSE("2-1 b10", 10, 2, 1),
+    DENSE("8-8 b10", 10, 8, 8),
+};
+
+typedef struct bench {
+    soma *s;
+    soma_program program;
+    soma_prepare_owner owner;
+    soma_prepare p;
+    soma_arg arg[ARGS];
+    void *data[ARGS + 1];
+    int64_t attrs[32];
+    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
+} bench;
+
+static soma_status infer(bench *b, const bench_case *c, const soma_op *op)
+{
+    soma_type type[ARGS];
+    soma_status status = soma_attrs_parse(op, b->attrs, c->attrs, b->reason);
+    for (int i = 0; i < c->n_in; i++)
+        type[i] = (soma_type){i == c->index ? SOMA_U8 : SOMA_F32, c->shape[i]};
+    soma_infer i = {b->attrs, c->n_in, c->n_out, type, type + c->n_in, b->reason};
+    if (status == SOMA_OK)
+        status = op->infer(&i);
+    for (int j = 0; j < c->n_in + c->n_out && status == SOMA_OK; j++)
+        b->arg[j] = (soma_arg){
+            .dtype = type[j].dtype, .shape = type[j].shape, .elements = soma_shape_elements(&type[j].shape)};
+    return status;
+}
+
+/* Layouts as the kernel wishes; a kernel that takes any gets blocked ones where they fit, as beside convolutions. */
+static void choose_layouts(bench *b, const soma_kernel *k)
+{
+    if (k->layouts == SOMA_LAYOUT_ASK)
+        k->wish(&b->p);
+    for (int i = 0; i < b->p.n_in + b->p.n_out && k->layouts == SOMA_LAYOUT_CONVERT; i++)
+        if (b->arg[i].shape.rank == 4)
+            b->arg[i].layout.kind = b->arg[i].shape.dim[1] % 16 ? SOMA_NHWC : SOMA_NCHW16C;
+}
+
+static soma_status prepare(bench *b, const bench_case *c, const soma_kernel *k, int threads)
+{
+    const soma_op *op = soma_op_find(c->op);
+    b->s = soma_open(NULL);
+    soma_arena_init(&b->program.arena, b->s);
+    b->owner.program = &b->program;
+    soma_status status = infer(b, c, op);
+    b->p = (soma_prepare){.op = op, .attrs = b->attrs, .n_in = c->n_in, .n_out = c->n_out, .in = b->arg,
+                          .out = b->arg + c->n_in, .batch = 1, .full_batch = 1, .threads = threads, .note = b->note,
+                          .reason = b->reason, .program = &b->owner};
+    if (status == SOMA_OK && k->accept)
+        status = k->accept(&b->p);
+    if (status != SOMA_OK)
+        return status;
+    choose_layouts(b, k);
+    status = k->prepare(&b->p);
+    for (int i = 0; i < c->n_in + c->n_out && status == SOMA_OK; i++) {
+        size_t bytes = soma_arg_bytes(&b->arg[i]);
+        b->data[i] = soma_alloc(b->s, bytes);
+        for (size_t j = 0; j < bytes / 4 && b->arg[i].dtype == SOMA_F32; j++)
+            ((float *)b->data[i])[j] = (float)((j * 2654435761u >> 8 & 1023u)) / 512.0f - 1.0f;
+        for (size_t j = 0; j < bytes && b->arg[i].dtype == SOMA_U8; j++)
+            ((uint8_t *)b->data[i])[j] = (uint8_t)(j & 3);
+    }
+    if (status == SOMA_OK && b->p.scratch)
+        b->data[c->n_in + c->n_out] = soma_alloc(b->s, b->p.scratch);
+    return status;
+}
+
+static void finish(bench *b)
+{
+    for (int i = 0; i <= ARGS; i++)
+        soma_release(b->s, b->data[i]);
+    while (b->program.cleanups) {
+        soma_cleanup *next = b->program.cleanups->next;
+        b->program.cleanups->destroy(b->program.cleanups->object);
+        b->program.cleanups = next;
+    }
+    soma_arena_free(&b->program.arena);
+    soma_close(b->s);
+}
+
+/* Seconds of one run: the best of many short samples, so that other work on the machine disturbs least. */
+static double seconds(bench *b)
+{
+    soma_run run = {.threads = b->p.threads, .reason = b->reason};
+    double best = 1e9, begin = soma_now(b->s);
+    int64_t repeat = 1;
+    for (int sample = 0; sample < 12 || soma_now(b->s) - begin < 0.15; sample++) {
+        double from = soma_now(b->s);
+        for (int64_t i = 0; i < repeat; i++)
+            b->p.run(b->p.state, b->data, &run);
+        double time = soma_now(b->s) - from;
+        if (time < 100e-6)
+            repeat *= 2;
+        else if (time / (double)repeat < best)
+            best = time / (double)repeat;
+        if (time < 100e-6)
+            sample--;
+    }
+    return best;
+}
+
+static void run_case(const bench_case *c, int threads, double peak)
+{
+    const soma_op *op = soma_op_find(c->op);
+    for (int k = 0; op->kernels[k] && op->kernels[k + 1]; k++) {
+        bench b = {0};
+        if (op->kernels[k]->isa > 0 && op->kernels[k]->isa != soma_cpu_isa())
+            continue;
+        if (!strcmp(op->kernels[k]->name, "cpu") && !op->kernels[k]->isa)
+            continue;
+        soma_status status = prepare(&b, c, op->kernels[k], threads);
+        if (status == SOMA_OK) {
+            double t = seconds(&b), bytes = 0, flops = 0;
+            for (int i = 0; i < c->n_in + c->n_out; i++)
+                bytes += (double)soma_arg_bytes(&b.arg[i]);
+            if (op->flops)
+                flops = op->flops(b.attrs, b.arg, c->n_in, b.arg + c->n_in);
+            printf("%-28s %-7s %10.3f us %8.1f GFLOPS %5.1f %% %7.1f GB/s  %s\n", c->name, op->kernels[k]->name, t * 1e6,
+                   flops / t / 1e9, flops / t / 1e7 / peak, bytes / t / 1e9, b.note);
+        } else {
+            printf("%-28s %-7s refused: %s\n", c->name, op->kernels[k]->name, b.reason);
+        }
+        fflush(stdout);
+        finish(&b);
+    }
+}
+
+int main(int n, char **arg)
+{
+    int threads = n > 1 ? atoi(arg[1]) : 2;
+    if (threads < 1)
+        threads = 1;
+    double peak = soma_bench_peak_gflops(threads, 0.2);
+    printf("threads %d, FMA peak %.0f GFLOPS\n", threads, peak);
+    int before = soma_parallel_enter(threads);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
+        if (n < 3 || strstr(cases[i].name, arg[2]))
+            run_case(&cases[i], threads, peak);
+    soma_parallel_leave(before);
+    printf("FMA peak afterwards %.0f GFLOPS\n", soma_bench_peak_gflops(threads, 0.2));
+    return 0;
+}

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/find.c: models and data sets by name or path.
+ */
+#include "cli.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static bool ends_with(const char *text, const char *end)
+{
+    size_t n = strlen(text), m = strlen(end);
+    return n >= m && !strcmp(text + n - m, end);
+}
+
+bool cli_find_model(soma *s, const char *name, int64_t classes, cli_model *found, int *code)
+{
+    memset(found, 0, sizeof *found);
+    *code = EXIT_RUN;
+    if (ends_with(name, ".yaml") || ends_with(name, ".yml")) {
+        found->model = soma_model_from_yaml(s, name, &found->recipe);
+    } else if (ends_with(name, ".safetensors")) {
+        found->model = soma_load(s, name);
+        found->loaded = true;
+    } else if ((found->zoo = soma_zoo_find(name))) {
+        found->model = soma_zoo(s, name, .classes = classes);
+    } else {
+        const char *names[64];
+        int n = 0;
+        for (; soma_zoo_at(n) && n < 63; n++)
+            names[n] = soma_zoo_at(n)->name;
+        names[n] = NULL;
+        const char *near = cli_nearest(name, names);
+        *code = cli_usage("\"%s\" is neither an architecture%s%s%s nor a file that ends in .yaml or .safetensors", name,
+                          near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
+        return false;
+    }
+    if (!found->model || soma_failed(s)) {
+        *code = cli_failed(s);
+        return false;
+    }
+    return true;
+}
+
+soma_shape cli_sample_shape(const soma_model *m)
+{
+    soma_shape shape = soma_value_type(soma_model_input(m, 0)).shape;
+    for (int i = 1; i < shape.rank; i++)
+        shape.dim[i - 1] = shape.dim[i];
+    shape.rank--;
+    return shape;
+}
+
+/* ---- data made here ---- */
+
+static struct {
+    float *x, *y;
+    int32_t *labels;
+} made;
+
+void cli_free_data(void)
+{
+    free(made.x);
+    free(made.y);
+    free(made.labels);
+    made.x = made.y = NULL;
+    made.labels = NULL;
+}
+
+/* A fixed linear congruential sequence in [0, 1): these data are for trying things out. */
+static double uniform(uint64_t *state)
+{
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(*state >> 11) * 0x1p-53;
+}
+
+static double normal(uint64_t *state)
+{
+    double u = 1 - uniform(state), v = uniform(state);
+    return sqrt(-2 * log(u)) * cos(6.283185307179586 * v);
+}
+
+/* 100 points evenly on [-1.5, 4] around y = 1 + 2 x, with deviation 1. */
+static soma_dataset *line(soma *s)
+{
+    uint64_t state = 7;
+    made.x = malloc(100 * sizeof *made.x);
+    made.y = malloc(100 * sizeof *made.y);
+    for (int i = 0; made.x && made.y && i < 100; i++) {
+        made.x[i] = (float)(-1.5 + 5.5 * i / 99.0);
+        made.y[i] = (float)(1 + 2 * (double)made.x[i] + normal(&state));
+    }
+    soma_tensor x = {SOMA_F32, SOMA_SHAPE(100, 1), made.x}, y = {SOMA_F32, SOMA_SHAPE(100, 1), made.y};
+    return made.x && made.y ? soma_dataset_arrays(s, x, .y = y) : NULL;
+}
+
+/* 256 samples of noise in the model's shape, with random classes. */
+static soma_dataset *noise(soma *s, const soma_model *m)
+{
+    enum { N = 256 };
+    uint64_t state = 11;
+    soma_shape sample = cli_sample_shape(m), shape = {.rank = sample.rank + 1, .dim = {N}};
+    soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
+    int64_t elements = soma_shape_elements(&sample), classes = out.dim[out.rank - 1];
+    memcpy(shape.dim + 1, sample.dim, (size_t)sample.rank * sizeof sample.dim[0]);
+    made.x = malloc((size_t)(N * elements) * sizeof *made.x);
+    made.labels = malloc(N * sizeof *made.labels);
+    if (!made.x || !made.labels)
+        return NULL;
+    for (int64_t i = 0; i < N * elements; i++)
+        made.x[i] = (float)normal(&state);
+    for (int i = 0; i < N; i++)
+        made.labels[i] = (int32_t)(uniform(&state) * (double)classes);
+    soma_tensor x = {SOMA_F32, shape, made.x}, y = {SOMA_I32, SOMA_SHAPE(N), made.labels};
+    return soma_dataset_arrays(s, x, .y = y, .n_classes = (int)classes);
+}
+
+/* ---- data by name ---- */
+
+static bool exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+/* $SOMA_DATA, the user's cache, then where Debian's packages put data sets. */
+static bool search(const char *name, char path[1024])
+{
+    const char *data = getenv("SOMA_DATA"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    if (data && snprintf(path, 1024, "%s/%s", data, name) < 1024 && exists(path))
+        return true;
+    if (cache && snprintf(path, 1024, "%s/soma/%s", cache, name) < 1024 && exists(path))
+        return true;
+    if (home && snprintf(path, 1024, "%s/.cache/soma/%s", home, name) < 1024 && exists(path))
+        return true;
+    return snprintf(path, 1024, "/usr/share/datasets/%s", name) < 1024 && exists(path);
+}
+
+soma_dataset *cli_find_data(soma *s, const char *name, const char *split, int64_t limit, const soma_model *m, int *code)
+{
+    char path[1024];
+    soma_dataset *d = NULL;
+    *code = EXIT_RUN;
+    if (!strcmp(name, "line"))
+        d = line(s);
+    else if (!strcmp(name, "random"))
+        d = noise(s, m);
+    else if (exists(name))
+        d = soma_dataset_open(s, name, .split = split, .limit = limit);
+    else if (!strchr(name, '/') && search(name, path))
+        d = soma_dataset_open(s, path, .split = split, .limit = limit);
+    else {
+        fprintf(stderr, "soma: there is no data set \"%s\": not a path, and not found in $SOMA_DATA, ~/.cache/soma or /usr/share/datasets%s\n",
+                name, strcmp(name, "fashion-mnist") ? "" : "; on Debian: apt-get install dataset-fashion-mnist");
+        return NULL;
+    }
+    if (!d)
+        *code = cli_failed(s);
+    return d;
+}

@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/machine.c: asks bench/machine, which is compiled into the command.
+ */
+#include "machine.h"
+
+#include "../bench/machine/peak.h"
+
+cli_machine cli_measure_machine(int threads)
+{
+    cli_machine m = {threads, soma_bench_peak_gflops(threads, 0.1), soma_bench_bandwidth_gbs(threads, 0.3)};
+    return m;
+}

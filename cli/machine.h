@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/machine.h: what this machine can do, measured here and now: the scale of `soma plan --time`.
+ */
+#ifndef SOMA_CLI_MACHINE_H
+#define SOMA_CLI_MACHINE_H
+
+typedef struct cli_machine {
+    int threads;
+    double gflops; /* f32 multiply-adds counted as two */
+    double gbs;    /* y += a x over arrays beyond the cache */
+} cli_machine;
+
+cli_machine cli_measure_machine(int threads);
+
+#endif

@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/main.c: the command `soma`. Results go to standard output, progress and errors to standard error; exit codes: 0 done, 1
+ * failed, 2 wrong command line.
+ */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const cli_command commands[] = {
+    {"train", "MODEL", "train a model on a data set and save it", cli_train},
+    {"eval", "MODEL", "loss, accuracy and a table per class on a data set", cli_eval},
+    {"predict", "MODEL IMAGE...", "classes and probabilities of pictures", cli_predict},
+    {"summary", "MODEL", "layers, shapes, parameters and FLOPs", cli_summary},
+    {"plan", "MODEL", "kernels, layouts, memory and times before training", cli_plan},
+    {"ops", "[OP]", "the ops, their attributes and kernels", cli_ops},
+    {NULL, NULL, NULL, NULL},
+};
+
+static void help(FILE *out)
+{
+    fprintf(out, "usage: soma COMMAND [OPTIONS]\n\ncommands:\n");
+    for (const cli_command *c = commands; c->name; c++)
+        fprintf(out, "  %-8s %-16s %s\n", c->name, c->arguments, c->doc);
+    fprintf(out, "\nMODEL is an architecture (");
+    for (int i = 0; soma_zoo_at(i); i++)
+        fprintf(out, "%s%s", i ? ", " : "", soma_zoo_at(i)->name);
+    fprintf(out, "),\na description of layers (FILE.yaml), or a saved model (FILE.safetensors).\n"
+                 "`soma COMMAND --help` explains a command; `soma --version` tells what was built in.\n");
+}
+
+int main(int argc, char **argv)
+{
+    if (argc < 2) {
+        help(stderr);
+        return EXIT_USAGE;
+    }
+    if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
+        help(stdout);
+        return 0;
+    }
+    if (!strcmp(argv[1], "--version")) {
+        printf("%s\n", soma_build_info());
+        return 0;
+    }
+    const char *names[16];
+    int n = 0;
+    for (const cli_command *c = commands; c->name; c++) {
+        names[n++] = c->name;
+        if (!strcmp(c->name, argv[1])) {
+            int code = c->run(argc - 2, argv + 2);
+            if (fflush(stdout) || ferror(stdout)) {
+                fprintf(stderr, "soma: the result could not be written to standard output\n");
+                return EXIT_RUN;
+            }
+            return code;
+        }
+    }
+    names[n] = NULL;
+    const char *near = cli_nearest(argv[1], names);
+    return cli_usage("there is no command \"%s\"%s%s%s; `soma --help` lists them", argv[1], near ? "; did you mean \"" : "",
+                     near ? near : "", near ? "\"?" : "");
+}

@@ -1,0 +1,188 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/options.c: command lines from tables of options.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int cli_usage(const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    fprintf(stderr, "soma: ");
+    vfprintf(stderr, format, args);
+    fprintf(stderr, "\n");
+    va_end(args);
+    return EXIT_USAGE;
+}
+
+/* Edit distance with a small bound; names are short. */
+static int distance(const char *a, const char *b)
+{
+    int row[64], n = (int)strlen(b);
+    if (n > 62 || strlen(a) > 62)
+        return 99;
+    for (int j = 0; j <= n; j++)
+        row[j] = j;
+    for (int i = 1; a[i - 1]; i++) {
+        int diagonal = row[0];
+        row[0] = i;
+        for (int j = 1; j <= n; j++) {
+            int change = diagonal + (a[i - 1] != b[j - 1]);
+            diagonal = row[j];
+            int best = row[j] + 1 < row[j - 1] + 1 ? row[j] + 1 : row[j - 1] + 1;
+            row[j] = change < best ? change : best;
+        }
+    }
+    return row[n];
+}
+
+const char *cli_nearest(const char *name, const char *const *names)
+{
+    const char *best = NULL;
+    int least = (int)strlen(name) / 3 + 2;
+    for (int i = 0; names[i]; i++) {
+        int d = distance(name, names[i]);
+        if (d < least) {
+            least = d;
+            best = names[i];
+        }
+    }
+    return best;
+}
+
+static void help(const cli_command *command, const cli_option *options)
+{
+    printf("usage: soma %s %s [OPTIONS]\n\n%s\n\noptions:\n", command->name, command->arguments, command->doc);
+    for (const cli_option *o = options; o->name; o++) {
+        char left[64];
+        snprintf(left, sizeof left, "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
+        printf("  %-24s %s\n", left, o->doc);
+    }
+    printf("  %-24s %s\n", "--help", "this text");
+}
+
+static bool set_number(const cli_option *o, const char *text)
+{
+    char *end = NULL;
+    errno = 0;
+    if (o->type == CLI_INT) {
+        long long n = strtoll(text, &end, 10);
+        if (end == text || *end || errno || (o->min <= o->max && ((double)n < o->min || (double)n > o->max)))
+            return false;
+        *(int64_t *)o->out = n;
+        return true;
+    }
+    double x = strtod(text, &end); /* the command never sets a locale: the point is a point */
+    if (end == text || *end || errno || !(x - x == 0) || (o->min <= o->max && (x < o->min || x > o->max)))
+        return false;
+    *(double *)o->out = x;
+    return true;
+}
+
+static bool set(const cli_option *o, const char *text)
+{
+    if (o->type == CLI_TEXT)
+        *(const char **)o->out = text;
+    else if (!set_number(o, text)) {
+        if (o->min <= o->max)
+            cli_usage("--%s takes a %snumber from %g to %g, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "", o->min,
+                      o->max, text);
+        else
+            cli_usage("--%s takes a %snumber, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "", text);
+        return false;
+    }
+    return true;
+}
+
+static bool unknown_option(const cli_command *command, const cli_option *options, const char *arg)
+{
+    const char *names[64];
+    int n = 0;
+    for (const cli_option *o = options; o->name && n < 63; o++)
+        names[n++] = o->name;
+    names[n] = NULL;
+    const char *near = cli_nearest(arg + 2, names);
+    cli_usage("%s has no option \"%s\"%s%s%s; `soma %s --help` lists them", command->name, arg,
+              near ? "; did you mean \"--" : "", near ? near : "", near ? "\"?" : "", command->name);
+    return false;
+}
+
+/* One argument that begins with "--"; *i moves past its value. */
+static bool parse_option(const cli_command *command, const cli_option *options, int argc, char **argv, int *i)
+{
+    const char *arg = argv[*i], *equal = strchr(arg, '=');
+    size_t length = equal ? (size_t)(equal - arg) - 2 : strlen(arg) - 2;
+    const cli_option *o = options;
+    while (o->name && (strlen(o->name) != length || strncmp(o->name, arg + 2, length)))
+        o++;
+    if (!o->name)
+        return unknown_option(command, options, arg);
+    if (o->type == CLI_FLAG) {
+        if (equal)
+            return cli_usage("--%s takes no value", o->name) == 0;
+        *(bool *)o->out = true;
+        return true;
+    }
+    if (equal)
+        return set(o, equal + 1);
+    if (*i + 1 >= argc)
+        return cli_usage("--%s takes a value: --%s %s", o->name, o->name, o->arg ? o->arg : "VALUE") == 0;
+    return set(o, argv[++*i]);
+}
+
+int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, const char **positional, int least,
+              int most)
+{
+    int n = 0;
+    for (int i = 0; i < argc; i++) {
+        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+            help(command, options);
+            return -2;
+        }
+        if (!strncmp(argv[i], "--", 2)) {
+            if (!parse_option(command, options, argc, argv, &i))
+                return -1;
+        } else if (n < most) {
+            positional[n++] = argv[i];
+        } else {
+            cli_usage("%s: \"%s\" is one argument too many; usage: soma %s %s [OPTIONS]", command->name, argv[i], command->name,
+                      command->arguments);
+            return -1;
+        }
+    }
+    if (n < least) {
+        cli_usage("%s: an argument is missing; usage: soma %s %s [OPTIONS]", command->name, command->name, command->arguments);
+        return -1;
+    }
+    return n;
+}
+
+static void log_to_stderr(void *user, soma_log_level level, const char *text)
+{
+    (void)user;
+    if (level == SOMA_LOG_WARNING)
+        fprintf(stderr, "soma: warning: %s\n", text);
+}
+
+soma *cli_open(const cli_common *common)
+{
+    const char *threads = getenv("SOMA_NUM_THREADS");
+    soma_context_options o = {.struct_size = sizeof o, .seed = (uint64_t)common->seed, .threads = (int)common->threads,
+                              .exact = common->exact, .log = log_to_stderr};
+    if (!o.threads && threads)
+        o.threads = atoi(threads);
+    return soma_open(&o);
+}
+
+int cli_failed(const soma *s)
+{
+    const char *error = s ? soma_error(s) : "no memory to begin";
+    fprintf(stderr, "soma: %s\n", error[0] ? error : "failed for a reason that was not told");
+    return EXIT_RUN;
+}

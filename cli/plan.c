@@ -1,0 +1,216 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/plan.c: `soma plan`: what a training or a prediction will do before it does it: kernels, layouts, memory, and with --time what
+ * each node costs against what the machine allows.
+ */
+#include "cli.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "machine.h"
+
+typedef struct plan_options {
+    cli_common common;
+    int64_t batch, piece, steps, max_memory;
+    const char *optimizer, *loss;
+    bool predict, time, explain;
+} plan_options;
+
+static const cli_command command = {"plan", "MODEL",
+    "Shows the compiled program: a training step, or with --predict a prediction.\n"
+    "--time runs it on random data and compares every node with the machine's peak and bandwidth.", cli_plan};
+
+/* The training program of a model on its own loss, as soma_fit makes it. */
+static soma_trainer *make_trainer(soma *s, const plan_options *o, const cli_model *found, soma_dataset *d)
+{
+    soma_fit_options f = {.struct_size = sizeof f, .data = d, .batch_size = o->batch, .epochs = 1, .piece = o->piece,
+                          .loss = o->loss, .max_memory = (uint64_t)o->max_memory * 1000000};
+    bool adam = o->optimizer ? !strcmp(o->optimizer, "adam") : false;
+    f.optimizer = found->recipe.optimizer.name       ? found->recipe.optimizer
+                  : found->zoo && found->zoo->optimizer ? found->zoo->optimizer()
+                                                        : soma_sgd();
+    if (o->optimizer)
+        f.optimizer = adam ? soma_adam() : soma_sgd();
+    (void)s;
+    return soma_trainer_new_with(found->model, &f);
+}
+
+/* One batch of noise in the model's shape, with targets that fit its output. */
+typedef struct noise {
+    float *x, *y;
+    int32_t *labels;
+} noise;
+
+static soma_dataset *make_data(soma *s, const cli_model *found, int64_t batch, noise *n)
+{
+    soma_shape sample = cli_sample_shape(found->model), in = {.rank = sample.rank + 1, .dim = {batch}};
+    soma_shape out = soma_value_type(soma_model_output(found->model, 0)).shape;
+    memcpy(in.dim + 1, sample.dim, (size_t)sample.rank * sizeof sample.dim[0]);
+    out.dim[0] = batch;
+    int64_t inputs = soma_shape_elements(&in), outputs = soma_shape_elements(&out), classes = outputs / batch;
+    bool regression = (found->zoo && found->zoo->regression) || classes == 1;
+    n->x = inputs > 0 ? malloc((size_t)inputs * sizeof *n->x) : NULL;
+    n->y = outputs > 0 ? calloc((size_t)outputs, sizeof *n->y) : NULL;
+    n->labels = malloc((size_t)batch * sizeof *n->labels);
+    if (!n->x || !n->y || !n->labels)
+        return NULL;
+    uint32_t state = 1;
+    for (int64_t i = 0; i < inputs; i++) {
+        state = state * 1664525u + 1013904223u;
+        n->x[i] = (float)(state >> 8) * 0x1p-23f - 1;
+    }
+    for (int64_t i = 0; i < batch; i++)
+        n->labels[i] = (int32_t)(i % classes);
+    soma_tensor x = {SOMA_F32, in, n->x}, y = {SOMA_F32, out, n->y}, labels = {SOMA_I32, SOMA_SHAPE(batch), n->labels};
+    return soma_dataset_arrays(s, x, .y = regression ? y : labels, .n_classes = regression ? 0 : (int)classes);
+}
+
+/* ---- printing ---- */
+
+static void print_memory(const soma_program *p)
+{
+    soma_plan_memory m = soma_program_memory(p);
+    const struct {
+        const char *name;
+        uint64_t bytes;
+    } rows[] = {{"parameters", m.parameters}, {"optimizer state", m.state}, {"gradients", m.gradients},
+                {"activations", m.activations}, {"inputs (two slots)", m.inputs}, {"packed copies", m.packed},
+                {"tables", m.tables}, {"library", m.library}, {"total", m.total}};
+    printf("\nmemory\n");
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
+        printf("  %-20s %14llu bytes  %9.2f MB\n", rows[i].name, (unsigned long long)rows[i].bytes, (double)rows[i].bytes / 1e6);
+}
+
+static const char *short_note(const char *note)
+{
+    return note && note[0] ? note : "";
+}
+
+static void print_nodes(const soma_program *p, const plan_options *o, const cli_machine *machine)
+{
+    double allowed = 0, measured = 0;
+    printf("\n%-9s %-24s %-18s %-26s %-30s%s\n", "phase", "op", "layer", "output", "kernel",
+           o->time ? "     MFLOP      kB   limit us  measured us  ratio" : "");
+    for (int i = 0; i < soma_program_nodes(p); i++) {
+        soma_plan_node n = soma_program_node(p, i);
+        char kernel[64];
+        snprintf(kernel, sizeof kernel, "%s%s%s", n.kernel, n.note[0] ? " " : "", short_note(n.note));
+        printf("%-9s %-24.24s %-18.18s %-26.26s %-30.30s", n.phase, n.op, n.layer, n.output, kernel);
+        if (o->time) {
+            double limit = fmax(n.flops / (machine->gflops * 1e9), n.bytes / (machine->gbs * 1e9));
+            printf(" %9.2f %7.0f %10.2f %12.2f %6.2f", n.flops / 1e6, n.bytes / 1e3, limit * 1e6, n.seconds * 1e6,
+                   n.seconds > 0 ? limit / n.seconds : 0);
+            allowed += limit;
+            measured += n.seconds;
+        }
+        printf("\n");
+        if (o->explain && n.refused[0])
+            printf("          refused: %s\n", n.refused);
+    }
+    if (o->time)
+        printf("\nsum: limit %.1f us, measured %.1f us, ratio %.2f (peak %.0f GFLOPS, %.1f GB/s, %d threads)\n", allowed * 1e6,
+               measured * 1e6, measured > 0 ? allowed / measured : 0, machine->gflops, machine->gbs, machine->threads);
+}
+
+static void print_json(const soma_program *p)
+{
+    soma_plan_memory m = soma_program_memory(p);
+    printf("{\"piece\": %lld, \"record\": \"%016llx\", \"memory\": {\"parameters\": %llu, \"state\": %llu, \"gradients\": %llu, "
+           "\"activations\": %llu, \"inputs\": %llu, \"packed\": %llu, \"tables\": %llu, \"library\": %llu, \"total\": %llu},\n \"nodes\": [",
+           (long long)soma_program_piece(p), (unsigned long long)soma_program_record(p), (unsigned long long)m.parameters,
+           (unsigned long long)m.state, (unsigned long long)m.gradients, (unsigned long long)m.activations,
+           (unsigned long long)m.inputs, (unsigned long long)m.packed, (unsigned long long)m.tables,
+           (unsigned long long)m.library, (unsigned long long)m.total);
+    for (int i = 0; i < soma_program_nodes(p); i++) {
+        soma_plan_node n = soma_program_node(p, i);
+        const struct {
+            const char *key, *text;
+        } texts[] = {{"phase", n.phase}, {"op", n.op}, {"layer", n.layer}, {"output", n.output}, {"kernel", n.kernel},
+                     {"note", n.note}, {"refused", n.refused}};
+        printf("%s{", i ? ",\n  " : "");
+        for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
+            printf("\"%s\": ", texts[k].key);
+            cli_json_text(texts[k].text);
+            printf(", ");
+        }
+        printf("\"flops\": %.0f, \"bytes\": %.0f, \"seconds\": %.9g}", n.flops, n.bytes, n.seconds);
+    }
+    printf("]}\n");
+}
+
+static int show(soma *s, soma_program *p, const plan_options *o)
+{
+    cli_machine machine = {0};
+    if (o->time) {
+        machine = cli_measure_machine(soma_threads(s));
+        if (soma_program_time(p, (int)o->steps) != SOMA_OK)
+            return cli_failed(s);
+    }
+    if (o->common.json) {
+        print_json(p);
+        return 0;
+    }
+    printf("batch %lld in pieces of %lld: %s\nthreads %d, record %016llx\n", (long long)o->batch,
+           (long long)soma_program_piece(p), soma_program_piece_reason(p), soma_threads(s),
+           (unsigned long long)soma_program_record(p));
+    print_nodes(p, o, &machine);
+    print_memory(p);
+    return 0;
+}
+
+static int plan(soma *s, const plan_options *o, const cli_model *found)
+{
+    soma_model *m = found->model;
+    if (o->predict) {
+        soma_value y = soma_model_output(m, 0);
+        soma_program *p = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1, .piece = o->piece,
+                                       .max_memory = (uint64_t)o->max_memory * 1000000);
+        return p ? show(s, p, o) : cli_failed(s);
+    }
+    noise n = {NULL, NULL, NULL};
+    soma_dataset *d = make_data(s, found, o->batch, &n);
+    soma_trainer *t = d ? make_trainer(s, o, found, d) : NULL;
+    int code = t && soma_next(t) == SOMA_OK ? show(s, soma_trainer_program(t), o) : cli_failed(s);
+    soma_trainer_free(t);
+    soma_dataset_free(d);
+    free(n.x);
+    free(n.y);
+    free(n.labels);
+    return code;
+}
+
+int cli_plan(int argc, char **argv)
+{
+    plan_options o = {.steps = 20};
+    const cli_option options[] = {
+        {"batch-size", CLI_INT, &o.batch, "N", "samples per step (default: the architecture's, or 32)", 1, 1e7},
+        {"predict", CLI_FLAG, &o.predict, NULL, "the program that predicts instead of the one that trains", 1, 0},
+        {"optimizer", CLI_TEXT, &o.optimizer, "NAME", "sgd or adam", 1, 0},
+        {"loss", CLI_TEXT, &o.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
+        {"piece", CLI_INT, &o.piece, "N", "samples per piece (default: the plan chooses)", 1, 1e7},
+        {"max-memory", CLI_INT, &o.max_memory, "MB", "refuse a plan that needs more", 1, 1e9},
+        {"explain", CLI_FLAG, &o.explain, NULL, "why better kernels were refused", 1, 0},
+        {"time", CLI_FLAG, &o.time, NULL, "run it and compare with the machine's limits", 1, 0},
+        {"steps", CLI_INT, &o.steps, "N", "steps to time (default 20; medians are shown)", 1, 1e6},
+        CLI_COMMON(o.common),
+        {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
+    };
+    const char *name;
+    int n = cli_parse(&command, options, argc, argv, &name, 1, 1), code;
+    if (n < 0)
+        return n == -2 ? 0 : EXIT_USAGE;
+    soma *s = cli_open(&o.common);
+    if (!s || soma_failed(s))
+        return cli_failed(s);
+    cli_model found;
+    if (cli_find_model(s, name, 0, &found, &code)) {
+        if (!o.batch)
+            o.batch = found.zoo ? found.zoo->batch_size : found.recipe.batch_size ? found.recipe.batch_size : 32;
+        code = plan(s, &o, &found);
+    }
+    soma_close(s);
+    return code;
+}

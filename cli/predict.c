@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/predict.c: `soma predict`: classes and probabilities of pictures, or of samples of a data set.
+ */
+#include "cli.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct predict_options {
+    cli_common common;
+    const char *data, *split, *index;
+    int64_t top;
+} predict_options;
+
+static const cli_command command = {"predict", "MODEL [IMAGE.png...]", "Shows the classes of pictures with their probabilities.",
+                                    cli_predict};
+
+/* (x * scale - mean) / deviation, as the loader did while training. */
+static void transform(float *x, const soma_shape *shape, soma_transform t)
+{
+    int64_t n = soma_shape_elements(shape), channels = shape->rank == 3 ? shape->dim[0] : 1;
+    double scale = t.scale > 0 ? t.scale : 1 / 255.0;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t c = channels <= 4 ? i / (n / channels) : 0;
+        double deviation = t.deviation[c] > 0 ? t.deviation[c] : 1;
+        x[i] = (float)(((double)x[i] * scale - t.mean[c]) / deviation);
+    }
+}
+
+static void softmax(float *y, int64_t n)
+{
+    double largest = (double)y[0], total = 0;
+    for (int64_t i = 1; i < n; i++)
+        largest = fmax(largest, (double)y[i]);
+    for (int64_t i = 0; i < n; i++)
+        total += exp((double)y[i] - largest);
+    for (int64_t i = 0; i < n; i++)
+        y[i] = (float)(exp((double)y[i] - largest) / total);
+}
+
+static const char *label(const soma_model *m, int64_t i, char text[32])
+{
+    if (i < soma_model_classes(m))
+        return soma_model_class(m, (int)i);
+    snprintf(text, 32, "class %lld", (long long)i);
+    return text;
+}
+
+/* The outputs of one sample: numbers for one or two outputs without class names, else the top classes. */
+static void print_one(const soma_model *m, const predict_options *o, const char *title, const char *truth, float *y, int64_t n,
+                      bool probabilities, bool first)
+{
+    char text[32];
+    bool classes = n > 1;
+    if (classes && !probabilities)
+        softmax(y, n);
+    if (o->common.json) {
+        printf("%s{\"input\": ", first ? "" : ",\n ");
+        cli_json_text(title);
+        if (truth) {
+            printf(", \"truth\": ");
+            cli_json_text(truth);
+        }
+        printf(", \"%s\": [", classes ? "classes" : "values");
+    } else {
+        printf("%s%s%s%s\n", title, truth ? " (" : "", truth ? truth : "", truth ? ")" : "");
+    }
+    for (int64_t k = 0; k < o->top && k < n; k++) {
+        int64_t best = -1;
+        for (int64_t i = 0; i < n; i++)
+            if (!isnan(y[i]) && y[i] >= 0 && (best < 0 || y[i] > y[best]))
+                best = i;
+        if (!classes)
+            best = 0;
+        if (best < 0)
+            break;
+        if (o->common.json && classes) {
+            printf("%s{\"class\": ", k ? ", " : "");
+            cli_json_text(label(m, best, text));
+            printf(", \"probability\": ");
+            cli_json_number((double)y[best]);
+            printf("}");
+        } else if (o->common.json) {
+            cli_json_number((double)y[0]);
+        } else if (classes) {
+            printf("  %6.2f%%  %s\n", 100 * (double)y[best], label(m, best, text));
+        } else {
+            printf("  %.6g\n", (double)y[0]);
+        }
+        if (classes)
+            y[best] = -1; /* shown */
+    }
+    if (o->common.json)
+        printf("]}");
+}
+
+/* Does the model end in softmax? Then its outputs are probabilities already. */
+static bool ends_in_softmax(const soma_model *m)
+{
+    int n = soma_model_nodes(m);
+    return n && !strcmp(soma_model_node_at(m, n - 1).op, "softmax");
+}
+
+static int predict_one(soma *s, soma_model *m, const predict_options *o, const char *title, const char *truth,
+                       const soma_shape *sample, float *x, bool first)
+{
+    soma_shape in = {.rank = sample->rank + 1, .dim = {1}}, out = soma_value_type(soma_model_output(m, 0)).shape;
+    memcpy(in.dim + 1, sample->dim, (size_t)sample->rank * sizeof sample->dim[0]);
+    out.dim[0] = 1;
+    int64_t n = soma_shape_elements(&out);
+    float *y = n > 0 ? malloc((size_t)n * sizeof *y) : NULL;
+    if (!y) {
+        fprintf(stderr, "soma: no memory for the prediction\n");
+        return EXIT_RUN;
+    }
+    soma_tensor xt = {SOMA_F32, in, x}, yt = {SOMA_F32, out, y};
+    int code = soma_predict(m, &xt, &yt) == SOMA_OK ? 0 : cli_failed(s);
+    if (!code)
+        print_one(m, o, title, truth, y, n, ends_in_softmax(m), first);
+    free(y);
+    return code;
+}
+
+static int predict_data(soma *s, soma_model *m, const predict_options *o, const soma_shape *sample, float *x)
+{
+    int code;
+    soma_dataset *d = cli_find_data(s, o->data, o->split, 0, m, &code);
+    if (!d)
+        return code;
+    soma_type type = soma_dataset_input(d);
+    if (soma_shape_elements(&type.shape) != soma_shape_elements(sample)) {
+        char want[96], got[96];
+        soma_type model_type = {SOMA_F32, *sample};
+        fprintf(stderr, "soma: the model takes samples of shape %s, the data set has %s\n", cli_shape_text(&model_type, want),
+                cli_shape_text(&type, got));
+        return EXIT_RUN;
+    }
+    const char *at = o->index;
+    for (bool first = true; *at && !code; first = false) {
+        char *end;
+        long long index = strtoll(at, &end, 10);
+        if (end == at || (*end && *end != ','))
+            return cli_usage("--index takes positions separated by commas, such as 0,1,2; got \"%s\"", o->index);
+        at = *end ? end + 1 : end;
+        int64_t position = index;
+        int32_t truth = -1;
+        char title[64];
+        snprintf(title, sizeof title, "sample %lld", index);
+        if (soma_dataset_read(d, &position, 1, x, soma_dataset_classes(d) ? &truth : NULL) != SOMA_OK)
+            return cli_failed(s);
+        code = predict_one(s, m, o, title, truth >= 0 ? soma_dataset_class(d, truth) : NULL, sample, x, first);
+    }
+    return code;
+}
+
+static int predict(soma *s, const predict_options *o, soma_model *m, const char **images, int n)
+{
+    soma_shape sample = cli_sample_shape(m);
+    float *x = malloc((size_t)soma_shape_elements(&sample) * sizeof *x);
+    int code = x ? 0 : EXIT_RUN;
+    if (o->common.json)
+        printf("[");
+    if (x && o->data)
+        code = predict_data(s, m, o, &sample, x);
+    for (int i = 0; i < n && !code; i++) {
+        if (soma_image_read(s, images[i], &sample, x) != SOMA_OK) {
+            code = cli_failed(s);
+            break;
+        }
+        transform(x, &sample, soma_model_transform(m));
+        code = predict_one(s, m, o, images[i], NULL, &sample, x, i == 0 && !o->data);
+    }
+    if (o->common.json)
+        printf("]\n");
+    free(x);
+    return code;
+}
+
+int cli_predict(int argc, char **argv)
+{
+    predict_options o = {.split = "test", .index = "0", .top = 3};
+    const cli_option options[] = {
+        {"data", CLI_TEXT, &o.data, "DATA", "predict samples of a data set instead of pictures", 1, 0},
+        {"split", CLI_TEXT, &o.split, "NAME", "its part: train or test (default)", 1, 0},
+        {"index", CLI_TEXT, &o.index, "I,J,...", "which samples (default 0)", 1, 0},
+        {"top", CLI_INT, &o.top, "N", "classes to show (default 3)", 1, 1e6},
+        CLI_COMMON(o.common),
+        {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
+    };
+    const char *positional[4096];
+    int n = cli_parse(&command, options, argc, argv, positional, 1, 4096), code;
+    if (n < 0)
+        return n == -2 ? 0 : EXIT_USAGE;
+    if (n < 2 && !o.data)
+        return cli_usage("predict: name at least one picture, or a data set with --data");
+    soma *s = cli_open(&o.common);
+    if (!s || soma_failed(s))
+        return cli_failed(s);
+    cli_model found;
+    if (cli_find_model(s, positional[0], 0, &found, &code))
+        code = predict(s, &o, found.model, positional + 1, n - 1);
+    soma_close(s);
+    cli_free_data();
+    return code;
+}

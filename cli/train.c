@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/train.c: `soma train`.
+ */
+#include "cli.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct train_options {
+    cli_common common;
+    const char *data, *test, *output, *loss, *optimizer;
+    int64_t epochs, batch_size, limit, max_steps, piece, max_memory;
+    double lr, peak_lr, momentum, weight_decay, validation_split;
+    bool no_test;
+} train_options;
+
+static const cli_command command = {"train", "MODEL", "Trains a model on a data set and saves it.\n"
+    "MODEL is an architecture, a YAML description or a saved model to train further.", cli_train};
+
+/* What the command line says goes before the description, the zoo, and the defaults. */
+static bool choose_optimizer(const train_options *t, const cli_model *found, soma_optimizer *chosen)
+{
+    soma_optimizer o = found->recipe.optimizer;
+    if (!o.name)
+        o = found->zoo && found->zoo->optimizer ? found->zoo->optimizer() : soma_sgd();
+    if (t->optimizer && !strcmp(t->optimizer, "sgd") && strcmp(o.name, "sgd"))
+        o = soma_sgd();
+    else if (t->optimizer && !strcmp(t->optimizer, "adam") && strcmp(o.name, "adam"))
+        o = soma_adam();
+    else if (t->optimizer && strcmp(t->optimizer, "sgd") && strcmp(t->optimizer, "adam"))
+        return cli_usage("--optimizer takes sgd or adam, got \"%s\"", t->optimizer) == 0;
+    if (t->lr > 0) {
+        o.lr = t->lr;
+        o.peak_lr = 0;
+    }
+    if (t->peak_lr > 0)
+        o.peak_lr = t->peak_lr;
+    if (t->momentum >= 0)
+        o.momentum = t->momentum;
+    if (t->weight_decay >= 0)
+        o.weight_decay = t->weight_decay;
+    *chosen = o;
+    return true;
+}
+
+static void print_result(const train_options *t, const soma_progress *p, const soma_evaluation *test, const char *output)
+{
+    if (t->common.json) {
+        printf("{\"loss\": ");
+        cli_json_number(p->loss);
+        printf(", \"accuracy\": ");
+        cli_json_number(p->accuracy);
+        printf(", \"val_loss\": ");
+        cli_json_number(p->val_loss);
+        printf(", \"val_accuracy\": ");
+        cli_json_number(p->val_accuracy);
+        if (test->samples) {
+            printf(", \"test_loss\": ");
+            cli_json_number(test->loss);
+            printf(", \"test_accuracy\": ");
+            cli_json_number(test->accuracy);
+        }
+        printf(", \"seconds\": ");
+        cli_json_number(p->seconds);
+        printf(", \"samples_per_second\": ");
+        cli_json_number(p->seconds > 0 ? (double)p->samples / p->seconds : 0);
+        printf(", \"model\": ");
+        cli_json_text(output);
+        printf("}\n");
+        return;
+    }
+    printf("training loss %.4f", p->loss);
+    if (!isnan(p->accuracy))
+        printf(", accuracy %.2f%%", 100 * p->accuracy);
+    printf("\n");
+    if (test->samples) {
+        printf("test loss     %.4f", test->loss);
+        if (!isnan(test->accuracy))
+            printf(", accuracy %.2f%%", 100 * test->accuracy);
+        printf("\n");
+    }
+    printf("saved         %s\n", output);
+}
+
+/* Class names and the input transform go with the model. */
+static void remember(soma_model *m, const soma_dataset *d)
+{
+    const char *names[1024];
+    int n = soma_dataset_classes(d);
+    for (int i = 0; i < n && i < 1024; i++)
+        names[i] = soma_dataset_class(d, i);
+    if (n <= 1024)
+        soma_model_set_classes(m, names, n);
+    soma_model_set_transform(m, soma_dataset_transform(d));
+}
+
+static int train(soma *s, const train_options *t, const char *name, cli_model *found, soma_dataset *data)
+{
+    int code;
+    char output[512];
+    snprintf(output, sizeof output, "%s.safetensors", found->loaded ? "model" : soma_model_name(found->model));
+    cli_progress show;
+    cli_progress_begin(&show, &t->common);
+    soma_progress result = {.loss = NAN, .accuracy = NAN, .val_loss = NAN, .val_accuracy = NAN};
+    soma_fit_options o = {.struct_size = sizeof o, .data = data, .on_progress = cli_show_progress, .user = &show,
+                          .progress_seconds = show.terminal ? 0.1 : 0, .result = &result, .max_steps = t->max_steps,
+                          .piece = t->piece, .max_memory = (uint64_t)t->max_memory * 1000000};
+    if (!choose_optimizer(t, found, &o.optimizer))
+        return EXIT_USAGE;
+    o.loss = t->loss ? t->loss : found->recipe.loss[0] ? found->recipe.loss : NULL;
+    o.batch_size = t->batch_size ? t->batch_size : found->recipe.batch_size;
+    o.epochs = t->epochs ? t->epochs : found->recipe.epochs;
+    if (!o.batch_size)
+        o.batch_size = found->zoo ? found->zoo->batch_size : 32;
+    if (!o.epochs)
+        o.epochs = found->zoo ? found->zoo->epochs : 5;
+    o.validation_split = t->validation_split >= 0 ? t->validation_split : found->recipe.validation_split;
+    if (soma_fit_with(found->model, &o) != SOMA_OK)
+        return cli_failed(s);
+    remember(found->model, data);
+    soma_evaluation test = {0};
+    bool made_here = !strcmp(name, "line") || !strcmp(name, "random");
+    if (!t->no_test && (t->test || !made_here)) {
+        soma_dataset *d = cli_find_data(s, t->test ? t->test : name, "test", 0, found->model, &code);
+        if (!d && t->test)
+            return code;
+        if (d && soma_evaluate(found->model, d, .loss = o.loss, .result = &test) != SOMA_OK)
+            return cli_failed(s);
+    }
+    const char *path = t->output ? t->output : output;
+    if (soma_save(found->model, path) != SOMA_OK)
+        return cli_failed(s);
+    print_result(t, &result, &test, path);
+    return 0;
+}
+
+int cli_train(int argc, char **argv)
+{
+    train_options t = {.momentum = -1, .weight_decay = -1, .validation_split = -1};
+    const cli_option options[] = {
+        {"data", CLI_TEXT, &t.data, "DATA", "IDX file or folder, a data set's name, \"line\" or \"random\" (default fashion-mnist; neuron: line)", 1, 0},
+        {"test", CLI_TEXT, &t.test, "DATA", "test data (default: the test part of --data)", 1, 0},
+        {"no-test", CLI_FLAG, &t.no_test, NULL, "do not evaluate on test data", 1, 0},
+        {"output", CLI_TEXT, &t.output, "FILE", "where to save (default MODEL.safetensors)", 1, 0},
+        {"epochs", CLI_INT, &t.epochs, "N", "passes over the data", 1, 1e9},
+        {"batch-size", CLI_INT, &t.batch_size, "N", "samples per step", 1, 1e9},
+        {"optimizer", CLI_TEXT, &t.optimizer, "NAME", "sgd or adam", 1, 0},
+        {"lr", CLI_FLOAT, &t.lr, "X", "constant learning rate", 1e-300, 1e9},
+        {"peak-lr", CLI_FLOAT, &t.peak_lr, "X", "one-cycle learning rate with this peak", 1e-300, 1e9},
+        {"momentum", CLI_FLOAT, &t.momentum, "X", "of sgd", 0, 1},
+        {"weight-decay", CLI_FLOAT, &t.weight_decay, "X", "added to the gradient, times the weight", 0, 1e9},
+        {"loss", CLI_TEXT, &t.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
+        {"validation-split", CLI_FLOAT, &t.validation_split, "X", "share of the data held out from its end", 0, 0.999999},
+        {"limit", CLI_INT, &t.limit, "N", "use the first N samples", 1, 1e15},
+        {"max-steps", CLI_INT, &t.max_steps, "N", "stop after N steps", 1, 1e15},
+        {"piece", CLI_INT, &t.piece, "N", "samples per piece of a batch (default: the plan chooses)", 1, 1e9},
+        {"max-memory", CLI_INT, &t.max_memory, "MB", "refuse to start if the plan needs more", 1, 1e9},
+        CLI_COMMON(t.common),
+        {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
+    };
+    const char *name;
+    int n = cli_parse(&command, options, argc, argv, &name, 1, 1), code;
+    if (n < 0)
+        return n == -2 ? 0 : EXIT_USAGE;
+    soma *s = cli_open(&t.common);
+    if (!s || soma_failed(s))
+        return cli_failed(s);
+    const char *data_name = t.data ? t.data : !strcmp(name, "neuron") ? "line" : "fashion-mnist";
+    cli_model found = {0};
+    soma_dataset *data = NULL;
+    int64_t classes = 0;
+    if (strcmp(data_name, "random")) {
+        data = cli_find_data(s, data_name, "train", t.limit, NULL, &code);
+        classes = data ? soma_dataset_classes(data) : 0;
+    }
+    bool ready = (data || !strcmp(data_name, "random")) && cli_find_model(s, name, classes, &found, &code);
+    if (ready && !data)
+        data = cli_find_data(s, data_name, "train", t.limit, found.model, &code);
+    if (ready && data)
+        code = train(s, &t, data_name, &found, data);
+    soma_close(s);
+    cli_free_data();
+    return code;
+}

@@ -1,0 +1,212 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * soma/graph.h: models as graphs of values, gradients, and programs (a graph compiled for one purpose).
+ *
+ * Builders never need a check: a failed call marks the model and returns the failed value, which every later builder
+ * accepts and passes on. The first mistake is the one that soma_error tells, with the caller's file and line.
+ */
+#ifndef SOMA_GRAPH_H
+#define SOMA_GRAPH_H
+
+#include <soma/op.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** A graph of values plus its named tensors. Freed by soma_model_free or with its context. */
+typedef struct soma_model soma_model;
+
+SOMA_API soma_model *soma_model_new(soma *s, const char *name);
+SOMA_API void soma_model_free(soma_model *m);
+SOMA_API soma *soma_model_context(const soma_model *m);
+SOMA_API const char *soma_model_name(const soma_model *m);
+
+/** Layers and values made between push and pop get the prefix "name." */
+SOMA_API void soma_scope_push(soma_model *m, const char *name);
+SOMA_API void soma_scope_pop(soma_model *m);
+
+/* ---- values that are not computed ---- */
+
+typedef struct soma_input_options {
+    size_t struct_size;
+    soma_at at;
+    soma_shape shape; /**< without the batch: N is put in front */
+    bool no_batch;    /**< the shape is the whole shape */
+} soma_input_options;
+/** An input: soma_input(m, "image", SOMA_F32, SOMA_SHAPE(3, 32, 32)). */
+SOMA_API soma_value soma_input_with(soma_model *m, const char *name, soma_dtype dtype, const soma_input_options *o);
+#define soma_input(m, name, dtype, ...)                                                                                 \
+    soma_input_with(m, name, dtype, SOMA_OPTIONS(soma_input_options, .shape = __VA_ARGS__))
+
+typedef struct soma_tensor_options {
+    size_t struct_size;
+    soma_at at;
+    soma_shape shape;
+    soma_dtype dtype;  /**< default f32 */
+    const char *init;  /**< "zeros" (default), "ones", "constant", "uniform", "normal", "he_uniform", "he_normal",
+                            "glorot_uniform", "glorot_normal", "lecun_uniform" */
+    double a, b;       /**< constant: a; uniform: from a to b; normal: mean a, deviation b (all zero: 0 to 1) */
+    int64_t fan_in;    /**< he, glorot, lecun; 0: from the shape (OIHW, or out x in) */
+    int64_t fan_out;
+    bool frozen;       /**< not trained, as running statistics */
+} soma_tensor_options;
+/** A named tensor of the model: a parameter, or a buffer when frozen. The name is made unique within the scope. */
+SOMA_API soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tensor_options *o);
+#define soma_parameter(m, name, ...)                                                                                    \
+    soma_parameter_with(m, name, SOMA_OPTIONS(soma_tensor_options, .shape = __VA_ARGS__))
+
+/** A constant; the bytes are copied. */
+SOMA_API soma_value soma_constant_at(soma_model *m, const soma_tensor *tensor, soma_at at);
+#define soma_constant(m, tensor) soma_constant_at(m, tensor, SOMA_AT)
+/** A scalar constant of x's type, in x's graph. */
+SOMA_API soma_value soma_scalar_at(soma_value x, double number, soma_at at);
+#define soma_scalar(x, number) soma_scalar_at(x, number, SOMA_AT)
+
+/* ---- ops ---- */
+
+/** Names one call of an op; `attrs` points to the op's attribute struct (NULL: all defaults), n_out outputs are written
+ *  (absent optional ones at the end may be left out). layer: a name for errors, plans and random draws; NULL: automatic. */
+typedef struct soma_apply_options {
+    size_t struct_size;
+    soma_at at;
+    const void *attrs;
+    const char *layer;
+} soma_apply_options;
+SOMA_API soma_status soma_apply_with(const soma_op *op, const soma_value *in, int n_in, soma_value *out, int n_out,
+                                     const soma_apply_options *o);
+
+/** True for a value that exists and whose builder succeeded. */
+SOMA_API bool soma_ok(soma_value x);
+/** No value: for absent optional inputs. */
+static inline soma_value soma_none(void)
+{
+    soma_value none = {NULL, -1};
+    return none;
+}
+/** Type of a value; the batch is still symbolic. */
+SOMA_API soma_type soma_value_type(soma_value x);
+SOMA_API const char *soma_value_name(soma_value x);
+
+/** Names an output of the model. */
+SOMA_API void soma_output_at(soma_model *m, const char *name, soma_value x, soma_at at);
+#define soma_output(m, name, x) soma_output_at(m, name, x, SOMA_AT)
+SOMA_API soma_value soma_model_input(const soma_model *m, int index);  /**< the failed value past the end */
+SOMA_API soma_value soma_model_output(const soma_model *m, int index);
+SOMA_API const char *soma_model_output_name(const soma_model *m, int index);
+
+/** Gradients of the scalar y with respect to x[0..n-1] as values of the same graph, so they may be differentiated again.
+ *  An op on the way that has no gradient is an error that names it. Where y does not depend on x[i], zeros. */
+SOMA_API soma_status soma_grad_at(soma_value y, const soma_value *x, int n, soma_value *dx, soma_at at);
+#define soma_grad(y, x, n, dx) soma_grad_at(y, x, n, dx, SOMA_AT)
+
+/** One op of the model, in building order: for tables and drawings. Texts live as long as the model. */
+typedef struct soma_model_node {
+    const char *op, *layer;
+    soma_type output;    /**< of output 0; the batch is symbolic */
+    int64_t parameters;  /**< elements of the tensors that it reads first (shared ones count once) */
+    int64_t trainable;   /**< of them, not frozen */
+    double flops;        /**< for one sample */
+} soma_model_node;
+SOMA_API int soma_model_nodes(const soma_model *m);
+SOMA_API soma_model_node soma_model_node_at(const soma_model *m, int index);
+
+/* ---- named tensors of a model ---- */
+
+/** A tensor by position in creation order, a view into the parameter block; data NULL past the end. Plain layout. */
+typedef struct soma_named_tensor {
+    const char *name;
+    soma_tensor tensor;
+    bool frozen;
+} soma_named_tensor;
+SOMA_API int soma_tensor_count(soma_model *m);
+/** Fills the tensors on first use (initialisers), so the data is readable and writable; call soma_touch after writing. */
+SOMA_API soma_named_tensor soma_tensor_at(soma_model *m, int index);
+SOMA_API soma_named_tensor soma_tensor_find(soma_model *m, const char *name);
+/** Says that tensors were written from outside: packed copies are made anew before the next step. */
+SOMA_API void soma_touch(soma_model *m);
+/** Draws the initial values (again), from the context's seed unless seeded otherwise. */
+SOMA_API soma_status soma_initialize(soma_model *m, uint64_t seed);
+
+/* ---- programs ---- */
+
+/** A graph compiled for a purpose and a batch size: prepared kernels in a flat array. */
+typedef struct soma_program soma_program;
+
+typedef struct soma_program_options {
+    size_t struct_size;
+    soma_at at;
+    const char *name;         /**< for the plan; default "program" */
+    int64_t batch;            /**< default 1 */
+    const soma_value *values; /**< what to compute: read with soma_read */
+    int n_values;
+    const soma_value *updates; /**< outputs of assigning ops that must run */
+    int n_updates;
+    bool training;            /**< layers behave as in training (dropout drops); always so with updates */
+    int64_t piece;            /**< samples per piece; 0: the plan chooses; the batch itself: one piece */
+    uint64_t max_memory;      /**< bytes; 0: no budget */
+} soma_program_options;
+
+/** Compiles. All values must be of one graph; m owns the parameters. Returns NULL on failure. */
+SOMA_API soma_program *soma_compile_with(soma_model *m, const soma_program_options *o);
+#define soma_compile(m, ...) soma_compile_with(m, SOMA_OPTIONS(soma_program_options, __VA_ARGS__))
+SOMA_API void soma_program_free(soma_program *p);
+
+/** Where to write input `x`: plain, batch of the program; data NULL when x is not an input of the program. Each input has
+ *  two slots: one is written, one is run on. At first they are the same one; after soma_flip the slot just written is run on
+ *  and the other one is free to be written while the step runs. */
+SOMA_API soma_tensor soma_program_input(soma_program *p, soma_value x);
+SOMA_API void soma_flip(soma_program *p);
+/** Copies a batch into the input slot. */
+SOMA_API soma_status soma_feed(soma_program *p, soma_value x, const soma_tensor *tensor);
+/** Runs one step. On an error nothing was updated. */
+SOMA_API soma_status soma_step(soma_program *p);
+/** A view of a computed value after a step, plain, valid until the next step of any program of the model;
+ *  data NULL when the program does not compute it. */
+SOMA_API soma_tensor soma_read(soma_program *p, soma_value x);
+/** The next step's number, the step of random draws; counts up by itself. */
+SOMA_API uint64_t soma_program_step(const soma_program *p);
+SOMA_API void soma_program_set_step(soma_program *p, uint64_t step);
+
+/* ---- the plan ---- */
+
+/** Bytes by kind, known before the first is allocated. */
+typedef struct soma_plan_memory {
+    uint64_t parameters, state, gradients, activations, inputs, packed, tables, library, total;
+} soma_plan_memory;
+SOMA_API soma_plan_memory soma_program_memory(const soma_program *p);
+
+/** One node of the plan, in running order. Texts live as long as the program. */
+typedef struct soma_plan_node {
+    const char *op, *layer, *kernel, *note;
+    const char *refused; /**< "cpu: reason; onednn: reason" of the kernels that came before; "" if none */
+    const char *phase;   /**< "prologue", "body", "epilogue" */
+    const char *output;  /**< type and layout of output 0 */
+    double flops, bytes; /**< of one step (all pieces) */
+    double seconds;      /**< measured by soma_program_time; 0 before */
+} soma_plan_node;
+SOMA_API int soma_program_nodes(const soma_program *p);
+SOMA_API soma_plan_node soma_program_node(const soma_program *p, int index);
+SOMA_API int64_t soma_program_piece(const soma_program *p);
+SOMA_API const char *soma_program_piece_reason(const soma_program *p);
+/** Hash of the kernels chosen: same machine, threads, batch and record give the same bits. */
+SOMA_API uint64_t soma_program_record(const soma_program *p);
+/** Runs `steps` steps with a clock around every node and stores the median seconds per node. Updates happen. */
+SOMA_API soma_status soma_program_time(soma_program *p, int steps);
+
+/* ---- predicting from several threads ---- */
+
+/** A caller's own activations and inputs for a finished program that updates nothing: one run per thread. */
+typedef struct soma_run_object soma_run_object;
+SOMA_API soma_run_object *soma_run_new(soma_program *p);
+SOMA_API void soma_run_free(soma_run_object *r);
+SOMA_API soma_tensor soma_run_input(soma_run_object *r, soma_value x);
+SOMA_API soma_status soma_run_step(soma_run_object *r);
+SOMA_API soma_tensor soma_run_read(soma_run_object *r, soma_value x);
+/** The run's own last error; the context is not touched, so that runs of several threads do not meet. */
+SOMA_API const char *soma_run_error(const soma_run_object *r);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

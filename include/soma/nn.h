@@ -1,0 +1,126 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * soma/nn.h: layers (ops plus named parameters), optimizers and schedules.
+ */
+#ifndef SOMA_NN_H
+#define SOMA_NN_H
+
+#include <soma/ops.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- layers; `name` gives the scope of their parameters; automatic names are conv1, conv2, dense1, ... ---- */
+
+typedef struct soma_dense_options {
+    size_t struct_size;
+    soma_at at;
+    soma_value x;            /**< [N, features]; more dimensions must be flattened first */
+    int64_t units;           /**< required */
+    const char *activation;  /**< NULL: none; "relu", "sigmoid", "tanh", "softmax", "linear" */
+    const char *name;
+    const char *init;        /**< weight; default he_uniform before relu, glorot_uniform otherwise */
+    double init_a, init_b;   /**< for "constant", "uniform", "normal" */
+    const char *bias_init;   /**< default zeros */
+    double bias_a, bias_b;
+    bool no_bias;
+} soma_dense_options;
+/** y = act(x w^T + b), weight [units, features], bias [units] (PyTorch's Linear). */
+SOMA_API soma_value soma_dense_with(const soma_dense_options *o);
+#define soma_dense(...) soma_dense_with(SOMA_OPTIONS(soma_dense_options, .x = __VA_ARGS__))
+
+typedef struct soma_conv2d_options {
+    size_t struct_size;
+    soma_at at;
+    soma_value x;            /**< [N, C, H, W] */
+    int64_t filters;         /**< required */
+    int64_t kernel[2];       /**< required: height, width */
+    int64_t stride[2];       /**< 0: 1 */
+    int64_t pad[4];          /**< top, left, bottom, right */
+    bool same;               /**< padding so that H and W become ceil(H / stride): Keras' and TensorFlow's "same" */
+    int64_t dilation[2];     /**< 0: 1 */
+    int64_t groups;          /**< 0: 1 */
+    const char *activation;
+    const char *name;
+    const char *init;
+    double init_a, init_b;
+    const char *bias_init;
+    double bias_a, bias_b;
+    bool no_bias;
+} soma_conv2d_options;
+/** Weight [filters, C / groups, kh, kw], bias [filters] (PyTorch's Conv2d). */
+SOMA_API soma_value soma_conv2d_with(const soma_conv2d_options *o);
+#define soma_conv2d(...) soma_conv2d_with(SOMA_OPTIONS(soma_conv2d_options, .x = __VA_ARGS__))
+
+typedef struct soma_dropout_options {
+    size_t struct_size;
+    soma_at at;
+    soma_value x;
+    double rate; /**< share of elements set to zero while training, 0 <= rate < 1; the rest is scaled by 1 / (1 - rate) */
+    const char *name;
+} soma_dropout_options;
+SOMA_API soma_value soma_dropout_with(const soma_dropout_options *o);
+#define soma_dropout(...) soma_dropout_with(SOMA_OPTIONS(soma_dropout_options, .x = __VA_ARGS__))
+
+/** An activation by name; NULL and "linear" return x. Unknown names fail with the nearest known one. */
+SOMA_API soma_value soma_activation_at(soma_value x, const char *name, soma_at at);
+#define soma_activation(x, name) soma_activation_at(x, name, SOMA_AT)
+
+/** A loss by name: "softmax_cross_entropy", "mean_squared_error" (also "mse"). */
+SOMA_API soma_value soma_loss_at(const char *name, soma_value output, soma_value target, soma_at at);
+#define soma_loss(name, output, target) soma_loss_at(name, output, target, SOMA_AT)
+
+/* ---- optimizers ---- */
+
+typedef struct soma_sgd_options {
+    size_t struct_size;
+    soma_at at;
+    double lr;           /**< default 0.01 */
+    double momentum;     /**< v = momentum v - lr g; w += v (Keras) */
+    double decay;        /**< lr / (1 + decay t) at update t, counted from 0 (Keras 2) */
+    double weight_decay; /**< adds weight_decay * w to the gradient (PyTorch) */
+    bool nesterov;       /**< w += momentum v - lr g with the new v */
+    double peak_lr;      /**< > 0: a one-cycle rate with this peak instead of lr (see soma_adam_options) */
+} soma_sgd_options;
+
+typedef struct soma_adam_options {
+    size_t struct_size;
+    soma_at at;
+    double lr;           /**< default 0.001 */
+    double beta1, beta2; /**< defaults 0.9, 0.999 */
+    double epsilon;      /**< default 1e-8, added to sqrt(v / (1 - beta2^t)) as in PyTorch */
+    double weight_decay;
+    double peak_lr;      /**< > 0: one-cycle (Smith 2018, PyTorch's OneCycleLR with cosine annealing): from peak / 25 up to
+                              the peak during the first 30 % of all steps, then down to peak / 250,000; momentum is not cycled */
+} soma_adam_options;
+
+/** An optimizer by value: a name and its resolved numbers. */
+typedef struct soma_optimizer {
+    const char *name; /**< "sgd", "adam"; NULL: none was chosen */
+    double lr, momentum, decay, weight_decay, beta1, beta2, epsilon, peak_lr;
+    bool nesterov;
+    soma_at at;
+} soma_optimizer;
+SOMA_API soma_optimizer soma_sgd_with(const soma_sgd_options *o);
+SOMA_API soma_optimizer soma_adam_with(const soma_adam_options *o);
+#define soma_sgd(...) soma_sgd_with(SOMA_OPTIONS(soma_sgd_options, __VA_ARGS__))
+#define soma_adam(...) soma_adam_with(SOMA_OPTIONS(soma_adam_options, __VA_ARGS__))
+
+typedef struct soma_updates_options {
+    size_t struct_size;
+    soma_at at;
+    const soma_optimizer *optimizer;
+    int64_t total_steps; /**< of the whole training, for one-cycle */
+} soma_updates_options;
+/** Appends gradient and update ops for every trainable parameter that `loss` depends on, creating the optimizer's slots
+ *  ("optimizer/momentum/conv1.weight") and the step counter ("optimizer/step") as named state. Hand updates to
+ *  soma_compile. Writes at most `capacity` values and returns how many there are, or -1. */
+SOMA_API int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const soma_updates_options *o);
+#define soma_updates(loss, updates, capacity, ...)                                                                      \
+    soma_updates_with(loss, updates, capacity, SOMA_OPTIONS(soma_updates_options, __VA_ARGS__))
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,224 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * soma/op.h: the op contract. An op is a const struct whose name is its only identity: in files, errors and docs.
+ * Built-in ops and a user's own op are the same thing; both reach a model through soma_apply (soma/graph.h).
+ */
+#ifndef SOMA_OP_H
+#define SOMA_OP_H
+
+#include <soma/tensor.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef struct soma_graph soma_graph;
+typedef struct soma_op soma_op;
+
+/** A tensor in a graph, by value. id < 0: the failed value (graph set) or no value at all (graph NULL). */
+typedef struct soma_value {
+    soma_graph *graph;
+    int32_t id;
+} soma_value;
+
+#define SOMA_MAX_ARGS 16384 /* inputs plus outputs of one node: update ops take one per parameter, slot and gradient */
+#define SOMA_ATTRS_MAX 256 /* bytes of an attribute struct */
+
+/* ---- attributes: a typed struct and one table --------------------------------------------------------------- */
+
+typedef enum soma_field_type {
+    SOMA_FIELD_INT,   /* int64_t */
+    SOMA_FIELD_FLOAT, /* double */
+    SOMA_FIELD_BOOL,  /* bool */
+    SOMA_FIELD_ENUM,  /* int: index into choices */
+    SOMA_FIELD_INTS,  /* int64_t[count] */
+    SOMA_FIELD_SHAPE  /* soma_shape; dimensions may be symbolic */
+} soma_field_type;
+
+/** One attribute. The table drives defaults, checking, saving, reading YAML, `soma ops` and the docs. */
+typedef struct soma_field {
+    const char *name;
+    soma_field_type type;
+    size_t offset;
+    int count;                  /* SOMA_FIELD_INTS: how many */
+    double preset, min, max;    /* default and range, inclusive; INTS: each element; min > max means no range */
+    const char *const *choices; /* SOMA_FIELD_ENUM: NULL-terminated */
+    const char *doc;
+} soma_field;
+
+/* ---- shape inference ------------------------------------------------------------------------------------------ */
+
+/** What infer sees. It sets out[0 .. n_out-1] or refuses with a sentence; the graph adds op, layer and place. */
+typedef struct soma_infer {
+    const void *attrs;
+    int n_in, n_out;
+    const soma_type *in; /* an absent optional input has rank -1 */
+    soma_type *out;
+    char *reason; /* filled by soma_refuse */
+} soma_infer;
+
+/** Writes the sentence into reason (capacity SOMA_REASON_MAX) and returns SOMA_INVALID. */
+#define SOMA_REASON_MAX 512
+SOMA_API soma_status soma_refuse(char *reason, const char *format, ...) SOMA_PRINTF(2, 3);
+/** The type as text, "f32[N,64,11,11]", into a ring of buffers of the caller's thread-local choice: give 96 bytes. */
+SOMA_API const char *soma_type_text(const soma_type *type, char text[96]);
+
+/* ---- gradient: emits nodes ------------------------------------------------------------------------------------ */
+
+/** What grad sees. For each i with want[i], set din[i] to a value built by the public builders (or leave it absent:
+ *  no gradient flows). dout[i] is absent where nothing downstream depends on output i. */
+typedef struct soma_gradient {
+    const void *attrs;
+    int n_in, n_out;
+    const soma_value *in, *out, *dout;
+    const bool *want;
+    soma_value *din;
+} soma_gradient;
+
+/* ---- kernels ---------------------------------------------------------------------------------------------------- */
+
+/** Where an array's elements lie. Blocked layouts are used only where C is a multiple of the block, so there are never
+ *  padded lanes. SOMA_PACKED: a library's own order, described by `detail`; only weights and their gradients. */
+typedef enum soma_layout_kind {
+    SOMA_PLAIN,
+    SOMA_NHWC,
+    SOMA_NCHW8C,
+    SOMA_NCHW16C,
+    SOMA_PACKED
+} soma_layout_kind;
+
+typedef struct soma_layout {
+    soma_layout_kind kind;
+    size_t bytes;       /* SOMA_PACKED: size of the array */
+    const void *detail; /* SOMA_PACKED: the library's descriptor, owned by the program */
+    uint64_t key;       /* SOMA_PACKED: equal keys mean equal layouts */
+} soma_layout;
+
+/** One array as a kernel sees it at prepare: concrete shape (the piece's batch), type, layout. */
+typedef struct soma_arg {
+    soma_dtype dtype;
+    soma_shape shape;   /* logical, NCHW whatever the layout; rank -1: absent */
+    soma_layout layout;
+    int64_t elements;
+    bool batched;       /* the first dimension is the batch */
+    bool constant;      /* the same bytes in every step of a program that does not update (a parameter, say) */
+} soma_arg;
+
+typedef struct soma_run soma_run;
+
+/** Runs a prepared kernel. state: what prepare stored. arg: inputs, then outputs, then one scratch pointer (NULL if none
+ *  was asked for); absent arguments are NULL. Never allocates, never writes its inputs (but for declared aliasing). */
+typedef soma_status (*soma_run_fn)(const void *state, void *const *arg, soma_run *run);
+
+typedef struct soma_prepare {
+    const soma_op *op;
+    const void *attrs;
+    int n_in, n_out;
+    soma_arg *in, *out;   /* a kernel with .packs may set layout of weights to SOMA_PACKED here */
+    int64_t batch;        /* samples that pass through one run of the kernel (a piece, or the whole batch) */
+    int64_t full_batch;   /* samples of the step: what means divide by */
+    int threads;
+    bool exact;
+    uint64_t site;        /* hash of the layer's stable name: the random draws' site */
+    uint64_t seed;
+    /* results */
+    soma_run_fn run;
+    const void *state;    /* from soma_prepare_state */
+    size_t scratch;       /* bytes, 64-byte aligned when run */
+    bool parallel;        /* the run starts parallel regions (leave false for tiny work: it runs on the caller's thread) */
+    double flops;         /* of one run; 0: the op's flops function decides */
+    char *note;           /* SOMA_REASON_MAX bytes: what was chosen, e.g. the library's implementation name */
+    char *reason;         /* filled by soma_refuse */
+    void *program;        /* opaque */
+} soma_prepare;
+
+/** Zeroed memory that lives as long as the program; NULL when there is none (return SOMA_MEMORY then). */
+SOMA_API void *soma_prepare_state(soma_prepare *p, size_t size);
+/** Registers what must be called when the program is freed (a library's handle, say). */
+SOMA_API soma_status soma_prepare_cleanup(soma_prepare *p, void (*destroy)(void *), void *object);
+
+/** Handed to every run. */
+struct soma_run {
+    int threads;           /* a kernel starts at most that many */
+    uint64_t seed;
+    uint64_t step;         /* counts from 0; the random draws' step */
+    int64_t sample_offset; /* of this piece in the full batch */
+    soma_random random;
+    bool exact;
+    char *reason;          /* SOMA_REASON_MAX bytes, for soma_refuse */
+};
+
+/** How a kernel sees layouts. */
+typedef enum soma_layout_rule {
+    SOMA_LAYOUT_PLAIN = 0, /* every argument plain */
+    SOMA_LAYOUT_FOLLOW,    /* all rank-4 arguments of output 0's shape share one layout, whichever; the others plain */
+    SOMA_LAYOUT_CONVERT,   /* rank-4 arguments may each have any of plain, nhwc, nChw8c, nChw16c */
+    SOMA_LAYOUT_ASK        /* wish() says */
+} soma_layout_rule;
+
+/** One implementation of one op. accept: cheap, on types and attributes (refuse with a sentence); prepare: once, at
+ *  compile, with layouts fixed (may still refuse: then the next kernel is asked). */
+typedef struct soma_kernel {
+    const char *name; /* "reference", "cpu", "onednn", ... */
+    int isa;          /* instruction-set level it was compiled for: 0 any, 2 AVX2, 3 AVX-512 (see backend/cpu/isa.h) */
+    bool exact;       /* same bits everywhere: allowed under --exact */
+    soma_layout_rule layouts;
+    soma_status (*accept)(soma_prepare *p);
+    void (*wish)(soma_prepare *p); /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */
+    soma_status (*prepare)(soma_prepare *p);
+} soma_kernel;
+
+/* ---- samples: one declaration for oracle, parity, gradient and speed tests ------------------------------------ */
+
+typedef struct soma_sample {
+    const char *name;
+    const char *attrs;       /* "stride=2,2 padding=1,1,1,1"; NULL: defaults */
+    const soma_shape *in;    /* n_in shapes, constant dimensions; the first dimension may be SOMA_N (bound to 3) */
+    const char *fill;        /* per input: 'n' normal, 'p' positive, 'u' in (0,1), 'k' class index below `classes`,
+                                'd' distinct values (no ties), 's' = well away from 0, 'o' one-hot rows,
+                                '-' absent; NULL: all 'n' */
+    int classes;
+    bool no_gradient;        /* not differentiable at all (argmax-like, updates) */
+} soma_sample;
+
+/* ---- the op ------------------------------------------------------------------------------------------------------ */
+
+/** How a node behaves under pieces of the batch. */
+typedef enum soma_batch_rule {
+    SOMA_BATCH_EACH = 0, /* row i of the output depends on row i of the inputs only */
+    SOMA_BATCH_SUM,      /* an output without the batch is a sum (or mean) over rows: pieces may be added */
+    SOMA_BATCH_WHOLE     /* needs all rows at once */
+} soma_batch_rule;
+
+struct soma_op {
+    const char *name;
+    const char *doc;   /* formula and source, one paragraph */
+    const char *onnx;  /* the ONNX op of the same meaning, or NULL */
+    int required_in, optional_in; /* -1 for required_in: any number, at least one (concat, updates) */
+    int required_out, optional_out;
+    size_t attrs_size;
+    const soma_field *fields; /* ends with name NULL; NULL: no attributes */
+    soma_batch_rule batch;
+    int inplace_in;           /* 1 + input that output 0 may overwrite (same type and layout, last use); 0: none */
+    bool view;                /* output 0 is input 0's bytes under another shape (reshape) */
+    bool random;              /* draws random numbers: never merged with an equal node */
+    bool training_only;       /* in a program that only predicts, output 0 is input 0 (dropout) */
+    /** Assigns: output i replaces state input assign(attrs, n_in, i); NULL: a pure function. */
+    int (*assign)(const void *attrs, int n_in, int out);
+    soma_status (*infer)(soma_infer *i);
+    void (*grad)(soma_gradient *g);
+    double (*flops)(const void *attrs, const soma_arg *in, int n_in, const soma_arg *out);
+    const soma_kernel *const *kernels; /* best first, reference last, NULL-terminated */
+    const soma_sample *samples;        /* ends with name NULL */
+    int n_in_samples;                  /* inputs per sample */
+};
+
+/** Built-in ops, in the order of ops.list; NULL past the end. */
+SOMA_API const soma_op *soma_op_at(int index);
+/** The built-in op of that name, or NULL. */
+SOMA_API const soma_op *soma_op_find(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * soma/train.h: fit, evaluate, predict, and the open loop for those who write their own.
+ */
+#ifndef SOMA_TRAIN_H
+#define SOMA_TRAIN_H
+
+#include <soma/data.h>
+#include <soma/nn.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Where training stands, handed to callbacks. Losses and metrics are means over the samples seen so far. */
+typedef struct soma_progress {
+    int64_t epoch, epochs;   /**< epoch counts from 0 */
+    int64_t batch, batches;  /**< batches done in this epoch */
+    int64_t samples;         /**< samples done in this epoch */
+    double seconds;          /**< since the epoch began */
+    double loss, accuracy;   /**< accuracy is NaN where targets are not classes */
+    double val_loss, val_accuracy; /**< NaN until the epoch is over, or without validation data */
+    double learning_rate;
+    bool epoch_done;
+} soma_progress;
+/** Return false to stop after this step (soma_fit then returns SOMA_CANCELLED with the model as it is). */
+typedef bool (*soma_progress_fn)(void *user, const soma_progress *progress);
+
+typedef struct soma_fit_options {
+    size_t struct_size;
+    soma_at at;
+    soma_dataset *data;
+    const char *loss;         /**< default: softmax_cross_entropy for classes, mean_squared_error otherwise */
+    soma_optimizer optimizer; /**< default soma_sgd() */
+    int64_t batch_size;       /**< default 32 */
+    int64_t epochs;           /**< default 1 */
+    soma_dataset *validation;
+    double validation_split;  /**< share of `data`, taken from the end (Keras), when validation is NULL */
+    bool no_shuffle;
+    uint64_t seed;            /**< of shuffling and dropout; 0: the context's */
+    soma_progress_fn on_progress;
+    void *user;
+    double progress_seconds;  /**< at most one call per that many seconds, plus one per epoch; 0: one per epoch only;
+                                   < 0: after every step */
+    int64_t piece;
+    uint64_t max_memory;
+    int64_t max_steps;        /**< > 0: stop after that many steps */
+    soma_progress *result;    /**< the last epoch's figures, may be NULL */
+} soma_fit_options;
+/** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). */
+SOMA_API soma_status soma_fit_with(soma_model *m, const soma_fit_options *o);
+#define soma_fit(m, ...) soma_fit_with(m, SOMA_OPTIONS(soma_fit_options, .data = __VA_ARGS__))
+
+typedef struct soma_evaluation {
+    int64_t samples;
+    double loss, accuracy;
+    int classes;         /**< 0 where targets are not classes */
+    int64_t *confusion;  /**< [classes, classes], row: truth, column: answer; owned by the caller, NULL: not wanted */
+} soma_evaluation;
+typedef struct soma_evaluate_options {
+    size_t struct_size;
+    soma_at at;
+    soma_dataset *data;
+    const char *loss;
+    int64_t batch_size;  /**< default 128 */
+    soma_evaluation *result;
+} soma_evaluate_options;
+SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o);
+#define soma_evaluate(m, ...) soma_evaluate_with(m, SOMA_OPTIONS(soma_evaluate_options, .data = __VA_ARGS__))
+
+/** Computes the model's first output for x [n, ...] into y [n, ...]; batches of at most 128. Programs are kept for the
+ *  next call. */
+SOMA_API soma_status soma_predict(soma_model *m, const soma_tensor *x, soma_tensor *y);
+
+/* ---- the open loop ---- */
+
+/** A training that the caller steps through: soma_next, soma_trainer_step, soma_trainer_loss. soma_fit is this loop. */
+typedef struct soma_trainer soma_trainer;
+/** Takes soma_fit's options; epochs sets the schedule's length. Compiles everything the training needs. */
+SOMA_API soma_trainer *soma_trainer_new_with(soma_model *m, const soma_fit_options *o);
+#define soma_trainer_new(m, ...) soma_trainer_new_with(m, SOMA_OPTIONS(soma_fit_options, .data = __VA_ARGS__))
+SOMA_API void soma_trainer_free(soma_trainer *t);
+/** Loads the next batch: SOMA_OK, SOMA_END when the epoch is over (the next call begins another), or an error. */
+SOMA_API soma_status soma_next(soma_trainer *t);
+/** Trains on it. */
+SOMA_API soma_status soma_trainer_step(soma_trainer *t);
+/** Mean loss and accuracy of the last step's batch, and its number of samples. */
+SOMA_API double soma_trainer_loss(const soma_trainer *t);
+SOMA_API double soma_trainer_accuracy(const soma_trainer *t);
+SOMA_API int64_t soma_trainer_samples(const soma_trainer *t);
+/** Any value of the model, as the last step computed it: name it in `values` of nothing, outputs only. */
+SOMA_API soma_program *soma_trainer_program(soma_trainer *t);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * backend/cpu/isa.c: which instruction-set level and caches this CPU has, and the line that says what the library is
+ * made of.
+ */
+#include "backend/cpu/isa.h"
+
+#include <unistd.h>
+
+#include "backend/cpu/parallel.h"
+#include "base/context.h"
+#include "base/version.h"
+
+/* What the compiler's run-time detection says; it also asks whether the system saves the wide registers. */
+int soma_cpu_isa(void)
+{
+#if defined(__x86_64__)
+    __builtin_cpu_init();
+    if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
+        return 0;
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
+        return 3;
+    return 2;
+#else
+    return 0;
+#endif
+}
+
+const char *soma_isa_name(int isa)
+{
+    return isa == 3 ? "AVX-512" : isa == 2 ? "AVX2" : "baseline";
+}
+
+/* A core's second level is its own. The third is shared, in a virtual machine also with strangers, and is reported
+ * for the whole package there: no more than 4 MB a core (what servers have) is counted on. */
+uint64_t soma_cache_bytes(void)
+{
+    const long fair = 4L << 20;
+    long second = 0, third = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    second = sysconf(_SC_LEVEL2_CACHE_SIZE);
+    third = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    uint64_t cores = (uint64_t)soma_cpu_count();
+    uint64_t own = second > 0 ? (uint64_t)second : (uint64_t)512 << 10; /* unknown: a small one */
+    uint64_t shared = third > 0 ? (uint64_t)third : 0;
+    return cores * own + (shared < cores * (uint64_t)fair ? shared : cores * (uint64_t)fair);
+}
+
+const char *soma_build_info(void)
+{
+#define SOMA_BUILD_TEXT(isa) "soma " SOMA_VERSION ", " SOMA_COMPILER_TEXT ", " isa SOMA_LIBRARIES_TEXT
+    switch (soma_cpu_isa()) { /* one literal each: nothing to compose at run time, nothing to free */
+    case 3:
+        return SOMA_BUILD_TEXT("AVX-512");
+    case 2:
+        return SOMA_BUILD_TEXT("AVX2");
+    default:
+        return SOMA_BUILD_TEXT("baseline instructions");
+    }
+#undef SOMA_BUILD_TEXT
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * backend/cpu/isa.h: files named *_cpu.c are compiled once per instruction-set level; each exports its kernels under a
+ * name that ends in the level, and an op lists them best first. A kernel whose level the machine lacks is refused by
+ * name when kernels are selected.
+ *
+ *     in relu_cpu.c:  const soma_kernel SOMA_ISA(soma_relu_cpu) = {.name = "cpu", .isa = SOMA_ISA_LEVEL, ...};
+ *     in relu.c:      SOMA_ISA_DECLARE(soma_relu_cpu)
+ *                     ... kernels = { SOMA_ISA_LIST(soma_relu_cpu) &reference, NULL }
+ */
+#ifndef SOMA_BACKEND_CPU_ISA_H
+#define SOMA_BACKEND_CPU_ISA_H
+
+#include <soma/op.h>
+
+#ifndef SOMA_ISA_LEVEL
+#define SOMA_ISA_LEVEL 0
+#endif
+
+#define SOMA_ISA_JOIN2(name, level) name##_isa##level
+#define SOMA_ISA_JOIN(name, level) SOMA_ISA_JOIN2(name, level)
+#define SOMA_ISA(name) SOMA_ISA_JOIN(name, SOMA_ISA_LEVEL)
+
+#if defined(__x86_64__)
+#define SOMA_ISA_DECLARE(name) extern const soma_kernel name##_isa0, name##_isa2, name##_isa3;
+#define SOMA_ISA_LIST(name) &name##_isa3, &name##_isa2, &name##_isa0,
+#else
+#define SOMA_ISA_DECLARE(name) extern const soma_kernel name##_isa0;
+#define SOMA_ISA_LIST(name) &name##_isa0,
+#endif
+
+/* f32 lanes of a vector register at this level. */
+#if SOMA_ISA_LEVEL == 3
+#define SOMA_LANES 16
+#elif SOMA_ISA_LEVEL == 2
+#define SOMA_LANES 8
+#else
+#define SOMA_LANES 4
+#endif
+
+#endif

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * backend/cpu/vec.h: a vector of SOMA_LANES f32, for kernels (*_cpu.c) whose lanes are channels, columns or samples. With AVX-512
+ * intrinsics (masks make partial vectors free), else the compiler's vectors. Knows no tensors.
+ */
+#ifndef SOMA_BACKEND_CPU_VEC_H
+#define SOMA_BACKEND_CPU_VEC_H
+
+#include "backend/cpu/isa.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#if SOMA_ISA_LEVEL == 3
+
+#include <immintrin.h>
+typedef __m512 soma_vf;
+typedef __m512i soma_vi;
+typedef __mmask16 soma_vm;
+
+static inline soma_vm soma_vfirst(int n)
+{
+    return (soma_vm)((1u << n) - 1u);
+}
+static inline soma_vf soma_vset(float x)
+{
+    return _mm512_set1_ps(x);
+}
+static inline soma_vf soma_vload(const float *p)
+{
+    return _mm512_loadu_ps(p);
+}
+static inline void soma_vstore(float *p, soma_vf v)
+{
+    _mm512_storeu_ps(p, v);
+}
+/* The first n lanes; the others read as 0 and are not touched. */
+static inline soma_vf soma_vload_n(const float *p, int n)
+{
+    return _mm512_maskz_loadu_ps(soma_vfirst(n), p);
+}
+static inline void soma_vstore_n(float *p, soma_vf v, int n)
+{
+    _mm512_mask_storeu_ps(p, soma_vfirst(n), v);
+}
+static inline soma_vf soma_vfma(soma_vf a, soma_vf b, soma_vf c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
+static inline float soma_vsum(soma_vf v)
+{
+    return _mm512_reduce_add_ps(v);
+}
+static inline soma_vi soma_viset(int x)
+{
+    return _mm512_set1_epi32(x);
+}
+static inline soma_vi soma_viload_u8(const uint8_t *p, int n)
+{
+    return _mm512_cvtepu8_epi32(_mm_maskz_loadu_epi8(soma_vfirst(n), p));
+}
+static inline void soma_vistore_u8(uint8_t *p, soma_vi v, int n)
+{
+    _mm_mask_storeu_epi8(p, soma_vfirst(n), _mm512_cvtepi32_epi8(v));
+}
+/* a > b, or a is NaN */
+static inline soma_vm soma_vgreater(soma_vf a, soma_vf b)
+{
+    return _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ) | _mm512_cmp_ps_mask(a, a, _CMP_UNORD_Q);
+}
+/* not a <= 0 */
+static inline soma_vm soma_vpasses(soma_vf a)
+{
+    return _mm512_cmp_ps_mask(a, _mm512_setzero_ps(), _CMP_NLE_UQ);
+}
+static inline soma_vm soma_viequal(soma_vi a, soma_vi b)
+{
+    return _mm512_cmpeq_epi32_mask(a, b);
+}
+static inline soma_vf soma_vchoose(soma_vm m, soma_vf a, soma_vf b)
+{
+    return _mm512_mask_blend_ps(m, b, a);
+}
+static inline soma_vi soma_vichoose(soma_vm m, soma_vi a, soma_vi b)
+{
+    return _mm512_mask_blend_epi32(m, b, a);
+}
+static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
+{
+    return _mm512_maskz_mov_ps(m, a);
+}
+
+#else
+
+typedef float soma_vf __attribute__((vector_size(4 * SOMA_LANES)));
+typedef int32_t soma_vi __attribute__((vector_size(4 * SOMA_LANES)));
+typedef soma_vi soma_vm;
+
+static inline soma_vf soma_vset(float x)
+{
+    return x - (soma_vf){0};
+}
+static inline soma_vf soma_vload(const float *p)
+{
+    soma_vf v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+static inline void soma_vstore(float *p, soma_vf v)
+{
+    memcpy(p, &v, sizeof v);
+}
+/* The first n lanes; the others read as 0 and are not touched. */
+static inline soma_vf soma_vload_n(const float *p, int n)
+{
+    soma_vf v = {0};
+    for (int i = 0; i < n; i++)
+        v[i] = p[i];
+    return v;
+}
+static inline void soma_vstore_n(float *p, soma_vf v, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = v[i];
+}
+static inline soma_vf soma_vfma(soma_vf a, soma_vf b, soma_vf c)
+{
+    return a * b + c;
+}
+static inline float soma_vsum(soma_vf v)
+{
+    float sum = 0;
+    for (int i = 0; i < SOMA_LANES; i++)
+        sum += v[i];
+    return sum;
+}
+static inline soma_vi soma_viset(int x)
+{
+    return x - (soma_vi){0};
+}
+static inline soma_vi soma_viload_u8(const uint8_t *p, int n)
+{
+    soma_vi v = {0};
+    for (int i = 0; i < n; i++)
+        v[i] = p[i];
+    return v;
+}
+static inline void soma_vistore_u8(uint8_t *p, soma_vi v, int n)
+{
+    for (int i = 0; i < n; i++)
+        p[i] = (uint8_t)v[i];
+}
+/* a > b, or a is NaN */
+static inline soma_vm soma_vgreater(soma_vf a, soma_vf b)
+{
+    return (soma_vm)((a > b) | (a != a));
+}
+/* not a <= 0 */
+static inline soma_vm soma_vpasses(soma_vf a)
+{
+    return (soma_vm) ~(a <= 0);
+}
+static inline soma_vm soma_viequal(soma_vi a, soma_vi b)
+{
+    return (soma_vm)(a == b);
+}
+static inline soma_vf soma_vchoose(soma_vm m, soma_vf a, soma_vf b)
+{
+    return (soma_vf)((m & (soma_vi)a) | (~m & (soma_vi)b));
+}
+static inline soma_vi soma_vichoose(soma_vm m, soma_vi a, soma_vi b)
+{
+    return (m & a) | (~m & b);
+}
+static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
+{
+    return (soma_vf)(m & (soma_vi)a);
+}
+
+#endif
+#endif

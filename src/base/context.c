@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * base/context.c: opening and closing a context, its first error, its log and the objects opened from it.
+ */
+#ifndef _GNU_SOURCE
+#define _GNU_SOURCE
+#endif
+
+#include "base/context.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+#include "base/memory.h"
+#include "base/random.h"
+
+#ifdef __linux__
+#include <sched.h>
+#endif
+
+#define SOMA_THREADS_MAX 1024
+
+const char *soma_status_text(soma_status status)
+{
+    switch (status) {
+#define SOMA_STATUS_CASE(name, code, text)                                                                             \
+    case SOMA_##name:                                                                                                  \
+        return text;
+        SOMA_STATUS_LIST(SOMA_STATUS_CASE)
+#undef SOMA_STATUS_CASE
+    }
+    return "unknown status";
+}
+
+int soma_cpu_count(void)
+{
+#ifdef __linux__
+    cpu_set_t set; /* the affinity mask, not the machine: containers and taskset count */
+    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0)
+        return CPU_COUNT(&set);
+#endif
+    long n = sysconf(_SC_NPROCESSORS_ONLN);
+    return n < 1 ? 1 : n > SOMA_THREADS_MAX ? SOMA_THREADS_MAX : (int)n;
+}
+
+/* ---- opening ---- */
+
+/* The caller's options, defaults where the struct is shorter than ours or was not filled in properly. */
+static bool read_options(const soma_context_options *from, soma_context_options *to)
+{
+    memset(to, 0, sizeof *to);
+    if (!from)
+        return true;
+    if (from->struct_size < offsetof(soma_context_options, threads) || from->struct_size > sizeof *to)
+        return false;
+    memcpy(to, from, from->struct_size);
+    return true;
+}
+
+static bool files_complete(const soma_files *f)
+{
+    return f->open && f->size && f->read && f->write && f->sync && f->close && f->rename && f->remove && f->sync_folder;
+}
+
+static bool files_absent(const soma_files *f)
+{
+    return !f->open && !f->size && !f->read && !f->write && !f->sync && !f->close && !f->rename && !f->remove &&
+           !f->sync_folder;
+}
+
+static void apply_options(soma *s, const soma_context_options *o)
+{
+    int cpus = soma_cpu_count();
+    s->seed = o->seed;
+    s->exact = o->exact;
+    s->log = o->log;
+    s->log_user = o->log_user;
+    s->threads = o->threads ? o->threads : cpus < SOMA_THREADS_MAX ? cpus : SOMA_THREADS_MAX;
+    s->files = soma_files_posix;
+    s->random = (soma_random){.draw = soma_philox, .user = NULL};
+    s->clock = soma_clock_posix;
+    if (o->random.draw)
+        s->random = o->random;
+    if (o->clock.now)
+        s->clock = o->clock;
+    if (files_complete(&o->files))
+        s->files = o->files;
+    else if (!files_absent(&o->files))
+        soma_fail(
+            s, SOMA_INVALID, o->at,
+            "soma_open: some functions of .files are NULL; give all nine of them, or none for the system's files");
+    if (o->threads < 0 || o->threads > SOMA_THREADS_MAX) {
+        soma_fail(s, SOMA_INVALID, o->at,
+                  "soma_open: .threads = %d is not between 0 and %d; 0 takes as many as the process may use",
+                  o->threads, SOMA_THREADS_MAX);
+        s->threads = 1;
+    }
+}
+
+soma *soma_open(const soma_context_options *options)
+{
+    soma_context_options o;
+    bool sound = read_options(options, &o);
+    soma_allocator allocator = o.allocator.resize ? o.allocator : soma_allocator_posix;
+    soma *s = allocator.resize(allocator.user, NULL, 0, sizeof *s);
+    if (!s)
+        return NULL;
+    memset(s, 0, sizeof *s);
+    if (pthread_mutex_init(&s->lock, NULL)) {
+        allocator.resize(allocator.user, s, sizeof *s, 0);
+        return NULL;
+    }
+    s->allocator = allocator;
+    s->memory = (soma_memory){.now = sizeof *s, .peak = sizeof *s, .calls = 1};
+    apply_options(s, &o);
+    if (!sound)
+        soma_fail(s, SOMA_INVALID, soma_nowhere(),
+                  "soma_open: .struct_size = %zu is not the size of soma_context_options (%zu); set it to "
+                  "sizeof(soma_context_options) and use the headers of this library, version %s",
+                  options->struct_size, sizeof o, SOMA_VERSION);
+    return s;
+}
+
+void soma_close(soma *s)
+{
+    if (!s)
+        return;
+    while (s->objects) { /* newest first: what was opened later may lean on what was opened before */
+        soma_object *object = s->objects;
+        soma_object_remove(object);
+        object->destroy(object);
+    }
+    pthread_mutex_destroy(&s->lock);
+    soma_allocator allocator = s->allocator;
+    allocator.resize(allocator.user, s, sizeof *s, 0);
+}
+
+/* ---- objects ---- */
+
+void soma_object_add(soma *s, soma_object *object, void (*destroy)(soma_object *))
+{
+    object->s = s;
+    object->destroy = destroy;
+    object->previous = NULL;
+    pthread_mutex_lock(&s->lock);
+    object->next = s->objects; /* the list runs from the newest to the oldest */
+    if (s->objects)
+        s->objects->previous = object;
+    s->objects = object;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void soma_object_remove(soma_object *object)
+{
+    soma *s = object->s;
+    if (!s)
+        return; /* was never added, or has left: soma_close takes objects out before it destroys them */
+    pthread_mutex_lock(&s->lock);
+    if (object->previous)
+        object->previous->next = object->next;
+    else if (s->objects == object)
+        s->objects = object->next;
+    if (object->next)
+        object->next->previous = object->previous;
+    object->previous = object->next = NULL;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* ---- the first error ---- */
+
+soma_status soma_fail_v(soma *s, soma_status code, soma_at at, const char *format, va_list args)
+{
+    if (!s)
+        return code;
+    pthread_mutex_lock(&s->lock);
+    if (s->status == SOMA_OK) {
+        size_t room = sizeof s->error, used = 0;
+        int n = at.file ? snprintf(s->error, room, "%s:%d: ", at.file, at.line) : 0;
+        used = n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
+        n = vsnprintf(s->error + used, room - used, format, args);
+        if (n > 0 && (size_t)n >= room - used)
+            memcpy(s->error + room - 4, "...", 4);
+        /* The text is complete before the status says so: readers take no lock. */
+        __atomic_store_n(&s->status, code, __ATOMIC_RELEASE);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return code;
+}
+
+soma_status soma_fail(soma *s, soma_status code, soma_at at, const char *format, ...)
+{
+    va_list args;
+    va_start(args, format);
+    soma_fail_v(s, code, at, format, args);
+    va_end(args);
+    return code;
+}
+
+soma_status soma_error_status(const soma *s)
+{
+    return s ? __atomic_load_n(&s->status, __ATOMIC_ACQUIRE) : SOMA_MEMORY;
+}
+
+bool soma_failed(const soma *s)
+{
+    return soma_error_status(s) != SOMA_OK;
+}
+
+const char *soma_error(const soma *s)
+{
+    if (!s)
+        return "there is no context: soma_open returned NULL for lack of memory, or was not called";
+    return soma_failed(s) ? s->error : "";
+}
+
+void soma_clear(soma *s)
+{
+    if (s)
+        __atomic_store_n(&s->status, SOMA_OK, __ATOMIC_RELEASE);
+}
+
+/* ---- the rest ---- */
+
+void soma_log(soma *s, soma_log_level level, const char *format, ...)
+{
+    char text[1024];
+    if (!s || !s->log)
+        return;
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (n >= (int)sizeof text)
+        memcpy(text + sizeof text - 4, "...", 4);
+    s->log(s->log_user, level, text);
+}
+
+double soma_now(soma *s)
+{
+    return s->clock.now(s->clock.user);
+}
+
+int soma_threads(const soma *s)
+{
+    return s ? s->threads : 0;
+}
+
+uint64_t soma_seed(const soma *s)
+{
+    return s ? s->seed : 0;
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * base/limits.h: what readers of files accept at most. Each has a boundary test.
+ */
+#ifndef SOMA_BASE_LIMITS_H
+#define SOMA_BASE_LIMITS_H
+
+#define SOMA_LIMIT_DIM ((int64_t)1 << 40)
+#define SOMA_LIMIT_ELEMENTS ((int64_t)1 << 48)
+#define SOMA_LIMIT_TENSORS 65536
+#define SOMA_LIMIT_NAME 4096
+#define SOMA_LIMIT_HEADER 100000000 /* a safetensors header, as in the reference reader */
+#define SOMA_LIMIT_DEPTH 64         /* nesting of JSON and YAML */
+#define SOMA_LIMIT_NODES (1 << 20)
+#define SOMA_LIMIT_IMAGE_SIDE 65535
+#define SOMA_LIMIT_IMAGE_PIXELS ((int64_t)1 << 28)
+#define SOMA_LIMIT_YAML (1 << 24)   /* bytes of a model description */
+#define SOMA_LIMIT_INFLATE_RATIO 1100
+
+#endif

@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * codec/image_png.c: PNG through libpng, whose memory comes from the context. libpng reports errors by longjmp: every
+ * call that may fail stands in a step, run by `guarded`, and all state lies in the coder, so a jump loses nothing.
+ */
+#include "codec/image.h"
+
+#include "base/limits.h"
+
+#include <png.h>
+#include <setjmp.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct coder {
+    soma *s;
+    const char *name;
+    const uint8_t *in; /* decoding */
+    size_t in_size, in_used;
+    uint8_t *out; /* encoding */
+    size_t capacity, used;
+    png_structp png;
+    png_infop info;
+    soma_image image;
+    soma_status status; /* set: the context's error is set too */
+    char reason[200];   /* libpng's own words */
+} coder;
+
+static void on_error(png_structp png, png_const_charp text)
+{
+    coder *c = png_get_error_ptr(png);
+    snprintf(c->reason, sizeof c->reason, "%s", text);
+    png_longjmp(png, 1);
+}
+
+static void on_warning(png_structp png, png_const_charp text)
+{
+    (void)png; /* a warning concerns what is left out of the pixels: no reason to refuse the picture */
+    (void)text;
+}
+
+static png_voidp png_alloc(png_structp png, png_alloc_size_t size)
+{
+    coder *c = png_get_mem_ptr(png);
+    void *block = soma_alloc(c->s, size);
+    if (!block)
+        c->status = SOMA_MEMORY;
+    return block;
+}
+
+static void png_release(png_structp png, png_voidp block)
+{
+    coder *c = png_get_mem_ptr(png);
+    soma_release(c->s, block);
+}
+
+/* Runs a step; false when libpng jumped out of it or the step set a status. */
+static bool guarded(coder *c, void (*step)(coder *))
+{
+    if (setjmp(png_jmpbuf(c->png)))
+        return false;
+    step(c);
+    return c->status == SOMA_OK;
+}
+
+/* ---- decoding ---- */
+
+static void read_bytes(png_structp png, png_bytep to, size_t size)
+{
+    coder *c = png_get_io_ptr(png);
+    if (c->in_size - c->in_used < size)
+        png_error(png, "the file ends too early; is it cut short?");
+    memcpy(to, c->in + c->in_used, size);
+    c->in_used += size;
+}
+
+/* Refuses sizes that the file's bytes cannot hold, before memory is asked for them. */
+static soma_status check_size(coder *c, png_uint_32 width, png_uint_32 height)
+{
+    soma_status status = soma_image_limits(c->s, c->name, height, width);
+    if (status)
+        return status;
+    uint64_t bits = (uint64_t)png_get_bit_depth(c->png, c->info) * png_get_channels(c->png, c->info);
+    uint64_t content = (1 + (bits * width + 7) / 8) * height; /* each row begins with its filter's number */
+    if (content / SOMA_LIMIT_INFLATE_RATIO > c->in_size)
+        return soma_fail(c->s, SOMA_FORMAT, soma_nowhere(),
+                         "%s: byte 16: a PNG file of %zu bytes cannot hold %u x %u pixels; is it damaged or cut short?",
+                         c->name, c->in_size, (unsigned)width, (unsigned)height);
+    return SOMA_OK;
+}
+
+static void read_header(coder *c)
+{
+    png_set_read_fn(c->png, c, read_bytes);
+    png_set_user_limits(c->png, PNG_UINT_31_MAX,
+                        PNG_UINT_31_MAX); /* check_size has soma's limits and a better sentence */
+    png_set_keep_unknown_chunks(c->png, PNG_HANDLE_CHUNK_NEVER, NULL,
+                                -1); /* no texts, profiles or times are unpacked */
+    png_read_info(c->png, c->info);
+    png_uint_32 width = png_get_image_width(c->png, c->info), height = png_get_image_height(c->png, c->info);
+    c->status = check_size(c, width, height);
+    if (c->status)
+        return;
+    png_set_expand(c->png);
+    png_set_scale_16(c->png);
+    c->image.width = width;
+    c->image.height = height;
+}
+
+static void read_pixels(coder *c)
+{
+    int passes = png_set_interlace_handling(c->png);
+    png_read_update_info(c->png, c->info);
+    c->image.channels = png_get_channels(c->png, c->info);
+    size_t row = png_get_rowbytes(c->png, c->info);
+    c->image.pixels = soma_alloc_array(c->s, (size_t)c->image.height, row);
+    if (!c->image.pixels) {
+        c->status = SOMA_MEMORY;
+        return;
+    }
+    for (int pass = 0; pass < passes; pass++)
+        for (int64_t y = 0; y < c->image.height; y++)
+            png_read_row(c->png, c->image.pixels + (size_t)y * row, NULL);
+    png_read_end(c->png, NULL);
+}
+
+soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    coder c = {.s = s, .name = name, .in = bytes, .in_size = size};
+    *image = (soma_image){0};
+    if (size < 8 || png_sig_cmp(bytes, 0, 8))
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
+                         "%s: byte 0: this is not a PNG file: its first 8 bytes are not PNG's", name);
+    c.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &c, on_error, on_warning, &c, png_alloc, png_release);
+    if (c.png)
+        c.info = png_create_info_struct(c.png);
+    bool done = c.info && guarded(&c, read_header) && guarded(&c, read_pixels);
+    png_destroy_read_struct(&c.png, &c.info, NULL);
+    if (done) {
+        *image = c.image;
+        return SOMA_OK;
+    }
+    soma_release(s, c.image.pixels);
+    if (c.status)
+        return c.status;
+    return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: byte %zu: the PNG data are damaged here or before (%s)", name,
+                     c.in_used, c.reason);
+}
+
+/* ---- encoding ---- */
+
+static void write_bytes(png_structp png, png_bytep from, size_t size)
+{
+    coder *c = png_get_io_ptr(png);
+    if (c->capacity - c->used < size) {
+        size_t capacity = 2 * (c->used + size) + 1024; /* far below SIZE_MAX: the picture is within the limits */
+        uint8_t *out = soma_alloc(c->s, capacity);
+        if (!out) {
+            c->status = SOMA_MEMORY;
+            png_error(png, "no memory");
+        }
+        if (c->used)
+            memcpy(out, c->out, c->used);
+        soma_release(c->s, c->out);
+        c->out = out;
+        c->capacity = capacity;
+    }
+    memcpy(c->out + c->used, from, size);
+    c->used += size;
+}
+
+static void flush_bytes(png_structp png)
+{
+    (void)png; /* memory needs no flush, but libpng would flush a FILE without this function */
+}
+
+static void write_image(coder *c)
+{
+    png_set_write_fn(c->png, c, write_bytes, flush_bytes);
+    png_set_IHDR(c->png, c->info, (png_uint_32)c->image.width, (png_uint_32)c->image.height, 8,
+                 c->image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, PNG_INTERLACE_NONE,
+                 PNG_COMPRESSION_TYPE_DEFAULT, PNG_FILTER_TYPE_DEFAULT);
+    png_write_info(c->png, c->info);
+    for (int64_t y = 0; y < c->image.height; y++)
+        png_write_row(c->png, c->image.pixels + y * c->image.width * c->image.channels);
+    png_write_end(c->png, NULL);
+}
+
+soma_status soma_png_encode(soma *s, const soma_image *image, void **bytes, size_t *size)
+{
+    coder c = {.s = s, .name = "PNG", .image = *image};
+    *bytes = NULL;
+    *size = 0;
+    if (image->channels != 1 && image->channels != 3)
+        return soma_fail(s, SOMA_INVALID, soma_nowhere(),
+                         "a PNG is written from 1 channel (grey) or 3 (RGB), not from %d", image->channels);
+    soma_status status = soma_image_limits(s, c.name, image->height, image->width);
+    if (status)
+        return status;
+    c.png = png_create_write_struct_2(PNG_LIBPNG_VER_STRING, &c, on_error, on_warning, &c, png_alloc, png_release);
+    if (c.png)
+        c.info = png_create_info_struct(c.png);
+    bool done = c.info && guarded(&c, write_image);
+    png_destroy_write_struct(&c.png, &c.info);
+    if (done) {
+        *bytes = c.out;
+        *size = c.used;
+        return SOMA_OK;
+    }
+    soma_release(s, c.out);
+    return c.status ? c.status
+                    : soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(), "the picture could not be written as PNG (%s)",
+                                c.reason);
+}

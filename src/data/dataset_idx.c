@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * data/dataset_idx.c: datasets in IDX files (the MNIST family), plain or gzip-compressed. Bytes stay bytes in memory; a
+ * batch is converted when it is written. Reads no environment: where data sets lie is the caller's business.
+ */
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "codec/gzip.h"
+#include "codec/idx.h"
+#include "data/dataset.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+/* Zalando's names, in the order of the labels (github.com/zalandoresearch/fashion-mnist, "Labels"). */
+static const char *const fashion_classes[] = {"T-shirt/top", "Trouser", "Pullover", "Dress",      "Coat", "Sandal",
+                                              "Shirt",       "Sneaker", "Bag",      "Ankle boot", NULL};
+
+static const char *const formats[] = {"idx", NULL};
+static const char *const splits[] = {"train", "test", NULL};
+
+typedef struct paths {
+    soma *s;
+    char *images, *labels;
+} paths;
+
+/* ---- where the files are ---- */
+
+static bool exists(soma *s, const char *path)
+{
+    int handle = s->files.open(s->files.user, path, false);
+    if (handle >= 0)
+        s->files.close(s->files.user, handle);
+    return handle >= 0;
+}
+
+static char *join(soma *s, const char *a, const char *b, const char *c, const char *d)
+{
+    size_t size = strlen(a) + strlen(b) + strlen(c) + strlen(d) + 1;
+    char *text = soma_alloc(s, size);
+    if (text)
+        snprintf(text, size, "%s%s%s%s", a, b, c, d);
+    return text;
+}
+
+/* folder/<split>-images-idx3-ubyte[.gz], or the path itself where there is no such file and it is no folder. */
+static soma_status locate_images(paths *p, const soma_dataset_options *o)
+{
+    soma *s = p->s;
+    const char *name = o->split && !strcmp(o->split, "test") ? "/t10k-images-idx3-ubyte" : "/train-images-idx3-ubyte";
+    const char *const tries[] = {"", ".gz"};
+    for (int i = 0; i < 2; i++) {
+        p->images = join(s, o->path, name, tries[i], "");
+        if (!p->images)
+            return SOMA_MEMORY;
+        if (exists(s, p->images))
+            return SOMA_OK;
+        soma_release(s, p->images);
+        p->images = NULL;
+    }
+    char *inside = join(s, o->path, "/.", "", "");
+    if (!inside)
+        return SOMA_MEMORY;
+    bool folder = exists(s, inside);
+    soma_release(s, inside);
+    if (folder)
+        return soma_fail(
+            s, SOMA_IO, o->at,
+            "the folder \"%s\" holds neither %s nor %s.gz; name a folder with MNIST's four files, or an IDX file",
+            o->path, name + 1, name + 1);
+    if (!exists(s, o->path))
+        return soma_fail(
+            s, SOMA_IO, o->at,
+            "cannot open \"%s\": there is no such file or folder, or it may not be read; is the path right?", o->path);
+    p->images = soma_copy_text(s, o->path);
+    return p->images ? SOMA_OK : SOMA_MEMORY;
+}
+
+/* The labels' name by MNIST's rule: images -> labels, idx3 -> idx1 in the file's name, with or without .gz. */
+static soma_status locate_labels(paths *p, const soma_dataset_options *o)
+{
+    soma *s = p->s;
+    if (o->labels) {
+        p->labels = soma_copy_text(s, o->labels);
+        return p->labels ? SOMA_OK : SOMA_MEMORY;
+    }
+    char *slash = strrchr(p->images, '/'), *base = slash ? slash + 1 : p->images, *word = strstr(base, "images");
+    if (!word)
+        return soma_fail(
+            s, SOMA_INVALID, o->at,
+            "where are the labels of \"%s\"? Its name has no \"images\" to be replaced by \"labels\"; set .labels",
+            p->images);
+    p->labels = join(s, p->images, ".gz", "", "");
+    if (!p->labels)
+        return SOMA_MEMORY;
+    size_t end = strlen(p->images); /* of the name, where ".gz" was added */
+    memcpy(p->labels + (word - p->images), "labels", 6);
+    char *idx = strstr(p->labels + (word - p->images), "idx3");
+    if (idx)
+        idx[3] = '1';
+    p->labels[end] = 0;
+    if (exists(s, p->labels))
+        return SOMA_OK;
+    if (end > 3 && !strcmp(p->labels + end - 3, ".gz"))
+        p->labels[end - 3] = 0; /* without */
+    else
+        p->labels[end] = '.'; /* with */
+    if (exists(s, p->labels))
+        return SOMA_OK;
+    return soma_fail(s, SOMA_IO, o->at,
+                     "the labels of \"%s\" should be in \"%s\", but there is no such file; set .labels", p->images,
+                     p->labels);
+}
+
+/* ---- what is in them ---- */
+
+static soma_status load(soma *s, const char *path, void **block, size_t *size, soma_idx *idx)
+{
+    *block = NULL;
+    soma_status status = soma_file_read(s, path, (uint64_t)SOMA_LIMIT_ELEMENTS, block, size);
+    if (!status && soma_gzip_is(*block, *size)) {
+        void *packed = *block;
+        status = soma_gzip_inflate(s, path, packed, *size, block, size);
+        soma_release(s, packed);
+    }
+    if (!status)
+        status = soma_idx_parse(s, path, *block, *size, idx);
+    if (status) {
+        soma_release(s, *block);
+        *block = NULL;
+    }
+    return status;
+}
+
+/* Bytes stay where they are; other types become f32. */
+static soma_status take_images(soma_dataset *d, const char *path)
+{
+    void *block;
+    size_t size;
+    soma_idx idx;
+    soma_status status = load(d->object.s, path, &block, &size, &idx);
+    if (status)
+        return status;
+    d->count = idx.dim[0];
+    d->x_row = idx.elements / idx.dim[0];
+    d->input.dtype = SOMA_F32;
+    int first = idx.rank == 3; /* [n, H, W]: one channel */
+    d->input.shape.rank = idx.rank - 1 + first;
+    d->input.shape.dim[0] = 1;
+    for (int i = 1; i < idx.rank; i++)
+        d->input.shape.dim[i - 1 + first] = idx.dim[i];
+    if (idx.type == SOMA_IDX_U8) {
+        d->x = idx.data;
+        d->x_dtype = SOMA_U8;
+        soma_dataset_adopt(d, block, size);
+        return SOMA_OK;
+    }
+    float *x = soma_dataset_own(d, idx.elements, sizeof *x);
+    for (int64_t i = 0; x && i < idx.elements; i++)
+        x[i] = (float)soma_idx_get(&idx, i);
+    soma_release(d->object.s, block);
+    d->x = x;
+    d->x_dtype = SOMA_F32;
+    return x ? SOMA_OK : SOMA_MEMORY;
+}
+
+static soma_status check_labels(soma_dataset *d, const char *path, const soma_idx *idx)
+{
+    soma *s = d->object.s;
+    if (idx->rank != 1)
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
+                         "%s: byte 3: labels have one dimension, but this file has %d; is it a file of images?", path,
+                         idx->rank);
+    if (idx->type == SOMA_IDX_F32 || idx->type == SOMA_IDX_F64)
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: byte 2: labels are whole numbers, but this file holds %s",
+                         path, soma_idx_type_name(idx->type));
+    if (idx->dim[0] != d->count)
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
+                         "%s: byte 4: there are %" PRId64 " labels for %" PRId64
+                         " images; the two files do not belong together",
+                         path, idx->dim[0], d->count);
+    for (int64_t i = 0; i < d->count; i++) {
+        double label = soma_idx_get(idx, i);
+        if (label < 0 || label > 255)
+            return soma_fail(s, SOMA_DATA, soma_nowhere(),
+                             "%s: byte %zu: label %" PRId64 " is %.0f; labels in IDX files are between 0 and 255", path,
+                             8 + (size_t)i * idx->element, i, label);
+    }
+    return SOMA_OK;
+}
+
+static soma_status take_labels(soma_dataset *d, const char *path)
+{
+    void *block;
+    size_t size;
+    soma_idx idx;
+    soma_status status = load(d->object.s, path, &block, &size, &idx);
+    if (status)
+        return status;
+    status = check_labels(d, path, &idx);
+    uint8_t *y = status ? NULL : soma_dataset_own(d, d->count, 1);
+    for (int64_t i = 0; y && i < d->count; i++)
+        y[i] = (uint8_t)soma_idx_get(&idx, i);
+    soma_release(d->object.s, block);
+    if (!y)
+        return status ? status : SOMA_MEMORY;
+    d->y = y;
+    d->y_dtype = SOMA_U8;
+    d->y_row = 1;
+    d->has_target = true;
+    d->target.dtype = SOMA_I32;
+    return SOMA_OK;
+}
+
+/* ---- opening ---- */
+
+static soma_status check_choice(soma *s, soma_at at, const char *option, const char *given, const char *const *known)
+{
+    bool found = !given;
+    for (int i = 0; !found && known[i]; i++)
+        found = !strcmp(given, known[i]);
+    if (found)
+        return SOMA_OK;
+    const char *near = soma_nearest_of(given, known);
+    return soma_fail(s, SOMA_INVALID, at, "soma_dataset_open: %s \"%s\" is unknown; %s \"%s\"%s%s%s", option, given,
+                     near ? "did you mean" : "known is", near ? near : known[0], !near && known[1] ? " and \"" : "",
+                     !near && known[1] ? known[1] : "",
+                     near       ? "?"
+                     : known[1] ? "\""
+                                : "");
+}
+
+static soma_status check_options(soma *s, const soma_dataset_options *o)
+{
+    if (!o->path || !*o->path)
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         "soma_dataset_open: the path is %s; name an IDX file or a folder of them",
+                         o->path ? "empty" : "NULL");
+    if (o->limit < 0)
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         "soma_dataset_open: .limit = %" PRId64 " is negative; 0 takes all samples", o->limit);
+    soma_status status = check_choice(s, o->at, ".format", o->format, formats);
+    return status ? status : check_choice(s, o->at, ".split", o->split, splits);
+}
+
+soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *given)
+{
+    soma_dataset_options o = {0};
+    soma_data_options(&o, sizeof o, given);
+    if (!s || check_options(s, &o))
+        return NULL;
+    paths p = {.s = s};
+    soma_dataset *d = soma_dataset_make(s);
+    bool sound = d && !locate_images(&p, &o) && !locate_labels(&p, &o) && !take_images(d, p.images) &&
+                 !take_labels(d, p.labels);
+    soma_release(s, p.images);
+    soma_release(s, p.labels);
+    if (!sound) {
+        soma_dataset_drop(d);
+        return NULL;
+    }
+    uint8_t most = 0;
+    for (int64_t i = 0; i < d->count; i++)
+        most = ((const uint8_t *)d->y)[i] > most ? ((const uint8_t *)d->y)[i] : most;
+    bool fashion = !o.classes && most < 10 && strstr(o.path, "fashion-mnist");
+    d = soma_dataset_finish(d, o.at, &o.transform, fashion ? fashion_classes : o.classes, 0);
+    if (d && o.limit && o.limit < d->count)
+        d->count = o.limit; /* after the labels were counted: the classes do not depend on the limit */
+    return d;
+}

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * data/loader.c: a dataset seen as batches, in an order that depends on (seed, epoch) only. Without threads a batch is
+ * written by the caller, at the cost of the copy; with threads each writes its share of the rows, while the caller does
+ * something else. Threads touch the dataset and the buffers, never the context: what they have to say surfaces at
+ * soma_loader_wait.
+ */
+#include "base/random.h"
+#include "data/crew.h"
+#include "data/dataset.h"
+
+#include <inttypes.h>
+
+#define THREADS_MAX 256
+#define BATCH_DEFAULT 32
+
+/* What one thread says of its share of the batch. */
+typedef struct share {
+    soma_status status;
+    char reason[SOMA_DATA_REASON];
+} share;
+
+struct soma_loader {
+    soma_object object;
+    soma_dataset *d;                      /* one reference is ours */
+    int64_t batch_size, batches, samples; /* of an epoch */
+    bool shuffle;
+    uint64_t seed;
+    int64_t epoch, next; /* next: batch to be begun */
+    int64_t *order;      /* [dataset's count], of `epoch` */
+    soma_crew *crew;     /* NULL: no threads */
+    int n_shares;
+    share *shares;
+    bool begun; /* a batch that has not been waited for */
+    const int64_t *indices;
+    int64_t n;
+    char *x, *y; /* of the batch begun last */
+};
+
+static void write_share(void *job, int index, int count)
+{
+    soma_loader *l = job;
+    const soma_dataset *d = l->d;
+    share *mine = &l->shares[index];
+    int64_t from = l->n * index / count, to = l->n * (index + 1) / count;
+    mine->status = SOMA_OK;
+    if (from < to)
+        mine->status = d->read(d, l->indices + from, to - from, l->x ? l->x + from * d->x_row * 4 : NULL,
+                               l->y ? l->y + from * d->y_row * 4 : NULL, mine->reason); /* f32 and i32: 4 bytes */
+}
+
+/* Ends the batch under way; the first share that failed speaks for all, whichever thread was quicker. */
+static const share *settle(soma_loader *l)
+{
+    if (!l->begun)
+        return NULL;
+    if (l->crew)
+        soma_crew_wait(l->crew);
+    l->begun = false;
+    for (int i = 0; i < l->n_shares; i++)
+        if (l->shares[i].status)
+            return &l->shares[i];
+    return NULL;
+}
+
+/* ---- life ---- */
+
+static void destroy(soma_object *object)
+{
+    soma_loader *l = (soma_loader *)object;
+    soma *s = object->s;
+    soma_crew_free(l->crew);
+    soma_dataset_drop(l->d);
+    soma_release(s, l->shares);
+    soma_release(s, l->order);
+    soma_release(s, l);
+}
+
+static soma_status check_options(soma_dataset *d, const soma_loader_options *o)
+{
+    soma *s = d->object.s;
+    if (o->batch_size < 1)
+        return soma_fail(s, SOMA_INVALID, o->at, "soma_loader_new: .batch_size = %" PRId64 " is not positive",
+                         o->batch_size);
+    if (o->threads < 0 || o->threads > THREADS_MAX)
+        return soma_fail(s, SOMA_INVALID, o->at, "soma_loader_new: .threads = %d is not between 0 and %d", o->threads,
+                         THREADS_MAX);
+    if (o->drop_last && d->count < o->batch_size)
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         "soma_loader_new: .drop_last leaves no batch, because the %" PRId64
+                         " samples are fewer than .batch_size = "
+                         "%" PRId64 "; use a smaller batch or keep the last one",
+                         d->count, o->batch_size);
+    return SOMA_OK;
+}
+
+static soma_status prepare(soma_loader *l, const soma_loader_options *o)
+{
+    soma *s = l->object.s;
+    l->n_shares = o->threads ? o->threads : 1;
+    l->shares = soma_alloc_array(s, (size_t)l->n_shares, sizeof *l->shares);
+    l->order = l->shares ? soma_alloc_array(s, (size_t)l->d->count, sizeof *l->order) : NULL;
+    if (!l->order)
+        return SOMA_MEMORY;
+    if (l->shuffle)
+        soma_shuffle(&s->random, l->seed, 0, l->order, l->d->count);
+    else
+        for (int64_t i = 0; i < l->d->count; i++)
+            l->order[i] = i;
+    if (o->threads) {
+        l->crew = soma_crew_new(s, o->at, o->threads, write_share, l);
+        if (!l->crew)
+            return SOMA_UNSUPPORTED;
+    }
+    return SOMA_OK;
+}
+
+soma_loader *soma_loader_new_with(soma_dataset *d, const soma_loader_options *given)
+{
+    soma_loader_options o = {0};
+    soma_data_options(&o, sizeof o, given);
+    o.batch_size = o.batch_size ? o.batch_size : BATCH_DEFAULT;
+    if (!d || check_options(d, &o))
+        return NULL;
+    soma *s = d->object.s;
+    soma_loader *l = soma_alloc(s, sizeof *l);
+    if (!l)
+        return NULL;
+    l->object.s = s;
+    l->d = d;
+    d->references++;
+    l->batch_size = o.batch_size < d->count ? o.batch_size : d->count;
+    l->batches = d->count / l->batch_size;
+    l->samples = l->batches * l->batch_size;
+    if (!o.drop_last && l->samples < d->count) {
+        l->batches++;
+        l->samples = d->count;
+    }
+    l->shuffle = !o.no_shuffle;
+    l->seed = o.seed;
+    if (prepare(l, &o)) {
+        destroy(&l->object);
+        return NULL;
+    }
+    soma_object_add(s, &l->object, destroy);
+    return l;
+}
+
+void soma_loader_free(soma_loader *l)
+{
+    if (!l)
+        return;
+    soma_object_remove(&l->object);
+    destroy(&l->object);
+}
+
+/* ---- batches ---- */
+
+int64_t soma_loader_batches(const soma_loader *l)
+{
+    return l ? l->batches : 0;
+}
+
+soma_status soma_loader_start(soma_loader *l, int64_t epoch, int64_t batch)
+{
+    if (!l)
+        return SOMA_INVALID;
+    soma *s = l->object.s;
+    if (epoch < 0 || batch < 0 || batch > l->batches)
+        return soma_fail(s, SOMA_INVALID, soma_nowhere(),
+                         "soma_loader_start: epoch %" PRId64 ", batch %" PRId64
+                         " cannot be: epochs count from 0, and an epoch has %" PRId64 " batches",
+                         epoch, batch, l->batches);
+    (void)settle(l); /* whatever became of it, that batch is not wanted any more */
+    if (l->shuffle && epoch != l->epoch)
+        soma_shuffle(&s->random, l->seed, (uint64_t)epoch, l->order, l->d->count);
+    l->epoch = epoch;
+    l->next = batch;
+    return SOMA_OK;
+}
+
+int64_t soma_loader_ahead(const soma_loader *l)
+{
+    if (!l || l->next >= l->batches)
+        return 0;
+    int64_t rest = l->samples - l->next * l->batch_size;
+    return rest < l->batch_size ? rest : l->batch_size;
+}
+
+soma_status soma_loader_fill(soma_loader *l, void *x, void *y)
+{
+    if (!l)
+        return SOMA_INVALID;
+    if (l->begun) { /* nobody waited for the batch before: do it now, so that no error is lost */
+        soma_status status = soma_loader_wait(l);
+        if (status)
+            return status;
+    }
+    int64_t n = soma_loader_ahead(l);
+    if (!n)
+        return SOMA_END;
+    l->indices = l->order + l->next * l->batch_size;
+    l->n = n;
+    l->x = x;
+    l->y = y;
+    l->next++;
+    l->begun = true;
+    if (l->crew)
+        soma_crew_begin(l->crew);
+    else
+        write_share(l, 0, 1);
+    return SOMA_OK;
+}
+
+soma_status soma_loader_wait(soma_loader *l)
+{
+    if (!l)
+        return SOMA_INVALID;
+    const share *failed = settle(l);
+    return failed ? soma_fail(l->object.s, failed->status, soma_nowhere(), "%s", failed->reason) : SOMA_OK;
+}
+
+const int64_t *soma_loader_indices(const soma_loader *l)
+{
+    return l ? l->indices : NULL;
+}

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * data/sample.c: what a dataset tells of itself, and reading samples by position. Every call accepts NULL.
+ */
+#include "data/dataset.h"
+
+#include <inttypes.h>
+
+int64_t soma_dataset_count(const soma_dataset *d)
+{
+    return d ? d->count : 0;
+}
+
+soma_type soma_dataset_input(const soma_dataset *d)
+{
+    return d ? d->input : (soma_type){0};
+}
+
+soma_type soma_dataset_target(const soma_dataset *d)
+{
+    return d ? d->target : (soma_type){0};
+}
+
+bool soma_dataset_has_target(const soma_dataset *d)
+{
+    return d && d->has_target;
+}
+
+int soma_dataset_classes(const soma_dataset *d)
+{
+    return d ? d->classes : 0;
+}
+
+const char *soma_dataset_class(const soma_dataset *d, int index)
+{
+    return d && index >= 0 && index < d->classes ? d->names[index] : NULL;
+}
+
+soma_transform soma_dataset_transform(const soma_dataset *d)
+{
+    return d ? d->transform : (soma_transform){0};
+}
+
+uint64_t soma_dataset_bytes(const soma_dataset *d)
+{
+    return d ? d->bytes : 0;
+}
+
+soma_status soma_dataset_read(const soma_dataset *d, const int64_t *index, int64_t n, void *x, void *y)
+{
+    if (!d)
+        return SOMA_INVALID;
+    soma *s = d->object.s;
+    if (n < 0 || (n && !index))
+        return soma_fail(s, SOMA_INVALID, soma_nowhere(),
+                         "soma_dataset_read: %" PRId64 " positions cannot be read from a list at %s", n,
+                         index ? "this place" : "NULL");
+    for (int64_t i = 0; i < n; i++)
+        if (index[i] < 0 || index[i] >= d->count)
+            return soma_fail(s, SOMA_INVALID, soma_nowhere(),
+                             "soma_dataset_read: position %" PRId64 " (index[%" PRId64 "]) is not within the %" PRId64
+                             " samples of the "
+                             "dataset, which count from 0",
+                             index[i], i, d->count);
+    char reason[SOMA_DATA_REASON] = "";
+    soma_status status = d->read(d, index, n, x, y, reason);
+    return status ? soma_fail(s, status, soma_nowhere(), "%s", reason) : SOMA_OK;
+}

@@ -1,0 +1,242 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/model.c: models: named tensors and their memory, inputs, outputs, scopes and names.
+ */
+#include "base/random.h"
+#include "base/size.h"
+#include "graph/fill.h"
+#include "graph/graph.h"
+#include "graph/program.h"
+
+#include <stdio.h>
+#include <string.h>
+
+typedef struct soma_name_counter {
+    const char *kind; /* scope and kind, "layer1.conv" */
+    int count;
+} soma_name_counter;
+
+static void destroy_model(soma_object *object)
+{
+    soma_model *m = (soma_model *)object;
+    soma *s = m->s;
+    while (m->attachments) {
+        soma_attachment *a = m->attachments;
+        m->attachments = a->next;
+        if (a->destroy)
+            a->destroy(m, a->data);
+        soma_release(s, a);
+    }
+    while (m->programs)
+        soma_program_free(m->programs);
+    soma_workspace_free(m);
+    for (int i = 0; i < m->n_blocks; i++)
+        soma_release(s, m->blocks[i]);
+    soma_release(s, m->blocks);
+    soma_release(s, m->tensors);
+    soma_release(s, m->inputs);
+    soma_release(s, m->outputs);
+    soma_release(s, m->counters);
+    soma_graph_free(m->graph);
+    soma_arena_free(&m->arena);
+    soma_release(s, m);
+}
+
+soma_model *soma_model_new(soma *s, const char *name)
+{
+    if (!s)
+        return NULL;
+    soma_model *m = soma_alloc(s, sizeof *m);
+    if (!m)
+        return NULL;
+    m->s = s;
+    m->version = 1;
+    soma_arena_init(&m->arena, s);
+    m->name = soma_arena_text(&m->arena, name ? name : "model");
+    m->graph = soma_alloc(s, sizeof *m->graph);
+    soma_object_add(s, &m->object, destroy_model);
+    if (!m->name || !m->graph) {
+        soma_model_free(m);
+        return NULL;
+    }
+    m->graph->s = s;
+    m->graph->model = m;
+    soma_arena_init(&m->graph->arena, s);
+    return m;
+}
+
+void soma_model_free(soma_model *m)
+{
+    if (!m)
+        return;
+    soma_object_remove(&m->object);
+    destroy_model(&m->object);
+}
+
+soma *soma_model_context(const soma_model *m)
+{
+    return m ? m->s : NULL;
+}
+
+const char *soma_model_name(const soma_model *m)
+{
+    return m ? m->name : "";
+}
+
+/* ---- names ---- */
+
+void soma_scope_push(soma_model *m, const char *name)
+{
+    if (!m)
+        return;
+    size_t used = strlen(m->scope), more = name ? strlen(name) : 0;
+    if (!more || used + more + 2 > sizeof m->scope) {
+        soma_value_fail(m->graph, soma_nowhere(), "scope: \"%s\" inside \"%s\" is empty or too long", name ? name : "",
+                        m->scope);
+        return;
+    }
+    snprintf(m->scope + used, sizeof m->scope - used, "%s.", name);
+}
+
+void soma_scope_pop(soma_model *m)
+{
+    if (!m)
+        return;
+    size_t n = strlen(m->scope);
+    if (n)
+        n--; /* the dot at the end */
+    while (n && m->scope[n - 1] != '.')
+        n--;
+    m->scope[n] = 0;
+}
+
+static int next_count(soma_model *m, const char *kind)
+{
+    for (int i = 0; i < m->n_counters; i++)
+        if (!strcmp(m->counters[i].kind, kind))
+            return ++m->counters[i].count;
+    if (soma_grow(m->s, &m->counters, &m->counter_capacity, m->n_counters + 1, sizeof *m->counters) != SOMA_OK)
+        return 0;
+    char *copy = soma_arena_text(&m->arena, kind);
+    if (!copy)
+        return 0;
+    m->counters[m->n_counters++] = (soma_name_counter){copy, 1};
+    return 1;
+}
+
+const char *soma_layer_name(soma_model *m, const char *given, const char *kind)
+{
+    char text[640];
+    if (given) {
+        snprintf(text, sizeof text, "%s%s", m->scope, given);
+        int count = next_count(m, text); /* a name given twice becomes name_2 */
+        if (count == 0)
+            return NULL;
+        return count == 1 ? soma_arena_text(&m->arena, text) : soma_arena_format(&m->arena, "%s_%d", text, count);
+    }
+    snprintf(text, sizeof text, "%s%s#", m->scope, kind);
+    int count = next_count(m, text);
+    return count ? soma_arena_format(&m->arena, "%s%s%d", m->scope, kind, count) : NULL;
+}
+
+/* ---- inputs and outputs ---- */
+
+static soma_status add_io(soma_model *m, soma_model_io **list, int *n, int *capacity, const char *name, int32_t value)
+{
+    soma_status status = soma_grow(m->s, list, capacity, *n + 1, sizeof **list);
+    char *copy = soma_arena_text(&m->arena, name);
+    if (status != SOMA_OK || !copy) {
+        m->graph->failed = true;
+        return SOMA_MEMORY;
+    }
+    (*list)[(*n)++] = (soma_model_io){copy, value};
+    return SOMA_OK;
+}
+
+soma_value soma_input_with(soma_model *m, const char *name, soma_dtype dtype, const soma_input_options *o)
+{
+    if (!m)
+        return soma_none();
+    soma_type type = {dtype, o->shape};
+    if (!o->no_batch && o->shape.rank < SOMA_MAX_RANK) {
+        type.shape.rank = o->shape.rank + 1;
+        type.shape.dim[0] = SOMA_N;
+        memcpy(type.shape.dim + 1, o->shape.dim, sizeof o->shape.dim - sizeof o->shape.dim[0]);
+    }
+    for (int i = 0; i < type.shape.rank; i++) {
+        bool batch = i == 0 && type.shape.dim[i] < 0;
+        if ((type.shape.dim[i] <= 0 && !batch) || o->shape.rank >= SOMA_MAX_RANK) {
+            char text[96];
+            return soma_value_fail(m->graph, o->at,
+                                   "input \"%s\": the shape %s must have at most %d dimensions, each at least 1",
+                                   name ? name : "", soma_type_text(&type, text), SOMA_MAX_RANK);
+        }
+    }
+    const char *unique = name ? name : "input";
+    for (int i = 0; i < m->n_inputs; i++)
+        if (!strcmp(m->inputs[i].name, unique))
+            return soma_value_fail(m->graph, o->at, "input \"%s\": the model has an input of that name already", unique);
+    soma_value x = soma_graph_input(m->graph, unique, type, o->at);
+    if (soma_ok(x) && add_io(m, &m->inputs, &m->n_inputs, &m->input_capacity, unique, x.id) != SOMA_OK)
+        return soma_value_in(m->graph, -1);
+    return x;
+}
+
+void soma_output_at(soma_model *m, const char *name, soma_value x, soma_at at)
+{
+    if (!m || (x.graph && x.id < 0))
+        return;
+    if (x.graph != m->graph) {
+        soma_value_fail(m->graph, at, "output \"%s\": the value does not belong to this model", name ? name : "");
+        return;
+    }
+    add_io(m, &m->outputs, &m->n_outputs, &m->output_capacity, name ? name : "output", x.id);
+}
+
+soma_value soma_model_input(const soma_model *m, int index)
+{
+    if (!m)
+        return soma_none();
+    return soma_value_in(m->graph, index >= 0 && index < m->n_inputs ? m->inputs[index].value : -1);
+}
+
+soma_value soma_model_output(const soma_model *m, int index)
+{
+    if (!m)
+        return soma_none();
+    return soma_value_in(m->graph, index >= 0 && index < m->n_outputs ? m->outputs[index].value : -1);
+}
+
+const char *soma_model_output_name(const soma_model *m, int index)
+{
+    return m && index >= 0 && index < m->n_outputs ? m->outputs[index].name : "";
+}
+
+/* ---- attachments ---- */
+
+void *soma_attached(const soma_model *m, const char *key)
+{
+    for (const soma_attachment *a = m ? m->attachments : NULL; a; a = a->next)
+        if (!strcmp(a->key, key))
+            return a->data;
+    return NULL;
+}
+
+soma_status soma_attach(soma_model *m, const char *key, void *data, void (*destroy)(soma_model *, void *))
+{
+    for (soma_attachment *a = m->attachments; a; a = a->next) {
+        if (strcmp(a->key, key))
+            continue;
+        if (a->destroy && a->data != data)
+            a->destroy(m, a->data);
+        a->data = data;
+        a->destroy = destroy;
+        return SOMA_OK;
+    }
+    soma_attachment *a = soma_alloc(m->s, sizeof *a);
+    if (!a)
+        return SOMA_MEMORY;
+    *a = (soma_attachment){m->attachments, key, data, destroy};
+    m->attachments = a;
+    return SOMA_OK;
+}

@@ -1,0 +1,170 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/program.h: a program's inside, and the passes that make one, in order:
+ * simplify (on a copy of the graph) -> classify -> select kernels -> layouts -> prepare and insert reorders ->
+ * place every array -> bind pointers. After that a step is one loop over an array of calls.
+ */
+#ifndef SOMA_GRAPH_PROGRAM_H
+#define SOMA_GRAPH_PROGRAM_H
+
+#include "graph/graph.h"
+
+/* What a value depends on, and so in which part of a step it is computed. */
+typedef enum soma_class {
+    SOMA_CLASS_CONSTANT, /* constants only: once, when the program is bound */
+    SOMA_CLASS_STATE,    /* named tensors: each step that follows a change of them */
+    SOMA_CLASS_STEP,     /* inputs without a batch, or the state that this program updates: each step, once */
+    SOMA_CLASS_SAMPLE,   /* the batch: per piece */
+    SOMA_CLASS_SUM,      /* a sum over the piece's samples: added up over the pieces */
+    SOMA_CLASS_WHOLE     /* needs the sums: after the last piece */
+} soma_class;
+
+typedef enum soma_storage {
+    SOMA_STORE_NONE,
+    SOMA_STORE_INPUT,    /* the model's input ring */
+    SOMA_STORE_TENSOR,   /* a named tensor of the model */
+    SOMA_STORE_CONSTANT, /* bytes in the graph */
+    SOMA_STORE_WORK,     /* the activation block, shared by all programs of the model */
+    SOMA_STORE_GRADIENT, /* what assigning ops read, in order; shared by the model's programs that update */
+    SOMA_STORE_KEPT      /* constants and packed copies of tensors: this program's own, kept between steps */
+} soma_storage;
+
+typedef struct soma_plan_value {
+    soma_arg arg;         /* piece-bound */
+    soma_class class;
+    soma_storage storage;
+    int32_t graph_value;  /* -1: made by planning (reorders, sums) */
+    int tensor;
+    int alias;            /* shares the storage of this value; -1: its own */
+    int sum;              /* the value that adds up the pieces of this one; -1: none */
+    bool wanted;          /* soma_read may ask for it: kept to the end, full batch */
+    const void *bytes;    /* CONSTANT */
+    int64_t full_elements;
+    size_t size;          /* bytes of storage */
+    size_t offset;
+    int first, last;      /* positions in running order where it must exist */
+} soma_plan_value;
+
+typedef struct soma_plan_step {
+    const soma_op *op;
+    const void *attrs;
+    const soma_kernel *kernel;
+    int n_in, n_out;
+    int32_t *in, *out;    /* plan values; -1: absent */
+    soma_layout *in_layout, *out_layout;
+    const char *layer, *note, *refused, *output;
+    uint64_t site;
+    soma_class class;
+    bool assigns;
+    bool skip_first;      /* not run on the first piece (adding up) */
+    soma_run_fn run;
+    const void *state;
+    size_t scratch, scratch_offset;
+    double flops, bytes;  /* of one run */
+    double seconds;       /* per step, measured */
+} soma_plan_step;
+
+/* One prepared call of the flat array; args are resolved pointers. */
+typedef struct soma_call {
+    soma_run_fn run;
+    const void *state;
+    void *const *args;
+    int64_t sample_offset;
+    int step;             /* index into steps, for errors and timing */
+} soma_call;
+
+/* Everything that belongs to one set of buffers: the program's own, or a run object's. */
+typedef struct soma_binding {
+    char *work, *gradient, *kept;
+    char *inputs[2];
+    soma_call *calls[2];  /* per input slot */
+    void **args[2];
+    int n_calls;
+    int refresh_begin, refresh_end; /* calls that depend on tensors only */
+    uint64_t version;     /* of the model, when kept copies were made; 0: never */
+    uint64_t generation;  /* of the workspace that the pointers point into */
+    bool constants_done;
+} soma_binding;
+
+typedef struct soma_cleanup {
+    struct soma_cleanup *next;
+    void (*destroy)(void *);
+    void *object;
+} soma_cleanup;
+
+/* Memory that the programs of a model share, each part sized for the largest. */
+typedef struct soma_workspace {
+    char *work, *gradient, *inputs;
+    size_t work_size, gradient_size, input_size; /* input_size: one slot */
+    uint64_t generation;
+    uint64_t runs;        /* steps of all programs: whoever filled the input slots ahead sees that another used them */
+} soma_workspace;
+void soma_workspace_free(soma_model *m);
+
+struct soma_program {
+    soma_model *model;
+    soma *s;
+    soma_program *next;   /* in the model's list */
+    soma_graph *graph;    /* the program's own, simplified */
+    soma_arena arena;
+    const char *name;
+    soma_at at;
+    int64_t batch, piece;
+    const char *piece_reason;
+    int threads;
+    bool training, updates, parallel;
+
+    soma_plan_value *values;
+    int n_values, value_capacity;
+    soma_plan_step *steps;
+    int n_steps, step_capacity;
+    int32_t *plan_of;     /* graph value -> plan value */
+    int32_t *read_of;     /* graph value of the caller -> plan value to read, or -1 */
+    int n_caller_values;
+    int *input_values;    /* plan values that are inputs */
+    int n_inputs;
+
+    size_t work_size, gradient_size, kept_size, input_size, table_size;
+    uint64_t library_bytes;
+    uint64_t record;
+    soma_cleanup *cleanups;
+
+    soma_binding own;
+    int read_slot, write_slot;
+    uint64_t step;
+    uint64_t seed;        /* of random draws: the context's, unless training was given its own */
+    char reason[SOMA_REASON_MAX];
+};
+
+/* A private pointer for soma_prepare.program. */
+typedef struct soma_prepare_owner {
+    soma_program *program;
+} soma_prepare_owner;
+
+/* ---- passes ---- */
+
+/* Removes what is not needed, merges what can be. keep: graph values that must survive, n of them; entries may be
+ * redirected (keep[i] is where the value is found afterwards). */
+soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training);
+/* Plan values, classes and the order of steps; chooses the piece. */
+soma_status soma_classify(soma_program *p, const int32_t *wanted, int n_wanted, int64_t piece);
+/* Sorts the steps by phase; assigning steps come last. */
+soma_status soma_order(soma_program *p);
+/* Kernels, layouts, prepare, reorders. */
+soma_status soma_select(soma_program *p);
+/* Offsets and totals. */
+soma_status soma_place(soma_program *p);
+/* Pointers. */
+soma_status soma_bind(soma_program *p, soma_binding *b);
+
+/* Texts of the plan. */
+soma_status soma_describe_outputs(soma_program *p);
+
+/* Adds a plan value / a step at the end. -1 / NULL: no memory. */
+int32_t soma_plan_add_value(soma_program *p, const soma_plan_value *value);
+soma_plan_step *soma_plan_add_step(soma_program *p, const soma_plan_step *step);
+size_t soma_arg_bytes(const soma_arg *arg);
+int32_t soma_plan_root(const soma_program *p, int32_t value);
+bool soma_op_assigns(const soma_plan_step *step, int out, int *in);
+
+#endif

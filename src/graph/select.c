@@ -1,0 +1,446 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/select.c: a kernel for every step, a layout for every array, prepare, and visible reorders where the layouts of a
+ * producer and a consumer differ.
+ */
+#include "backend/cpu/parallel.h"
+#include "base/random.h"
+#include "base/text.h"
+#include "graph/program.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static const soma_layout plain = {SOMA_PLAIN, 0, NULL, 0};
+
+size_t soma_arg_bytes(const soma_arg *arg)
+{
+    if (arg->layout.kind == SOMA_PACKED)
+        return arg->layout.bytes;
+    return (size_t)arg->elements * soma_dtype_size(arg->dtype);
+}
+
+static bool same_layout(const soma_layout *a, const soma_layout *b)
+{
+    return a->kind == b->kind && (a->kind != SOMA_PACKED || a->key == b->key);
+}
+
+/* Blocked layouts only without padded lanes, so that no kernel ever meets one. */
+static bool layout_possible(const soma_arg *arg, soma_layout_kind kind)
+{
+    if (kind == SOMA_PLAIN)
+        return true;
+    if (arg->shape.rank != 4)
+        return false;
+    int64_t block = kind == SOMA_NCHW16C ? 16 : kind == SOMA_NCHW8C ? 8 : 1;
+    return arg->shape.dim[1] % block == 0;
+}
+
+/* ---- what prepare hands out ---- */
+
+void *soma_prepare_state(soma_prepare *prepare, size_t size)
+{
+    const soma_prepare_owner *owner = prepare->program;
+    return soma_arena_alloc(&owner->program->arena, size);
+}
+
+soma_status soma_prepare_cleanup(soma_prepare *prepare, void (*destroy)(void *), void *object)
+{
+    const soma_prepare_owner *owner = prepare->program;
+    soma_cleanup *c = soma_arena_alloc(&owner->program->arena, sizeof *c);
+    if (!c) {
+        destroy(object);
+        return SOMA_MEMORY;
+    }
+    *c = (soma_cleanup){owner->program->cleanups, destroy, object};
+    owner->program->cleanups = c;
+    return SOMA_OK;
+}
+
+/* ---- the view of a step that kernels get ---- */
+
+typedef struct view {
+    soma_prepare prepare;
+    soma_prepare_owner owner;
+    soma_arg *args; /* n_in, then n_out */
+    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
+} view;
+
+static soma_status make_view(soma_program *p, const soma_plan_step *step, view *v)
+{
+    v->args = soma_arena_array(&p->arena, (size_t)(step->n_in + step->n_out) + 1, sizeof *v->args);
+    if (!v->args)
+        return SOMA_MEMORY;
+    v->owner.program = p;
+    v->note[0] = v->reason[0] = 0;
+    v->prepare = (soma_prepare){.op = step->op, .attrs = step->attrs, .n_in = step->n_in, .n_out = step->n_out,
+                                .in = v->args, .out = v->args + step->n_in, .batch = p->piece, .full_batch = p->batch,
+                                .threads = p->threads, .exact = p->s->exact, .site = step->site, .seed = p->s->seed,
+                                .note = v->note, .reason = v->reason, .program = &v->owner};
+    for (int j = 0; j < step->n_in + step->n_out; j++) {
+        int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+        if (id >= 0)
+            v->args[j] = p->values[id].arg;
+        else
+            v->args[j].shape.rank = -1;
+        v->args[j].layout = plain;
+    }
+    return SOMA_OK;
+}
+
+/* ---- kernels ---- */
+
+static void add_refusal(soma_program *p, soma_plan_step *step, const soma_kernel *kernel, const char *reason)
+{
+    const char *before = step->refused ? step->refused : "";
+    char name[32];
+    snprintf(name, sizeof name, "%s%s%s", kernel->name, kernel->isa ? " " : "", kernel->isa ? soma_isa_name(kernel->isa) : "");
+    step->refused = soma_arena_format(&p->arena, "%s%s%s: %s", before, before[0] ? "; " : "", name, reason);
+}
+
+/* The first kernel from index `from` on that accepts; its index, or -1. */
+static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
+{
+    for (int k = from; step->op->kernels[k]; k++) {
+        const soma_kernel *kernel = step->op->kernels[k];
+        const char *reason = NULL;
+        if (p->s->exact && !kernel->exact)
+            reason = "not exact";
+        else if (kernel->isa > soma_cpu_isa())
+            reason = "this CPU lacks the instructions";
+        else if (kernel->accept && kernel->accept(&v->prepare) != SOMA_OK)
+            reason = v->reason;
+        if (!reason) {
+            step->kernel = kernel;
+            return k;
+        }
+        add_refusal(p, step, kernel, reason);
+    }
+    return -1;
+}
+
+static soma_status no_kernel(soma_program *p, const soma_plan_step *step)
+{
+    return soma_fail(p->s, SOMA_UNSUPPORTED, p->at, "%s \"%s\": no kernel can run it (%s)", step->op->name, step->layer,
+                     step->refused ? step->refused : "the op has none");
+}
+
+/* ---- layouts ---- */
+
+/* Layouts that each step asks for or accepts: kinds[j], inputs then outputs. */
+static soma_status ask(soma_program *p, soma_plan_step *step, view *v, soma_layout_kind *wished, bool *is_wished)
+{
+    step->in_layout = soma_arena_array(&p->arena, (size_t)(step->n_in + step->n_out) + 1, sizeof *step->in_layout);
+    if (!step->in_layout)
+        return SOMA_MEMORY;
+    step->out_layout = step->in_layout + step->n_in;
+    if (step->kernel->layouts != SOMA_LAYOUT_ASK)
+        return SOMA_OK;
+    step->kernel->wish(&v->prepare);
+    for (int j = 0; j < step->n_in + step->n_out; j++) {
+        int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+        soma_layout_kind kind = v->args[j].layout.kind;
+        if (id < 0 || v->args[j].shape.rank != 4 || kind == SOMA_PACKED || !layout_possible(&v->args[j], kind))
+            continue;
+        step->in_layout[j].kind = kind;
+        if (!is_wished[id]) {
+            is_wished[id] = true;
+            wished[id] = kind;
+        }
+    }
+    return SOMA_OK;
+}
+
+/* Arguments that a FOLLOW kernel wants in one layout: rank 4 and of output 0's shape. */
+static bool follows(const soma_program *p, const soma_plan_step *step, int32_t id)
+{
+    if (id < 0 || step->out[0] < 0)
+        return false;
+    const soma_shape *a = &p->values[id].arg.shape, *b = &p->values[step->out[0]].arg.shape;
+    return a->rank == 4 && b->rank == 4 && !memcmp(a->dim, b->dim, 4 * sizeof a->dim[0]);
+}
+
+/* Wishes spread over ops that take any layout, until nothing changes. */
+static void spread(const soma_program *p, soma_layout_kind *wished, bool *is_wished)
+{
+    for (bool changed = true; changed;) {
+        changed = false;
+        for (int i = 0; i < p->n_steps; i++) {
+            const soma_plan_step *step = &p->steps[i];
+            bool convert = step->kernel->layouts == SOMA_LAYOUT_CONVERT;
+            if (!convert && step->kernel->layouts != SOMA_LAYOUT_FOLLOW)
+                continue;
+            soma_layout_kind kind = SOMA_PLAIN;
+            int n = step->n_in + step->n_out;
+            for (int j = 0; j < n && kind == SOMA_PLAIN; j++) {
+                int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+                if (id >= 0 && (convert ? p->values[id].arg.shape.rank == 4 : follows(p, step, id)))
+                    kind = wished[id];
+            }
+            for (int j = 0; j < n && kind != SOMA_PLAIN; j++) {
+                int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+                if (id < 0 || is_wished[id] || wished[id] != SOMA_PLAIN || !layout_possible(&p->values[id].arg, kind) ||
+                    (!convert && !follows(p, step, id)))
+                    continue;
+                wished[id] = kind;
+                changed = true;
+            }
+        }
+    }
+}
+
+/* What only plain kernels make is plain; what a converting kernel makes for plain readers only is plain as well. */
+static void settle(const soma_program *p, soma_layout_kind *wished, const bool *is_wished)
+{
+    for (int i = 0; i < p->n_steps; i++) {
+        const soma_plan_step *step = &p->steps[i];
+        for (int j = 0; j < step->n_out; j++)
+            if (step->out[j] >= 0 && step->kernel->layouts == SOMA_LAYOUT_PLAIN)
+                wished[step->out[j]] = SOMA_PLAIN;
+    }
+    for (int i = 0; i < p->n_steps; i++) {
+        const soma_plan_step *step = &p->steps[i];
+        for (int j = 0; j < step->n_out && step->kernel->layouts == SOMA_LAYOUT_CONVERT; j++) {
+            int32_t id = step->out[j];
+            bool plain_only = id >= 0 && !is_wished[id], read = false;
+            for (int k = i + 1; k < p->n_steps && plain_only; k++)
+                for (int a = 0; a < p->steps[k].n_in; a++)
+                    if (p->steps[k].in[a] == id) {
+                        read = true;
+                        plain_only = plain_only && p->steps[k].kernel->layouts == SOMA_LAYOUT_PLAIN;
+                    }
+            if (plain_only && (read || p->values[id].wanted))
+                wished[id] = SOMA_PLAIN;
+        }
+    }
+}
+
+static void fix_layouts(soma_program *p, const soma_layout_kind *wished)
+{
+    for (int i = 0; i < p->n_steps; i++) {
+        soma_plan_step *step = &p->steps[i];
+        for (int j = 0; j < step->n_in + step->n_out; j++) {
+            int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+            bool one = step->kernel->layouts == SOMA_LAYOUT_FOLLOW && follows(p, step, id);
+            bool any = step->kernel->layouts == SOMA_LAYOUT_CONVERT && id >= 0 && p->values[id].arg.shape.rank == 4;
+            if (one)
+                step->in_layout[j].kind = wished[step->out[0]];
+            if (any)
+                step->in_layout[j].kind = wished[id];
+        }
+    }
+}
+
+/* ---- prepare ---- */
+
+static void set_layouts(const soma_plan_step *step, view *v)
+{
+    for (int j = 0; j < step->n_in + step->n_out; j++)
+        v->args[j].layout = step->in_layout[j];
+}
+
+static double moved_bytes(const view *v)
+{
+    double bytes = 0;
+    for (int j = 0; j < v->prepare.n_in + v->prepare.n_out; j++)
+        if (v->args[j].shape.rank >= 0)
+            bytes += (double)soma_arg_bytes(&v->args[j]);
+    return bytes;
+}
+
+/* Prepares the chosen kernel, or the next one that will have it. Afterwards the step's layouts are final. */
+static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
+{
+    set_layouts(step, v);
+    int k = 0;
+    while (step->op->kernels[k] != step->kernel)
+        k++;
+    for (;;) {
+        soma_status status = step->kernel->prepare(&v->prepare);
+        if (status == SOMA_OK)
+            break;
+        if (status == SOMA_MEMORY)
+            return soma_fail(p->s, SOMA_MEMORY, p->at, "%s \"%s\": no memory to prepare the kernel %s", step->op->name,
+                             step->layer, step->kernel->name);
+        add_refusal(p, step, step->kernel, v->reason);
+        for (int j = 0; j < step->n_in + step->n_out; j++)
+            v->args[j].layout = plain;
+        v->prepare.run = NULL;
+        v->prepare.scratch = 0;
+        v->prepare.parallel = false;
+        k = choose(p, step, v, k + 1);
+        if (k < 0)
+            return no_kernel(p, step);
+    }
+    for (int j = 0; j < step->n_in + step->n_out; j++)
+        step->in_layout[j] = v->args[j].layout;
+    step->run = v->prepare.run;
+    step->state = v->prepare.state;
+    step->scratch = v->prepare.scratch;
+    step->bytes = moved_bytes(v);
+    step->flops = v->prepare.flops > 0   ? v->prepare.flops
+                  : step->op->flops      ? step->op->flops(step->attrs, v->args, step->n_in, v->prepare.out)
+                                         : 0;
+    step->note = v->note[0] ? soma_arena_text(&p->arena, v->note) : "";
+    p->parallel = p->parallel || v->prepare.parallel;
+    return step->note ? SOMA_OK : SOMA_MEMORY;
+}
+
+/* ---- reorders ---- */
+
+typedef struct reordered {
+    int32_t from, to;
+    soma_layout layout;
+} reordered;
+
+typedef struct insertion {
+    soma_program *p;
+    soma_plan_step *old; /* steps before insertion */
+    int n_old;
+    reordered *made;
+    int n_made, capacity;
+} insertion;
+
+/* Emits reorder(id) in `layout` and returns the new value, or -1. */
+static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout, const soma_plan_step *reader)
+{
+    for (int i = 0; i < in->n_made; i++)
+        if (in->made[i].from == id && same_layout(&in->made[i].layout, layout))
+            return in->made[i].to;
+    soma_program *p = in->p;
+    soma_plan_value v = p->values[id];
+    v.storage = SOMA_STORE_NONE;
+    v.tensor = v.graph_value = v.alias = v.sum = -1;
+    v.wanted = false;
+    v.bytes = NULL;
+    v.arg.layout = *layout;
+    int32_t to = soma_plan_add_value(p, &v);
+    soma_plan_step step = {.op = soma_op_find("reorder"), .n_in = 1, .n_out = 1, .layer = reader->layer,
+                           .site = reader->site, .class = v.class, .skip_first = false};
+    step.in = soma_arena_array(&p->arena, 2, sizeof *step.in);
+    step.attrs = soma_arena_alloc(&p->arena, 1);
+    step.in_layout = soma_arena_array(&p->arena, 2, sizeof *step.in_layout);
+    if (to < 0 || !step.op || !step.in || !step.attrs || !step.in_layout ||
+        soma_grow(p->s, &in->made, &in->capacity, in->n_made + 1, sizeof *in->made) != SOMA_OK)
+        return -1;
+    step.out = step.in + 1;
+    step.out_layout = step.in_layout + 1;
+    step.in[0] = id;
+    step.out[0] = to;
+    step.in_layout[0] = p->values[id].arg.layout;
+    step.out_layout[0] = *layout;
+    view view_of_step;
+    soma_status status = make_view(p, &step, &view_of_step);
+    set_layouts(&step, &view_of_step);
+    if (status == SOMA_OK && choose(p, &step, &view_of_step, 0) < 0)
+        status = no_kernel(p, &step);
+    if (status == SOMA_OK)
+        status = prepare(p, &step, &view_of_step);
+    in->made[in->n_made++] = (reordered){id, to, *layout};
+    return status == SOMA_OK && soma_plan_add_step(p, &step) ? to : -1;
+}
+
+/* Adding up takes the layout of what it adds. */
+static void follow_part(soma_program *p, soma_plan_step *step)
+{
+    soma_layout layout = p->values[step->in[1]].arg.layout;
+    step->in_layout[0] = step->in_layout[1] = step->out_layout[0] = layout;
+    p->values[step->out[0]].arg.layout = layout;
+}
+
+static soma_status insert_step(insertion *in, soma_plan_step *step)
+{
+    soma_program *p = in->p;
+    view v;
+    soma_status status = make_view(p, step, &v);
+    if (status == SOMA_OK && step->skip_first)
+        follow_part(p, step);
+    if (status == SOMA_OK)
+        status = prepare(p, step, &v);
+    for (int j = 0; j < step->n_in && status == SOMA_OK; j++) {
+        if (step->in[j] < 0 || same_layout(&p->values[step->in[j]].arg.layout, &step->in_layout[j]))
+            continue;
+        int32_t to = add_reorder(in, step->in[j], &step->in_layout[j], step);
+        if (to < 0)
+            return p->s->status != SOMA_OK ? p->s->status : SOMA_MEMORY;
+        step->in[j] = to;
+    }
+    if (status != SOMA_OK || !soma_plan_add_step(p, step))
+        return status != SOMA_OK ? status : SOMA_MEMORY;
+    for (int j = 0; j < step->n_out; j++) {
+        if (step->out[j] < 0)
+            continue;
+        soma_plan_value *out = &p->values[step->out[j]];
+        out->arg.layout = step->out_layout[j];
+        if (!out->wanted || out->arg.layout.kind == SOMA_PLAIN || step->skip_first)
+            continue;
+        int32_t to = add_reorder(in, step->out[j], &plain, step); /* what is read from outside is plain */
+        if (to < 0)
+            return SOMA_MEMORY;
+        p->values[to].wanted = true;
+        p->values[step->out[j]].wanted = false;
+        if (p->values[step->out[j]].graph_value >= 0)
+            p->plan_of[p->values[step->out[j]].graph_value] = to;
+    }
+    return SOMA_OK;
+}
+
+static soma_status insert_all(soma_program *p)
+{
+    insertion in = {.p = p, .old = p->steps, .n_old = p->n_steps};
+    p->steps = NULL;
+    p->n_steps = p->step_capacity = 0;
+    soma_status status = SOMA_OK;
+    for (int i = 0; i < in.n_old && status == SOMA_OK; i++)
+        status = insert_step(&in, &in.old[i]);
+    soma_release(p->s, in.old);
+    soma_release(p->s, in.made);
+    return status;
+}
+
+/* What was chosen, as one number: op, layer, kernel, note and layouts of every step. */
+static uint64_t record(const soma_program *p)
+{
+    uint64_t hash = soma_hash_text("record");
+    for (int i = 0; i < p->n_steps; i++) {
+        const soma_plan_step *step = &p->steps[i];
+        const char *texts[] = {step->op->name, step->layer, step->kernel->name, step->note};
+        for (int t = 0; t < 4; t++)
+            hash = soma_hash_bytes(hash, texts[t], strlen(texts[t]) + 1);
+        int32_t numbers[] = {step->kernel->isa, step->n_out ? (int32_t)step->out_layout[0].kind : 0, p->threads,
+                             (int32_t)p->piece};
+        hash = soma_hash_bytes(hash, numbers, sizeof numbers);
+    }
+    return hash;
+}
+
+soma_status soma_select(soma_program *p)
+{
+    soma_status status = SOMA_OK;
+    soma_layout_kind *wished = soma_alloc_array(p->s, (size_t)p->n_values + 1, sizeof *wished);
+    bool *is_wished = soma_alloc_array(p->s, (size_t)p->n_values + 1, sizeof *is_wished);
+    if (!wished || !is_wished)
+        status = SOMA_MEMORY;
+    for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
+        view v;
+        status = make_view(p, &p->steps[i], &v);
+        if (status == SOMA_OK && choose(p, &p->steps[i], &v, 0) < 0)
+            status = no_kernel(p, &p->steps[i]);
+        if (status == SOMA_OK)
+            status = ask(p, &p->steps[i], &v, wished, is_wished);
+    }
+    if (status == SOMA_OK) {
+        spread(p, wished, is_wished);
+        settle(p, wished, is_wished);
+        fix_layouts(p, wished);
+    }
+    soma_release(p->s, wished);
+    soma_release(p->s, is_wished);
+    if (status == SOMA_OK)
+        status = insert_all(p);
+    if (status == SOMA_OK)
+        status = soma_order(p); /* packed copies of weights go to the front */
+    if (status == SOMA_OK)
+        p->record = record(p);
+    return status;
+}

@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/simplify.c: a program's graph made smaller before kernels are chosen: ops that do nothing when predicting, activations
+ * merged into the op before them, relu's gradient merged into max-pooling's, dead code.
+ * Knows ops by the fields of their attribute tables, not by their structs.
+ */
+#include "graph/program.h"
+
+#include <string.h>
+
+typedef struct pass {
+    soma_graph *graph;
+    int32_t *keep;
+    int n_keep;
+    int *uses; /* per value: readers, and one for each keep */
+} pass;
+
+static void count_uses(pass *p)
+{
+    memset(p->uses, 0, (size_t)p->graph->n_values * sizeof *p->uses);
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        const soma_graph_node *node = &p->graph->nodes[i];
+        for (int j = 0; node->op && j < node->n_in; j++)
+            if (node->in[j] >= 0)
+                p->uses[node->in[j]]++;
+    }
+    for (int i = 0; i < p->n_keep; i++)
+        if (p->keep[i] >= 0)
+            p->uses[p->keep[i]]++;
+}
+
+/* Everybody who reads `from` reads `to`. */
+static void redirect(pass *p, int32_t from, int32_t to)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        soma_graph_node *node = &p->graph->nodes[i];
+        for (int j = 0; node->op && j < node->n_in; j++)
+            if (node->in[j] == from)
+                node->in[j] = to;
+    }
+    for (int i = 0; i < p->n_keep; i++)
+        if (p->keep[i] == from)
+            p->keep[i] = to;
+    p->uses[to] += p->uses[from];
+    p->uses[from] = 0;
+}
+
+static void remove_node(pass *p, soma_graph_node *node)
+{
+    for (int j = 0; j < node->n_in; j++)
+        if (node->in[j] >= 0)
+            p->uses[node->in[j]]--;
+    node->op = NULL;
+}
+
+static const soma_field *find_field(const soma_op *op, const char *name)
+{
+    for (const soma_field *field = op->fields; field && field->name; field++)
+        if (!strcmp(field->name, name))
+            return field;
+    return NULL;
+}
+
+static bool is(const soma_graph_node *node, const char *op)
+{
+    return node->op && !strcmp(node->op->name, op);
+}
+
+static const soma_graph_node *maker(const pass *p, int32_t value)
+{
+    int node = value >= 0 ? p->graph->values[value].node : -1;
+    return node >= 0 && p->graph->nodes[node].op ? &p->graph->nodes[node] : NULL;
+}
+
+/* When predicting: dropout(x) is x. */
+static void drop_training_only(pass *p)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        soma_graph_node *node = &p->graph->nodes[i];
+        if (!node->op || !node->op->training_only)
+            continue;
+        int32_t from = node->out[0], to = node->in[0];
+        remove_node(p, node);
+        redirect(p, from, to);
+    }
+}
+
+/* act(conv2d(...)) becomes conv2d(..., activation): when nobody else reads what the convolution made. The activation's value
+ * survives (its gradient reads it); it now comes from the convolution. */
+static void merge_activations(pass *p)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        soma_graph_node *act = &p->graph->nodes[i];
+        if (!act->op || act->n_in != 1 || act->n_out != 1)
+            continue;
+        soma_graph_node *before = (soma_graph_node *)maker(p, act->in[0]);
+        const soma_field *field = before ? find_field(before->op, "activation") : NULL;
+        if (!field || field->type != SOMA_FIELD_ENUM || before->out[0] != act->in[0] || p->uses[act->in[0]] != 1)
+            continue;
+        int *chosen = (int *)(void *)((char *)before->attrs + field->offset); /* attrs of a copied graph are its own */
+        int choice = 0;
+        while (field->choices[choice] && strcmp(field->choices[choice], act->op->name))
+            choice++;
+        if (*chosen != 0 || !field->choices[choice])
+            continue;
+        int32_t value = act->out[0];
+        *chosen = choice;
+        p->uses[act->in[0]] = 0;
+        p->graph->values[act->in[0]].node = -1;
+        act->op = NULL;
+        before->out[0] = value;
+        p->graph->values[value].node = (int)(before - p->graph->nodes);
+    }
+}
+
+/* relu_grad(max_pool2d_grad(dy, index), relu's y), where the pool read that y: the pool's gradient can itself leave out what relu
+ * stopped, by looking at the pooled y (a window's largest y is > 0 or nothing of it passes). */
+static void merge_pool_relu(pass *p)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        soma_graph_node *relu = &p->graph->nodes[i];
+        if (!is(relu, "relu_grad") || p->uses[relu->in[0]] != 1)
+            continue;
+        soma_graph_node *grad = (soma_graph_node *)maker(p, relu->in[0]);
+        if (!grad || !is(grad, "max_pool2d_grad") || grad->n_in != 2)
+            continue;
+        const soma_graph_node *pool = maker(p, grad->in[1]);
+        const soma_field *field = find_field(grad->op, "relu");
+        if (!pool || !is(pool, "max_pool2d") || pool->in[0] != relu->in[1] || !field || grad->op->optional_in < 1)
+            continue;
+        int32_t *in = soma_arena_array(&p->graph->arena, 3, sizeof *in);
+        if (!in)
+            return; /* no memory: not merging is right as well */
+        in[0] = grad->in[0];
+        in[1] = grad->in[1];
+        in[2] = pool->out[0];
+        *(bool *)((char *)grad->attrs + field->offset) = true;
+        int32_t value = relu->out[0];
+        p->uses[relu->in[1]]--;
+        p->uses[in[2]]++;
+        p->graph->values[relu->in[0]].node = -1;
+        p->uses[relu->in[0]] = 0;
+        relu->op = NULL;
+        grad->in = in;
+        grad->n_in = 3;
+        grad->out[0] = value;
+        p->graph->values[value].node = (int)(grad - p->graph->nodes);
+    }
+}
+
+/* From the end: a node none of whose outputs is read goes; an optional output nobody reads is absent from then on. */
+static void remove_dead(pass *p)
+{
+    for (int i = p->graph->n_nodes - 1; i >= 0; i--) {
+        soma_graph_node *node = &p->graph->nodes[i];
+        if (!node->op)
+            continue;
+        bool alive = false;
+        for (int j = 0; j < node->n_out; j++)
+            alive = alive || (node->out[j] >= 0 && p->uses[node->out[j]] > 0);
+        if (!alive) {
+            remove_node(p, node);
+            continue;
+        }
+        while (!node->op->assign && node->n_out > node->op->required_out &&
+               (node->out[node->n_out - 1] < 0 || !p->uses[node->out[node->n_out - 1]]))
+            node->n_out--;
+    }
+}
+
+soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training)
+{
+    pass p = {.graph = graph, .keep = keep, .n_keep = n};
+    p.uses = soma_alloc_array(graph->s, (size_t)graph->n_values + 1, sizeof *p.uses);
+    if (!p.uses)
+        return SOMA_MEMORY;
+    count_uses(&p);
+    if (!training)
+        drop_training_only(&p);
+    remove_dead(&p);
+    merge_activations(&p);
+    merge_pool_relu(&p);
+    remove_dead(&p);
+    soma_release(graph->s, p.uses);
+    return SOMA_OK;
+}

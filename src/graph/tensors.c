@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/tensors.c: a model's named tensors: declared by builders, laid out contiguously in creation order (each begins
+ * on a 64-byte line; the lanes between hold zeros), filled at first use.
+ */
+#include "base/random.h"
+#include "base/size.h"
+#include "base/text.h"
+#include "graph/fill.h"
+#include "graph/graph.h"
+
+#include <string.h>
+
+int soma_model_tensor_index(const soma_model *m, const char *name)
+{
+    for (int i = 0; i < m->n_tensors; i++)
+        if (!strcmp(m->tensors[i].name, name))
+            return i;
+    return -1;
+}
+
+static soma_status add_tensor(soma_model *m, const soma_model_tensor *t, const char *name, int *index)
+{
+    soma_status status = soma_grow(m->s, &m->tensors, &m->tensor_capacity, m->n_tensors + 1, sizeof *t);
+    char *copy = soma_arena_text(&m->arena, name);
+    if (status != SOMA_OK || !copy)
+        return SOMA_MEMORY;
+    m->tensors[m->n_tensors] = *t;
+    m->tensors[m->n_tensors].name = copy;
+    m->tensors[m->n_tensors].site = soma_hash_text(copy);
+    *index = m->n_tensors++;
+    return SOMA_OK;
+}
+
+soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tensor_options *o)
+{
+    if (!m)
+        return soma_none();
+    soma_type type = {o->dtype, o->shape};
+    char text[96];
+    const char *given = name ? name : "parameter";
+    if (soma_shape_elements(&o->shape) <= 0)
+        return soma_value_fail(m->graph, o->at, "parameter \"%s\": the shape of %s must have constant dimensions >= 1",
+                               given, soma_type_text(&type, text));
+    const char *init = o->init ? o->init : "zeros";
+    if (!soma_init_known(init)) {
+        const char *near = soma_nearest_of(init, soma_init_names);
+        return soma_value_fail(m->graph, o->at, "parameter \"%s\": there is no initialiser \"%s\"%s%s%s", given, init,
+                               near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    }
+    const char *unique = soma_layer_name(m, given, "parameter");
+    soma_model_tensor t = {.type = type, .init = *o, .frozen = o->frozen};
+    t.init.init = soma_arena_text(&m->arena, init);
+    int index = -1;
+    if (!unique || !t.init.init || add_tensor(m, &t, unique, &index) != SOMA_OK) {
+        m->graph->failed = true;
+        return soma_value_in(m->graph, -1);
+    }
+    return soma_graph_tensor(m->graph, index);
+}
+
+soma_value soma_graph_slot(soma_graph *graph, const char *name, soma_type type, double fill, soma_at at)
+{
+    soma_model *m = graph->model;
+    int index = soma_model_tensor_index(m, name);
+    if (index < 0) {
+        soma_model_tensor t = {.type = type, .frozen = true, .slot = true};
+        t.init = (soma_tensor_options){.at = at, .shape = type.shape, .dtype = type.dtype, .init = "constant", .a = fill};
+        if (add_tensor(m, &t, name, &index) != SOMA_OK) {
+            graph->failed = true;
+            return soma_value_in(graph, -1);
+        }
+    }
+    return soma_graph_tensor(graph, index);
+}
+
+/* ---- memory ---- */
+
+static size_t padded_bytes(const soma_model_tensor *t)
+{
+    size_t bytes = (size_t)soma_shape_elements(&t->type.shape) * soma_dtype_size(t->type.dtype);
+    return (bytes + 63) & ~(size_t)63;
+}
+
+static soma_status fill(soma_model *m, soma_model_tensor *t, uint64_t seed)
+{
+    return soma_fill_tensor(&m->s->random, seed, t, t->data);
+}
+
+/* One block for all tensors that have no memory yet. */
+soma_status soma_model_materialize(soma_model *m)
+{
+    size_t total = 0;
+    for (int i = 0; i < m->n_tensors; i++)
+        if (!m->tensors[i].data && !soma_size_add(total, padded_bytes(&m->tensors[i]), &total))
+            return soma_fail(m->s, SOMA_MEMORY, soma_nowhere(), "model \"%s\": the parameters' size overflows", m->name);
+    if (total == 0)
+        return SOMA_OK;
+    soma_status status = soma_grow(m->s, &m->blocks, &m->block_capacity, m->n_blocks + 1, sizeof *m->blocks);
+    char *block = status == SOMA_OK ? soma_alloc(m->s, total) : NULL;
+    if (!block)
+        return SOMA_MEMORY;
+    m->blocks[m->n_blocks++] = block;
+    m->block_bytes += total;
+    for (int i = 0; i < m->n_tensors && status == SOMA_OK; i++) {
+        soma_model_tensor *t = &m->tensors[i];
+        if (t->data)
+            continue;
+        t->data = block;
+        block += padded_bytes(t);
+        status = m->reading ? SOMA_OK : fill(m, t, m->s->seed);
+    }
+    m->version++;
+    return status;
+}
+
+soma_status soma_initialize(soma_model *m, uint64_t seed)
+{
+    if (!m)
+        return SOMA_INVALID;
+    soma_status status = soma_model_materialize(m);
+    for (int i = 0; i < m->n_tensors && status == SOMA_OK; i++)
+        status = fill(m, &m->tensors[i], seed);
+    m->version++;
+    return status;
+}
+
+soma_status soma_model_reset_slots(soma_model *m)
+{
+    soma_status status = soma_model_materialize(m);
+    for (int i = 0; i < m->n_tensors && status == SOMA_OK; i++)
+        if (m->tensors[i].slot)
+            status = fill(m, &m->tensors[i], m->s->seed);
+    return status;
+}
+
+void soma_touch(soma_model *m)
+{
+    if (m)
+        m->version++;
+}
+
+int soma_tensor_count(soma_model *m)
+{
+    return m ? m->n_tensors : 0;
+}
+
+soma_named_tensor soma_tensor_at(soma_model *m, int index)
+{
+    soma_named_tensor named = {.name = ""};
+    if (!m || index < 0 || index >= m->n_tensors || soma_model_materialize(m) != SOMA_OK)
+        return named;
+    const soma_model_tensor *t = &m->tensors[index];
+    named.name = t->name;
+    named.frozen = t->frozen;
+    named.tensor = (soma_tensor){t->type.dtype, t->type.shape, t->data};
+    return named;
+}
+
+soma_named_tensor soma_tensor_find(soma_model *m, const char *name)
+{
+    return soma_tensor_at(m, m && name ? soma_model_tensor_index(m, name) : -1);
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * io/model_description.c: model descriptions in a build without libyaml. With it: model_yaml.c.
+ */
+#include "base/context.h"
+#include <soma/io.h>
+
+#ifndef SOMA_HAVE_YAML
+soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
+{
+    (void)recipe;
+    if (s)
+        soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(),
+                  "%s: this soma was built without libyaml, so it cannot read model descriptions; install libyaml-dev and build again",
+                  path ? path : "");
+    return NULL;
+}
+#endif

@@ -1,0 +1,443 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * io/model_yaml.c: a model described as a list of layers (docs/model-files.md). Keys are tables: a key that is not in
+ * one is an error that names the nearest. Compiled only with libyaml.
+ */
+#include "base/file.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "graph/graph.h"
+#include <soma/io.h>
+
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+#include <yaml.h>
+
+typedef enum key_type { KEY_INTS, KEY_FLOAT, KEY_BOOL, KEY_TEXT } key_type;
+
+/* One key of a mapping and where its value goes in an option struct. */
+typedef struct key {
+    const char *name;
+    key_type type;
+    size_t offset;
+    int count; /* KEY_INTS: how many; one number given: for all */
+} key;
+
+typedef struct layer {
+    const char *name;
+    const key *keys;
+    size_t size;
+    soma_value (*build)(soma_value x, void *options);
+} layer;
+
+#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1}
+#define INTS(T, f, n) {#f, KEY_INTS, offsetof(T, f), n}
+#define FLOAT(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1}
+#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1}
+#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1}
+#define END {NULL, KEY_INTS, 0, 0}
+
+static const key dense_keys[] = {
+    INT(soma_dense_options, units),      TEXT(soma_dense_options, activation), TEXT(soma_dense_options, name),
+    TEXT(soma_dense_options, init),      FLOAT(soma_dense_options, init_a),    FLOAT(soma_dense_options, init_b),
+    TEXT(soma_dense_options, bias_init), FLOAT(soma_dense_options, bias_a),    FLOAT(soma_dense_options, bias_b),
+    BOOL(soma_dense_options, no_bias),   END};
+static const key conv2d_keys[] = {
+    INT(soma_conv2d_options, filters),     INTS(soma_conv2d_options, kernel, 2),   INTS(soma_conv2d_options, stride, 2),
+    INTS(soma_conv2d_options, pad, 4),     BOOL(soma_conv2d_options, same),        INTS(soma_conv2d_options, dilation, 2),
+    INT(soma_conv2d_options, groups),      TEXT(soma_conv2d_options, activation),  TEXT(soma_conv2d_options, name),
+    TEXT(soma_conv2d_options, init),       FLOAT(soma_conv2d_options, init_a),     FLOAT(soma_conv2d_options, init_b),
+    TEXT(soma_conv2d_options, bias_init),  FLOAT(soma_conv2d_options, bias_a),     FLOAT(soma_conv2d_options, bias_b),
+    BOOL(soma_conv2d_options, no_bias),    END};
+static const key pool_keys[] = {INTS(soma_pool2d_options, size, 2), INTS(soma_pool2d_options, stride, 2),
+                                INTS(soma_pool2d_options, pad, 4), BOOL(soma_pool2d_options, count_padding), END};
+static const key dropout_keys[] = {FLOAT(soma_dropout_options, rate), TEXT(soma_dropout_options, name), END};
+static const key no_keys[] = {END};
+
+static soma_value build_dense(soma_value x, void *options)
+{
+    soma_dense_options *o = options;
+    o->x = x;
+    return soma_dense_with(o);
+}
+
+static soma_value build_conv2d(soma_value x, void *options)
+{
+    soma_conv2d_options *o = options;
+    o->x = x;
+    return soma_conv2d_with(o);
+}
+
+static soma_value build_max_pool2d(soma_value x, void *options)
+{
+    soma_pool2d_options *o = options;
+    o->x = x;
+    return soma_max_pool2d_with(o);
+}
+
+static soma_value build_average_pool2d(soma_value x, void *options)
+{
+    soma_pool2d_options *o = options;
+    o->x = x;
+    return soma_average_pool2d_with(o);
+}
+
+static soma_value build_dropout(soma_value x, void *options)
+{
+    soma_dropout_options *o = options;
+    o->x = x;
+    return soma_dropout_with(o);
+}
+
+/* Layers without options get only the place. */
+typedef struct bare {
+    size_t struct_size;
+    soma_at at;
+} bare;
+
+static soma_value build_flatten(soma_value x, void *options)
+{
+    return soma_flatten_at(x, ((bare *)options)->at);
+}
+
+#define ACTIVATION(n)                                                                                                   \
+    static soma_value build_##n(soma_value x, void *options)                                                           \
+    {                                                                                                                  \
+        return soma_activation_at(x, #n, ((bare *)options)->at);                                                       \
+    }
+ACTIVATION(relu)
+ACTIVATION(sigmoid)
+ACTIVATION(tanh)
+ACTIVATION(softmax)
+
+static const layer layers[] = {
+    {"dense", dense_keys, sizeof(soma_dense_options), build_dense},
+    {"conv2d", conv2d_keys, sizeof(soma_conv2d_options), build_conv2d},
+    {"max_pool2d", pool_keys, sizeof(soma_pool2d_options), build_max_pool2d},
+    {"average_pool2d", pool_keys, sizeof(soma_pool2d_options), build_average_pool2d},
+    {"dropout", dropout_keys, sizeof(soma_dropout_options), build_dropout},
+    {"flatten", no_keys, sizeof(bare), build_flatten},
+    {"relu", no_keys, sizeof(bare), build_relu},
+    {"sigmoid", no_keys, sizeof(bare), build_sigmoid},
+    {"tanh", no_keys, sizeof(bare), build_tanh},
+    {"softmax", no_keys, sizeof(bare), build_softmax},
+    {NULL, NULL, 0, NULL},
+};
+
+static const key sgd_keys[] = {FLOAT(soma_sgd_options, lr), FLOAT(soma_sgd_options, momentum), FLOAT(soma_sgd_options, decay),
+                               FLOAT(soma_sgd_options, weight_decay), BOOL(soma_sgd_options, nesterov),
+                               FLOAT(soma_sgd_options, peak_lr), END};
+static const key adam_keys[] = {FLOAT(soma_adam_options, lr), FLOAT(soma_adam_options, beta1), FLOAT(soma_adam_options, beta2),
+                                FLOAT(soma_adam_options, epsilon), FLOAT(soma_adam_options, weight_decay),
+                                FLOAT(soma_adam_options, peak_lr), END};
+
+/* ---- walking the document ---- */
+
+typedef struct reader {
+    soma *s;
+    const char *path;
+    yaml_document_t *doc;
+    soma_arena arena; /* texts that option structs point to while building */
+} reader;
+
+static soma_at place(const reader *r, const yaml_node_t *node)
+{
+    return (soma_at){r->path, node ? (int)node->start_mark.line + 1 : 1};
+}
+
+static const char *scalar(const yaml_node_t *node)
+{
+    return node && node->type == YAML_SCALAR_NODE ? (const char *)node->data.scalar.value : NULL;
+}
+
+static yaml_node_t *node_at(const reader *r, int index)
+{
+    return yaml_document_get_node(r->doc, index);
+}
+
+static const char *key_name(const void *keys, int index)
+{
+    return ((const key *)keys)[index].name;
+}
+
+static const char *layer_name(const void *list, int index)
+{
+    return ((const layer *)list)[index].name;
+}
+
+static soma_status unknown(reader *r, const yaml_node_t *at, const char *what, const char *name, const char *near)
+{
+    return soma_fail(r->s, SOMA_INVALID, place(r, at), "there is no %s \"%s\"%s%s%s", what, name ? name : "(not text)",
+                     near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+static soma_status read_ints(reader *r, const key *k, const yaml_node_t *value, void *options)
+{
+    int64_t *out = (int64_t *)(void *)((char *)options + k->offset), numbers[8];
+    int n = 0;
+    if (value->type == YAML_SCALAR_NODE && soma_parse_i64(scalar(value), &numbers[0]))
+        n = 1;
+    if (value->type == YAML_SEQUENCE_NODE)
+        for (yaml_node_item_t *i = value->data.sequence.items.start; i < value->data.sequence.items.top; i++) {
+            const char *text = scalar(node_at(r, *i));
+            if (n >= k->count || !text || !soma_parse_i64(text, &numbers[n]))
+                return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes %d whole numbers", k->name, k->count);
+            n++;
+        }
+    if (n != 1 && n != k->count)
+        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes %s%d whole number%s", k->name,
+                         k->count > 1 ? "one or " : "", k->count, k->count > 1 ? "s" : "");
+    for (int i = 0; i < k->count; i++)
+        out[i] = numbers[n == 1 ? 0 : i];
+    return SOMA_OK;
+}
+
+static soma_status read_value(reader *r, const key *k, const yaml_node_t *value, void *options)
+{
+    const char *text = scalar(value);
+    char *out = (char *)options + k->offset;
+    if (k->type == KEY_INTS)
+        return read_ints(r, k, value, options);
+    if (!text)
+        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes one value, not a list or a mapping", k->name);
+    if (k->type == KEY_FLOAT && !soma_parse_f64(text, (double *)(void *)out))
+        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes a number, got \"%s\"", k->name, text);
+    if (k->type == KEY_BOOL) {
+        bool yes = !strcmp(text, "true"), no = !strcmp(text, "false");
+        if (!yes && !no)
+            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be true or false, got \"%s\"", k->name, text);
+        *(bool *)(void *)out = yes;
+    }
+    if (k->type == KEY_TEXT) {
+        char *copy = soma_arena_text(&r->arena, text);
+        if (!copy)
+            return SOMA_MEMORY;
+        *(const char **)(void *)out = copy;
+    }
+    return SOMA_OK;
+}
+
+/* A mapping into an option struct. what: "conv2d" for sentences. */
+static soma_status read_keys(reader *r, const yaml_node_t *map, const char *what, const key *keys, void *options)
+{
+    if (map->type == YAML_SCALAR_NODE && !scalar(map)[0])
+        return SOMA_OK; /* "- flatten:" */
+    if (map->type != YAML_MAPPING_NODE)
+        return soma_fail(r->s, SOMA_INVALID, place(r, map), "%s takes a mapping of options, such as {name: value}", what);
+    soma_status status = SOMA_OK;
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top && status == SOMA_OK; p++) {
+        const yaml_node_t *name = node_at(r, p->key), *value = node_at(r, p->value);
+        const key *k = keys;
+        while (k->name && (!scalar(name) || strcmp(k->name, scalar(name))))
+            k++;
+        char kind[64];
+        snprintf(kind, sizeof kind, "option of %s called", what);
+        if (k->name)
+            status = read_value(r, k, value, options);
+        else
+            status = unknown(r, name, kind, scalar(name), scalar(name) ? soma_nearest(scalar(name), key_name, keys) : NULL);
+    }
+    return status;
+}
+
+/* "flatten" or {conv2d: {filters: 32}}. */
+static soma_status read_layer(reader *r, const yaml_node_t *node, soma_value *x)
+{
+    const yaml_node_t *name = node, *options = NULL;
+    if (node->type == YAML_MAPPING_NODE && node->data.mapping.pairs.top - node->data.mapping.pairs.start == 1) {
+        name = node_at(r, node->data.mapping.pairs.start->key);
+        options = node_at(r, node->data.mapping.pairs.start->value);
+    }
+    if (!scalar(name))
+        return soma_fail(r->s, SOMA_INVALID, place(r, node), "a layer is a name, or one name with options: - conv2d: {filters: 32, kernel: 3}");
+    const layer *l = layers;
+    while (l->name && strcmp(l->name, scalar(name)))
+        l++;
+    if (!l->name)
+        return unknown(r, name, "layer", scalar(name), soma_nearest(scalar(name), layer_name, layers));
+    _Alignas(16) char bytes[512] = {0};
+    bare *head = (bare *)(void *)bytes;
+    head->struct_size = l->size;
+    head->at = place(r, name);
+    soma_status status = options ? read_keys(r, options, l->name, l->keys, bytes) : SOMA_OK;
+    if (status == SOMA_OK) {
+        *x = l->build(*x, bytes);
+        status = soma_ok(*x) ? SOMA_OK : SOMA_INVALID;
+    }
+    return status;
+}
+
+static soma_status read_layers(reader *r, const yaml_node_t *list, soma_value *x)
+{
+    if (list->type != YAML_SEQUENCE_NODE)
+        return soma_fail(r->s, SOMA_INVALID, place(r, list), "\"layers\" takes a list");
+    soma_status status = SOMA_OK;
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top && status == SOMA_OK; i++)
+        status = read_layer(r, node_at(r, *i), x);
+    return status;
+}
+
+static soma_status read_input(reader *r, const yaml_node_t *node, soma_model *m, soma_value *x)
+{
+    soma_shape shape = {.rank = 0};
+    bool right = node->type == YAML_SEQUENCE_NODE;
+    for (yaml_node_item_t *i = right ? node->data.sequence.items.start : NULL; right && i < node->data.sequence.items.top; i++) {
+        const char *text = scalar(node_at(r, *i));
+        right = text && shape.rank < SOMA_MAX_RANK - 1 && soma_parse_i64(text, &shape.dim[shape.rank++]);
+    }
+    if (!right || shape.rank == 0)
+        return soma_fail(r->s, SOMA_INVALID, place(r, node), "\"input\" takes the shape of one sample, such as [1, 28, 28]");
+    soma_input_options o = {.struct_size = sizeof o, .at = place(r, node), .shape = shape};
+    *x = soma_input_with(m, "x", SOMA_F32, &o);
+    return soma_ok(*x) ? SOMA_OK : SOMA_INVALID;
+}
+
+/* ---- the train section ---- */
+
+static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recipe *recipe)
+{
+    static const char *const names[] = {"sgd", "adam", NULL};
+    const yaml_node_t *name = node, *options = NULL;
+    if (node->type == YAML_MAPPING_NODE && node->data.mapping.pairs.top - node->data.mapping.pairs.start == 1) {
+        name = node_at(r, node->data.mapping.pairs.start->key);
+        options = node_at(r, node->data.mapping.pairs.start->value);
+    }
+    soma_sgd_options sgd = {.struct_size = sizeof sgd, .at = place(r, node)};
+    soma_adam_options adam = {.struct_size = sizeof adam, .at = place(r, node)};
+    soma_status status = SOMA_OK;
+    if (scalar(name) && !strcmp(scalar(name), "sgd")) {
+        status = options ? read_keys(r, options, "sgd", sgd_keys, &sgd) : SOMA_OK;
+        recipe->optimizer = soma_sgd_with(&sgd);
+    } else if (scalar(name) && !strcmp(scalar(name), "adam")) {
+        status = options ? read_keys(r, options, "adam", adam_keys, &adam) : SOMA_OK;
+        recipe->optimizer = soma_adam_with(&adam);
+    } else {
+        status = unknown(r, name, "optimizer", scalar(name), scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
+    }
+    return status;
+}
+
+typedef struct train_numbers {
+    int64_t batch_size, epochs;
+    double validation_split;
+    const char *loss;
+} train_numbers;
+
+static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *recipe)
+{
+    static const key keys[] = {INT(train_numbers, batch_size), INT(train_numbers, epochs), FLOAT(train_numbers, validation_split),
+                               TEXT(train_numbers, loss), {"optimizer", KEY_TEXT, 0, 0}, END};
+    train_numbers n = {0};
+    soma_status status = SOMA_OK;
+    if (map->type != YAML_MAPPING_NODE)
+        return soma_fail(r->s, SOMA_INVALID, place(r, map), "\"train\" takes a mapping");
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top && status == SOMA_OK; p++) {
+        const yaml_node_t *name = node_at(r, p->key), *value = node_at(r, p->value);
+        const key *k = keys;
+        while (k->name && (!scalar(name) || strcmp(k->name, scalar(name))))
+            k++;
+        if (!k->name)
+            status = unknown(r, name, "option of train called", scalar(name),
+                             scalar(name) ? soma_nearest(scalar(name), key_name, keys) : NULL);
+        else if (k->count == 0)
+            status = read_optimizer(r, value, recipe);
+        else
+            status = read_value(r, k, value, &n);
+    }
+    if (status == SOMA_OK && (n.batch_size < 0 || n.epochs < 0 || !(n.validation_split >= 0 && n.validation_split < 1)))
+        status = soma_fail(r->s, SOMA_INVALID, place(r, map), "batch_size and epochs must be at least 1, validation_split in [0, 1)");
+    recipe->batch_size = n.batch_size;
+    recipe->epochs = n.epochs;
+    recipe->validation_split = n.validation_split;
+    if (n.loss)
+        snprintf(recipe->loss, sizeof recipe->loss, "%s", n.loss);
+    return status;
+}
+
+/* ---- the document ---- */
+
+typedef struct sections {
+    const yaml_node_t *name, *input, *layers, *train;
+} sections;
+
+static soma_status find_sections(reader *r, const yaml_node_t *root, sections *found)
+{
+    static const char *const names[] = {"name", "input", "layers", "train", NULL};
+    if (!root || root->type != YAML_MAPPING_NODE)
+        return soma_fail(r->s, SOMA_INVALID, place(r, root), "a model description is a mapping with \"input\" and \"layers\"");
+    for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
+        const yaml_node_t *name = node_at(r, p->key), *value = node_at(r, p->value);
+        const yaml_node_t **slots[] = {&found->name, &found->input, &found->layers, &found->train};
+        int i = 0;
+        while (names[i] && (!scalar(name) || strcmp(names[i], scalar(name))))
+            i++;
+        if (!names[i])
+            return unknown(r, name, "section", scalar(name), scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
+        if (*slots[i])
+            return soma_fail(r->s, SOMA_INVALID, place(r, name), "the section \"%s\" stands here twice", names[i]);
+        *slots[i] = value;
+    }
+    if (!found->input || !found->layers)
+        return soma_fail(r->s, SOMA_INVALID, place(r, root), "the section \"%s\" is missing", found->input ? "layers" : "input");
+    return SOMA_OK;
+}
+
+static soma_model *build(reader *r, soma_recipe *recipe)
+{
+    sections found = {NULL, NULL, NULL, NULL};
+    soma_recipe ignored;
+    recipe = recipe ? recipe : &ignored;
+    memset(recipe, 0, sizeof *recipe);
+    if (find_sections(r, yaml_document_get_root_node(r->doc), &found) != SOMA_OK)
+        return NULL;
+    soma_model *m = soma_model_new(r->s, scalar(found.name) ? scalar(found.name) : "model");
+    soma_value x = soma_none();
+    soma_status status = m ? read_input(r, found.input, m, &x) : SOMA_MEMORY;
+    if (status == SOMA_OK)
+        status = read_layers(r, found.layers, &x);
+    if (status == SOMA_OK && found.train)
+        status = read_train(r, found.train, recipe);
+    if (status == SOMA_OK) {
+        soma_output_at(m, "y", x, place(r, found.layers));
+        return m;
+    }
+    soma_model_free(m);
+    return NULL;
+}
+
+static soma_model *parse(reader *r, const void *bytes, size_t size, soma_recipe *recipe)
+{
+    yaml_parser_t parser;
+    yaml_document_t doc;
+    if (!yaml_parser_initialize(&parser)) {
+        soma_fail(r->s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read it", r->path);
+        return NULL;
+    }
+    yaml_parser_set_input_string(&parser, bytes, size);
+    soma_model *m = NULL;
+    if (yaml_parser_load(&parser, &doc)) {
+        r->doc = &doc;
+        m = build(r, recipe);
+        yaml_document_delete(&doc);
+    } else {
+        soma_fail(r->s, SOMA_FORMAT, (soma_at){r->path, (int)parser.problem_mark.line + 1}, "this is not YAML: %s",
+                  parser.problem ? parser.problem : "unreadable");
+    }
+    yaml_parser_delete(&parser);
+    return m;
+}
+
+soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
+{
+    void *bytes;
+    size_t size;
+    if (!s || !path || soma_file_read(s, path, SOMA_LIMIT_YAML, &bytes, &size) != SOMA_OK)
+        return NULL;
+    reader r = {.s = s, .path = path};
+    soma_arena_init(&r.arena, s);
+    soma_model *m = parse(&r, bytes, size, recipe);
+    soma_arena_free(&r.arena);
+    soma_release(s, bytes);
+    return m;
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * nn/nn.h: what layers, losses and training share inside the library.
+ */
+#ifndef SOMA_NN_NN_H
+#define SOMA_NN_NN_H
+
+#include "graph/graph.h"
+#include <soma/nn.h>
+
+/* An activation as the node `layer` (NULL: an automatic name). */
+soma_value soma_activation_named(soma_value x, const char *name, const char *layer, soma_at at);
+/* Is the activation known? Marks the graph with a sentence about `layer` when it is not. */
+bool soma_activation_known(soma_graph *graph, const char *kind, const char *layer, const char *name, soma_at at);
+
+/* The logits of y: a softmax's input where y is a softmax's output, y itself otherwise. */
+soma_value soma_logits_of(soma_value y);
+/* True where the loss named so compares classes (and accuracy makes sense). NULL or unknown: false. */
+bool soma_loss_of_classes(const char *name);
+
+/* The learning rate that the update node `update` reads. */
+soma_value soma_update_rate(soma_value update);
+
+#endif

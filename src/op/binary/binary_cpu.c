@@ -1,0 +1,174 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/binary/binary_cpu.c: f32 kernels of add, sub, mul, div.
+ * "cpu": both arrays of the result's shape, or one of them a single number: any layout, one loop.
+ * "cpu broadcast": everything else, plain layout: a loop over rows, each row one of the same three loops. It covers the
+ * trailing row ([N, C] with [C]), the column ([N, C] with [N, 1]) and the channel ([N, C, H, W] with [1, C, 1, 1]).
+ */
+#include "op/binary/binary.h"
+
+#include "backend/cpu/isa.h"
+#include "backend/cpu/parallel.h"
+#include "op/unary/unary.h"
+
+static bool fits(const soma_arg *x, const soma_arg *y)
+{
+    return x->elements == 1 || x->elements == y->elements;
+}
+
+static soma_status accept_any(soma_prepare *p)
+{
+    if (p->out[0].dtype != SOMA_F32)
+        return soma_refuse(p->reason, "the cpu kernel is for f32, the inputs are %s", soma_dtype_name(p->out[0].dtype));
+    return SOMA_OK;
+}
+
+static soma_status accept_same(soma_prepare *p)
+{
+    if (accept_any(p) != SOMA_OK)
+        return SOMA_INVALID;
+    if (!fits(&p->in[0], &p->out[0]) || !fits(&p->in[1], &p->out[0]))
+        return soma_refuse(p->reason, "this kernel takes two arrays of one shape, or an array and a number");
+    return SOMA_OK;
+}
+
+typedef struct binary_job {
+    const soma_broadcast *s;
+    const float *a, *b;
+    float *y;
+} binary_job;
+
+static void span_part(void *context, int index, int count)
+{
+    const binary_job *job = context;
+    const soma_broadcast *s = job->s;
+    int64_t begin, end;
+    soma_share(s->n, 1024, index, count, &begin, &end);
+    s->span(job->a + begin * s->a[0], job->b + begin * s->b[0], job->y + begin, end - begin);
+}
+
+static void walk_part(void *context, int index, int count)
+{
+    const binary_job *job = context;
+    int64_t begin, end;
+    soma_share(job->s->rows, 1, index, count, &begin, &end);
+    job->s->walk(job->s, job->a, job->b, job->y, begin, end);
+}
+
+static soma_status run_shares(const void *state, void *const *arg, soma_run *run)
+{
+    const soma_broadcast *s = state;
+    binary_job job = {s, arg[0], arg[1], arg[2]};
+    soma_parallel(s->threads < run->threads ? s->threads : run->threads, s->walk ? walk_part : span_part, &job);
+    return SOMA_OK;
+}
+
+static soma_broadcast *plan(soma_prepare *p)
+{
+    soma_broadcast *s = soma_prepare_state(p, sizeof *s);
+    if (!s)
+        return NULL;
+    soma_broadcast_plan(s, p);
+    s->threads = p->threads;
+    p->parallel = p->threads > 1 && s->n >= SOMA_ELEMENTWISE_PARALLEL;
+    p->state = s;
+    return s;
+}
+
+/* One layout for all: elements pair up by position, whatever the shape. */
+static soma_broadcast *plan_same(soma_prepare *p)
+{
+    soma_broadcast *s = plan(p);
+    if (!s)
+        return NULL;
+    s->rank = 1;
+    s->dim[0] = s->n;
+    s->rows = 1;
+    s->a[0] = p->in[0].elements == s->n;
+    s->b[0] = p->in[1].elements == s->n;
+    return s;
+}
+
+/* The loops of one op: y = a . b with a and b stepping (same), b one number (right), a one number (left). */
+#define BINARY_SPANS(fn, op)                                                                                           \
+    static inline void fn##_same(const float *a, const float *b, float *y, int64_t n)                                  \
+    {                                                                                                                  \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = a[i] op b[i];                                       \
+    }                                                                                                                  \
+    static inline void fn##_right(const float *a, const float *b, float *y, int64_t n)                                 \
+    {                                                                                                                  \
+        const float c = b[0];                                                                                          \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = a[i] op c;                                          \
+    }                                                                                                                  \
+    static inline void fn##_left(const float *a, const float *b, float *y, int64_t n)                                  \
+    {                                                                                                                  \
+        const float c = a[0];                                                                                          \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = c op b[i];                                          \
+    }                                                                                                                  \
+    static void fn##_walk(const soma_broadcast *s, const float *a, const float *b, float *y, int64_t begin,            \
+                          int64_t end)                                                                                 \
+    {                                                                                                                  \
+        const int64_t n = s->dim[s->rank - 1];                                                                         \
+        const bool left = !s->a[s->rank - 1], right = !s->b[s->rank - 1];                                              \
+        soma_row row;                                                                                                  \
+        soma_row_begin(&row, s, begin);                                                                                \
+        for (int64_t r = begin; r < end; r++, soma_row_next(&row, s)) {                                                \
+            if (left)                                                                                                  \
+                fn##_left(a + row.a, b + row.b, y + r * n, n);                                                         \
+            else if (right)                                                                                            \
+                fn##_right(a + row.a, b + row.b, y + r * n, n);                                                        \
+            else                                                                                                       \
+                fn##_same(a + row.a, b + row.b, y + r * n, n);                                                         \
+        }                                                                                                              \
+    }
+
+/* Plain calls for arrays below the parallel size. */
+#define BINARY_RUN(fn, loop)                                                                                           \
+    static soma_status fn##_##loop##_run(const void *state, void *const *arg, soma_run *run)                           \
+    {                                                                                                                  \
+        (void)run;                                                                                                     \
+        fn##_##loop(arg[0], arg[1], arg[2], ((const soma_broadcast *)state)->n);                                       \
+        return SOMA_OK;                                                                                                \
+    }
+
+#define BINARY_KERNELS(fn, op)                                                                                         \
+    BINARY_SPANS(fn, op)                                                                                               \
+    BINARY_RUN(fn, same)                                                                                               \
+    BINARY_RUN(fn, right)                                                                                              \
+    BINARY_RUN(fn, left)                                                                                               \
+    static soma_status fn##_walk_run(const void *state, void *const *arg, soma_run *run)                               \
+    {                                                                                                                  \
+        (void)run;                                                                                                     \
+        const soma_broadcast *s = state;                                                                               \
+        fn##_walk(s, arg[0], arg[1], arg[2], 0, s->rows);                                                              \
+        return SOMA_OK;                                                                                                \
+    }                                                                                                                  \
+    static soma_status fn##_prepare(soma_prepare *p)                                                                   \
+    {                                                                                                                  \
+        soma_broadcast *s = plan_same(p);                                                                              \
+        if (!s)                                                                                                        \
+            return SOMA_MEMORY;                                                                                        \
+        s->span = !s->a[0] ? fn##_left : !s->b[0] ? fn##_right : fn##_same;                                            \
+        p->run = p->parallel ? run_shares : !s->a[0] ? fn##_left_run : !s->b[0] ? fn##_right_run : fn##_same_run;      \
+        return SOMA_OK;                                                                                                \
+    }                                                                                                                  \
+    static soma_status fn##_broadcast_prepare(soma_prepare *p)                                                         \
+    {                                                                                                                  \
+        soma_broadcast *s = plan(p);                                                                                   \
+        if (!s)                                                                                                        \
+            return SOMA_MEMORY;                                                                                        \
+        s->walk = fn##_walk;                                                                                           \
+        p->run = p->parallel ? run_shares : fn##_walk_run;                                                             \
+        return SOMA_OK;                                                                                                \
+    }                                                                                                                  \
+    extern const soma_kernel SOMA_ISA(soma_##fn##_cpu), SOMA_ISA(soma_##fn##_broadcast_cpu);                           \
+    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu", .isa = SOMA_ISA_LEVEL,                               \
+                                                   .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept_same,               \
+                                                   .prepare = fn##_prepare};                                           \
+    const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu) = {.name = "cpu broadcast", .isa = SOMA_ISA_LEVEL,           \
+                                                             .accept = accept_any, .prepare = fn##_broadcast_prepare};
+
+BINARY_KERNELS(add, +)
+BINARY_KERNELS(sub, -)
+BINARY_KERNELS(mul, *)
+BINARY_KERNELS(div, /)

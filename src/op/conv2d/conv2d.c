@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/conv2d/conv2d.c: y = act(conv(x, w) + b), cross-correlation as in ONNX Conv and torch.nn.functional.conv2d:
+ *
+ *     y[n,k,oh,ow] = act(b[k] + sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw] w[k,c,i,j])
+ *
+ * with c over the C / groups channels of k's group. Its gradients are ops of their own (conv2d_grad.c).
+ */
+#include "op/conv2d/conv2d.h"
+#include "backend/cpu/isa.h"
+#include "backend/onednn/onednn.h"
+#include "op/activation_grad.h"
+#include "op/element.h"
+#include "op/sample.h"
+#include <soma/ops.h>
+
+#include <string.h>
+
+static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", NULL};
+static const soma_field fields[] = {
+    SOMA_CONV2D_GEOMETRY,
+    {"activation", SOMA_FIELD_ENUM, SOMA_CONV2D_AT(activation), 0, 0, 0, 3, activations, "applied to the result"},
+    {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
+soma_status soma_conv2d_check(const soma_conv2d_attrs *a, const soma_shape *x, const soma_shape *w, int64_t out[2],
+                              char *reason)
+{
+    if (x->rank != 4)
+        return soma_refuse(reason, "x must have 4 dimensions [N, C, H, W], not %d", x->rank);
+    if (w->rank != 4)
+        return soma_refuse(reason, "the weight must have 4 dimensions [filters, channels / groups, height, width], not %d",
+                           w->rank);
+    if (x->dim[1] < 1 || x->dim[2] < 1 || x->dim[3] < 1 || w->dim[0] < 1 || w->dim[1] < 1 || w->dim[2] < 1 || w->dim[3] < 1)
+        return soma_refuse(reason, "only the first dimension of x may depend on the batch");
+    if (x->dim[1] % a->groups || w->dim[0] % a->groups)
+        return soma_refuse(reason, "%lld groups must divide both the %lld channels of x and the %lld filters",
+                           (long long)a->groups, (long long)x->dim[1], (long long)w->dim[0]);
+    if (x->dim[1] / a->groups != w->dim[1])
+        return soma_refuse(reason, "the weight expects %lld channels, but x has %lld%s", (long long)(w->dim[1] * a->groups),
+                           (long long)x->dim[1], a->groups > 1 ? " (all groups together)" : "");
+    for (int i = 0; i < 2; i++) {
+        out[i] = soma_conv2d_out(x->dim[2 + i], a->pad[i] + a->pad[2 + i], w->dim[2 + i], a->dilation[i], a->stride[i]);
+        if (out[i] < 1)
+            return soma_refuse(reason, "the window's %s %lld (dilation %lld) does not fit into x's %lld and its padding %lld",
+                               i ? "width" : "height", (long long)w->dim[2 + i], (long long)a->dilation[i],
+                               (long long)x->dim[2 + i], (long long)(a->pad[i] + a->pad[2 + i]));
+    }
+    return SOMA_OK;
+}
+
+static soma_status infer(soma_infer *i)
+{
+    const soma_shape *w = &i->in[1].shape;
+    int64_t out[2];
+    if (!soma_is_float(i->in[0].dtype) || i->in[1].dtype != i->in[0].dtype)
+        return soma_refuse(i->reason, "x and the weight must both be f32 or both f64");
+    soma_status status = soma_conv2d_check(i->attrs, &i->in[0].shape, w, out, i->reason);
+    if (status != SOMA_OK)
+        return status;
+    if (i->n_in > 2 && i->in[2].shape.rank >= 0 &&
+        (i->in[2].shape.rank != 1 || i->in[2].shape.dim[0] != w->dim[0] || i->in[2].dtype != i->in[0].dtype))
+        return soma_refuse(i->reason, "the bias must have x's type and one element for each of the %lld filters",
+                           (long long)w->dim[0]);
+    i->out[0] = (soma_type){i->in[0].dtype, SOMA_SHAPE(i->in[0].shape.dim[0], w->dim[0], out[0], out[1])};
+    return SOMA_OK;
+}
+
+static void grad(soma_gradient *g)
+{
+    const soma_conv2d_attrs *a = g->attrs;
+    soma_conv2d_attrs to_x = *a, to_w = *a;
+    soma_type x = soma_value_type(g->in[0]), w = soma_value_type(g->in[1]);
+    soma_value dy = soma_act_gradient((soma_act)a->activation, g->dout[0], g->out[0]);
+    bool want_b = g->n_in > 2 && g->want[2];
+    to_x.activation = to_w.activation = SOMA_ACT_NONE;
+    memcpy(to_x.size, &x.shape.dim[2], sizeof to_x.size);
+    memcpy(to_w.size, &w.shape.dim[2], sizeof to_w.size);
+    if (g->want[0]) {
+        const soma_value in[2] = {dy, g->in[1]};
+        g->din[0] = soma_apply1(&soma_op_conv2d_input_grad, in, 2, &to_x, NULL, soma_nowhere());
+    }
+    if (g->want[1]) { /* db comes from the same pass over dy */
+        const soma_value in[2] = {g->in[0], dy};
+        soma_value out[2] = {{NULL, -1}, {NULL, -1}};
+        soma_apply_with(&soma_op_conv2d_weight_grad, in, 2, out, want_b ? 2 : 1,
+                        &(soma_apply_options){.struct_size = sizeof(soma_apply_options), .attrs = &to_w});
+        g->din[1] = out[0];
+        if (want_b)
+            g->din[2] = out[1];
+    } else if (want_b) {
+        g->din[2] = soma_reduce_sum(dy, .axes = SOMA_AXIS(0) | SOMA_AXIS(2) | SOMA_AXIS(3));
+    }
+}
+
+static double flops(const void *attrs, const soma_arg *in, int n_in, const soma_arg *out)
+{
+    (void)n_in;
+    soma_conv2d_case c = soma_conv2d_case_of(attrs, &in[0].shape, &in[1].shape, &out[0].shape);
+    return soma_conv2d_flops(&c);
+}
+
+#define S SOMA_DIMS
+static const soma_sample samples[] = {
+    {"odd 3x3", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 2, 5, 7), S(3, 2, 3, 3), S(3)}, NULL, 0, false},
+    {"no bias", NULL, (const soma_shape[]){S(SOMA_N, 3, 5, 4), S(4, 3, 2, 3), S(4)}, "nn-", 0, false},
+    {"asymmetric pad", "pad=0,1,2,0", (const soma_shape[]){S(1, 3, 4, 5), S(2, 3, 3, 2), S(2)}, NULL, 0, false},
+    {"stride 2", "stride=2,2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 3, 7, 6), S(6, 3, 3, 3), S(6)}, NULL, 0, false},
+    {"stride 3 and 1", "stride=3,1", (const soma_shape[]){S(2, 1, 8, 5), S(2, 1, 2, 2), S(2)}, NULL, 0, false},
+    {"dilation", "dilation=2,3 pad=2,1,2,3", (const soma_shape[]){S(SOMA_N, 2, 6, 7), S(2, 2, 3, 3), S(2)}, NULL, 0, false},
+    {"groups", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 4, 4, 5), S(6, 2, 3, 3), S(6)}, NULL, 0, false},
+    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2", (const soma_shape[]){S(2, 6, 5, 5), S(6, 1, 3, 3), S(6)}, NULL, 0, false},
+    {"1x1", NULL, (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(16, 16, 1, 1), S(16)}, NULL, 0, false},
+    {"5x5 from 1", "pad=2,2,2,2", (const soma_shape[]){S(1, 1, 6, 6), S(6, 1, 5, 5), S(6)}, NULL, 0, false},
+    {"tanh", "activation=tanh", (const soma_shape[]){S(SOMA_N, 2, 4, 4), S(2, 2, 3, 3), S(2)}, NULL, 0, false},
+    {"sigmoid", "activation=sigmoid pad=1,1,1,1", (const soma_shape[]){S(2, 2, 3, 3), S(2, 2, 3, 3), S(2)}, NULL, 0, false},
+    {"relu 16 to 16", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3), S(16)}, NULL, 0, true},
+    {"32 to 48", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 32, 14, 13), S(48, 32, 3, 3), S(48)}, NULL, 0, true},
+    {"1 to 32, 28x28", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 1, 28, 28), S(32, 1, 3, 3), S(32)}, NULL, 0, true},
+    {"3 to 6, 5x5", NULL, (const soma_shape[]){S(SOMA_N, 3, 32, 32), S(6, 3, 5, 5), S(6)}, NULL, 0, true},
+    {"6 to 16, 5x5", "activation=relu", (const soma_shape[]){S(SOMA_N, 6, 14, 14), S(16, 6, 5, 5), S(16)}, NULL, 0, true},
+    {"3 to 64, 7x7", "stride=2,2 pad=3,3,3,3", (const soma_shape[]){S(2, 3, 31, 33), S(64, 3, 7, 7), S(64)}, NULL, 0, true},
+    {"groups of 16", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3), S(32)}, NULL, 0, true},
+    {"depthwise 32", "groups=32 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(32)}, NULL, 0, true},
+    {"48 to 3, 1x1", NULL, (const soma_shape[]){S(2, 48, 6, 6), S(3, 48, 1, 1), S(3)}, NULL, 0, true},
+    {NULL, NULL, NULL, NULL, 0, false}};
+
+SOMA_ONEDNN_DECLARE(soma_conv2d_onednn)
+static const soma_kernel *const kernels[] = {SOMA_ONEDNN_LIST(soma_conv2d_onednn) & soma_conv2d_reference, NULL};
+
+const soma_op soma_op_conv2d = {
+    .name = "conv2d",
+    .doc = "y = act(conv(x, w) + b), cross-correlation over zero-padded x [N,C,H,W] with filters w [K,C/groups,kh,kw]",
+    .onnx = "Conv",
+    .required_in = 2,
+    .optional_in = 1,
+    .required_out = 1,
+    .attrs_size = sizeof(soma_conv2d_attrs),
+    .fields = fields,
+    .batch = SOMA_BATCH_EACH,
+    .infer = infer,
+    .grad = grad,
+    .flops = flops,
+    .kernels = kernels,
+    .samples = samples,
+    .n_in_samples = 3};
+
+soma_value soma_convolve2d_with(soma_value x, const soma_convolve2d_options *o)
+{
+    soma_conv2d_attrs a = {.groups = o->groups ? o->groups : 1};
+    for (int i = 0; i < 2; i++) {
+        a.stride[i] = o->stride[i] ? o->stride[i] : 1;
+        a.dilation[i] = o->dilation[i] ? o->dilation[i] : 1;
+    }
+    memcpy(a.pad, o->pad, sizeof a.pad);
+    const soma_value in[3] = {x, o->w, o->b};
+    return soma_apply1(&soma_op_conv2d, in, o->b.graph ? 3 : 2, &a, NULL, o->at);
+}

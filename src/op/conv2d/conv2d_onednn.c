@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/conv2d/conv2d_onednn.c: direct convolutions of oneDNN. One rule gives the layouts of x and y from the shape alone, so that
+ * the forward node and both gradients agree; weights take whatever order the primitive likes best and stay packed.
+ */
+#include "backend/onednn/shim.h"
+#include "op/conv2d/conv2d.h"
+
+/* x (or dx) and y (or dy). "any" is a trap: for 6 -> 16 channels it picks a blocked y whose gradients run reference code. */
+static void rule(const soma_conv2d_case *c, soma_layout_kind *x, soma_layout_kind *y)
+{
+    int64_t block = soma_onednn_block(), groups = c->a->groups, cg = c->c / groups, kg = c->k / groups;
+    soma_layout_kind blocked = block == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
+    bool depthwise = groups > 1 && cg == 1 && kg == 1 && c->c % block == 0;
+    if (depthwise || (cg % block == 0 && kg % block == 0)) {
+        *x = *y = blocked;
+    } else if (groups == 1 && c->c <= 3 && c->k % block == 0) { /* a first layer */
+        *x = SOMA_PLAIN;
+        *y = blocked;
+    } else {
+        *x = *y = SOMA_NHWC;
+    }
+}
+
+static soma_status accept(soma_prepare *p)
+{
+    if (p->in[0].dtype == SOMA_F32)
+        return SOMA_OK;
+    soma_refuse(p->reason, "oneDNN convolves f32 only");
+    return SOMA_UNSUPPORTED;
+}
+
+static void forward_wish(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    rule(&c, &p->in[0].layout.kind, &p->out[0].layout.kind);
+}
+static void input_wish(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    rule(&c, &p->out[0].layout.kind, &p->in[0].layout.kind);
+    if (p->out[0].layout.kind == SOMA_PLAIN) /* no fast code writes a plain dx */
+        p->out[0].layout.kind = p->in[0].layout.kind = SOMA_NHWC;
+}
+static void weight_wish(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    rule(&c, &p->in[0].layout.kind, &p->in[1].layout.kind);
+}
+
+typedef enum direction { FORWARD, INPUT, WEIGHTS } direction;
+
+/* What the library needs to know to make a primitive descriptor. */
+typedef struct request {
+    soma_md x, w, b, y;
+    soma_onednn_window window;
+    dnnl_engine_t engine;
+    dnnl_primitive_attr_t attr;
+    dnnl_primitive_desc_t pd;
+} request;
+
+static void window_of(const soma_conv2d_case *c, soma_onednn_window *window)
+{
+    const soma_conv2d_attrs *a = c->a;
+    for (int i = 0; i < 2; i++) {
+        window->stride[i] = a->stride[i];
+        window->dilate[i] = a->dilation[i] - 1;
+        window->pad_begin[i] = a->pad[i];
+        window->pad_end[i] = a->pad[2 + i];
+    }
+}
+
+static dnnl_status_t describe(request *r, const soma_conv2d_case *c, const soma_arg *x, const soma_arg *y, bool bias)
+{
+    int64_t groups = c->a->groups;
+    const int64_t plain[4] = {c->k, c->c, c->kh, c->kw};
+    const int64_t grouped[5] = {groups, c->k / groups, c->c / groups, c->kh, c->kw};
+    window_of(c, &r->window);
+    dnnl_status_t status = soma_md_activation(&r->x, x);
+    if (status == dnnl_success)
+        status = soma_md_activation(&r->y, y);
+    if (status == dnnl_success)
+        status = soma_md_tag(&r->w, groups > 1 ? 5 : 4, groups > 1 ? grouped : plain, dnnl_format_tag_any);
+    if (status == dnnl_success && bias)
+        status = soma_md_tag(&r->b, 1, &c->k, dnnl_a);
+    return status;
+}
+
+static dnnl_status_t create(request *r, direction d, dnnl_alg_kind_t algorithm)
+{
+    soma_md_ref x = soma_md_get(&r->x), w = soma_md_get(&r->w), b = soma_md_get(&r->b), y = soma_md_get(&r->y);
+    if (d == FORWARD)
+        return soma_pd_convolution_forward(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, b, y}, &r->window,
+                                           r->attr);
+    if (d == INPUT)
+        return soma_pd_convolution_input(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, y}, &r->window, r->attr);
+    return soma_pd_convolution_weights(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, b, y}, &r->window, r->attr);
+}
+
+static soma_status finish(request *r, soma_prepare *p, direction d)
+{
+    static const struct {
+        soma_onednn_bind bind[4];
+        int weights; /* which argument of the primitive is in the library's own order */
+    } of[] = {{{{DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, -1}, {DNNL_ARG_BIAS, 2}}, DNNL_ARG_WEIGHTS},
+              {{{DNNL_ARG_DIFF_DST, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DIFF_SRC, -1}, {0, 0}}, DNNL_ARG_WEIGHTS},
+              {{{DNNL_ARG_SRC, 0}, {DNNL_ARG_DIFF_DST, 1}, {DNNL_ARG_DIFF_WEIGHTS, -1}, {DNNL_ARG_DIFF_BIAS, -2}},
+               DNNL_ARG_DIFF_WEIGHTS}};
+    soma_onednn_bind bind[4];
+    for (int i = 0; i < 4; i++) {
+        bind[i] = of[d].bind[i];
+        if (bind[i].position < 0) /* outputs follow the inputs, however many there are */
+            bind[i].position = p->n_in - 1 - bind[i].position;
+    }
+    soma_status status = soma_onednn_refuse_reference(p, r->pd);
+    if (status == SOMA_OK)
+        status = soma_onednn_commit(p, r->engine, r->pd, bind, r->b.present ? 4 : 3);
+    soma_layout *weights = d == WEIGHTS ? &p->out[0].layout : &p->in[1].layout;
+    if (status == SOMA_OK)
+        status = soma_md_to_layout(p, dnnl_primitive_desc_query_md(r->pd, dnnl_query_exec_arg_md, of[d].weights), weights);
+    return status;
+}
+
+static soma_status prepare(soma_prepare *p, direction d, const soma_conv2d_case *c, const soma_arg *x, const soma_arg *y,
+                           bool bias)
+{
+    request r = {0};
+    soma_status status = soma_onednn_engine(p, &r.engine);
+    if (status != SOMA_OK)
+        return status;
+    dnnl_status_t found = soma_onednn_attr(&r.attr, d == FORWARD ? c->a->activation : SOMA_ACT_NONE);
+    if (found == dnnl_success)
+        found = describe(&r, c, x, y, bias);
+    if (found == dnnl_success)
+        found = create(&r, d, dnnl_convolution_direct);
+    status = found == dnnl_success ? finish(&r, p, d) : soma_onednn_refuse(p, "direct convolution", found);
+    if (r.pd)
+        dnnl_primitive_desc_destroy(r.pd);
+    if (r.attr)
+        dnnl_primitive_attr_destroy(r.attr);
+    soma_md_drop(&r.x);
+    soma_md_drop(&r.w);
+    soma_md_drop(&r.b);
+    soma_md_drop(&r.y);
+    return status;
+}
+
+static soma_status forward_prepare(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    return prepare(p, FORWARD, &c, &p->in[0], &p->out[0], soma_conv2d_has_in(p, 2));
+}
+static soma_status input_prepare(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    return prepare(p, INPUT, &c, &p->out[0], &p->in[0], false);
+}
+static soma_status weight_prepare(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    return prepare(p, WEIGHTS, &c, &p->in[0], &p->in[1], soma_conv2d_has_out(p, 1));
+}
+
+const soma_kernel soma_conv2d_onednn = {
+    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = forward_wish, .prepare = forward_prepare};
+const soma_kernel soma_conv2d_input_grad_onednn = {
+    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = input_wish, .prepare = input_prepare};
+const soma_kernel soma_conv2d_weight_grad_onednn = {
+    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = weight_wish, .prepare = weight_prepare};

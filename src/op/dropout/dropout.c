@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/dropout/dropout.c: inverted dropout (Srivastava et al. 2014): y = 0 with probability rate, else x / (1 - rate).
+ * Linear in x with a mask that is never stored: the gradient is the same op on dy, drawing the same numbers again from the same
+ * site. Where nothing is trained the op is left out (training_only).
+ */
+#include "op/dropout/dropout.h"
+
+#include "backend/cpu/isa.h"
+#include "backend/cpu/parallel.h"
+#include "graph/graph.h"
+
+static const soma_field fields[] = {
+    {.name = "rate", .type = SOMA_FIELD_FLOAT, .offset = offsetof(soma_dropout_attrs, rate), .preset = 0.5, .min = 0,
+     .max = 0.999999, .doc = "share of elements set to zero; the others are divided by 1 - rate"},
+    {.name = "stream_site", .type = SOMA_FIELD_INT, .offset = offsetof(soma_dropout_attrs, stream_site), .min = 1, .max = 0,
+     .doc = "site of the random draws; 0: the layer's own"},
+    {0},
+};
+
+static soma_status infer(soma_infer *i)
+{
+    char text[96];
+    if (!soma_is_float(i->in[0].dtype))
+        return soma_refuse(i->reason, "x must be f32 or f64, got %s", soma_type_text(&i->in[0], text));
+    i->out[0] = i->in[0];
+    return SOMA_OK;
+}
+
+static void gradient(soma_gradient *g)
+{
+    if (g->want[0] && soma_ok(g->dout[0])) /* nodes of a gradient have their forward node's site: same numbers */
+        g->din[0] = soma_apply1(&soma_op_dropout, g->dout, 1, g->attrs, NULL, soma_nowhere());
+}
+
+soma_status soma_dropout_prepare(soma_prepare *p, soma_run_fn run)
+{
+    const soma_dropout_attrs *a = p->attrs;
+    soma_dropout_state *s = soma_prepare_state(p, sizeof *s);
+    if (!s)
+        return SOMA_MEMORY;
+    s->elements = p->in[0].elements;
+    s->per_sample = p->in[0].batched ? s->elements / p->batch : 0;
+    s->site = a->stream_site ? (uint64_t)a->stream_site : p->site;
+    s->threshold = (uint32_t)(a->rate * 0x1p32);
+    s->scale = 1 / (1 - a->rate);
+    s->dtype = p->in[0].dtype;
+    s->threads = s->elements >= 65536 ? p->threads : 1; /* fewer: waking a team costs more */
+    p->parallel = s->threads > 1;
+    p->state = s;
+    p->run = run;
+    return SOMA_OK;
+}
+
+typedef struct job {
+    const soma_dropout_state *s;
+    const void *x;
+    void *y;
+    const soma_run *run;
+} job;
+
+static void part(void *context, int index, int count)
+{
+    const job *j = context;
+    const soma_dropout_state *s = j->s;
+    uint64_t first = soma_dropout_first(s, j->run), drawn = UINT64_MAX;
+    uint32_t number[4] = {0};
+    int64_t begin, end;
+    soma_share(s->elements, 64, index, count, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        uint64_t e = first + (uint64_t)i;
+        if (e / 4 != drawn) {
+            drawn = e / 4;
+            soma_draw(&j->run->random, j->run->seed, SOMA_STREAM_DROPOUT, s->site, j->run->step, drawn, number);
+        }
+        soma_set(j->y, s->dtype, i, number[e % 4] < s->threshold ? 0 : soma_get(j->x, s->dtype, i) * s->scale);
+    }
+}
+
+static soma_status run_reference(const void *state, void *const *arg, soma_run *run)
+{
+    const soma_dropout_state *s = state;
+    job j = {s, arg[0], arg[1], run};
+    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &j);
+    return SOMA_OK;
+}
+
+static soma_status prepare(soma_prepare *p)
+{
+    return soma_dropout_prepare(p, run_reference);
+}
+
+static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = prepare};
+SOMA_ISA_DECLARE(soma_dropout_cpu)
+
+static const soma_sample samples[] = {
+    {.name = "half", .in = (const soma_shape[]){{2, {SOMA_N, 128}}}},
+    {.name = "quarter, odd", .attrs = "rate=0.25 stream_site=7", .in = (const soma_shape[]){{4, {SOMA_N, 5, 3, 7}}}},
+    {.name = "none", .attrs = "rate=0", .in = (const soma_shape[]){{1, {33}}}},
+    {.name = "most", .attrs = "rate=0.9", .in = (const soma_shape[]){{2, {67, 31}}}},
+    {0},
+};
+
+const soma_op soma_op_dropout = {
+    .name = "dropout",
+    .doc = "Inverted dropout (Srivastava et al. 2014): zero with probability rate, else x / (1 - rate); identity outside "
+           "training.",
+    .onnx = "Dropout",
+    .required_in = 1,
+    .required_out = 1,
+    .attrs_size = sizeof(soma_dropout_attrs),
+    .fields = fields,
+    .inplace_in = 1,
+    .random = true,
+    .training_only = true,
+    .infer = infer,
+    .grad = gradient,
+    .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_dropout_cpu) & reference, NULL},
+    .samples = samples,
+    .n_in_samples = 1,
+};

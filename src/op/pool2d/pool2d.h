@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/pool2d/pool2d.h: what the pooling ops and their kernels share: attributes and geometry.
+ */
+#ifndef SOMA_OP_POOL2D_POOL2D_H
+#define SOMA_OP_POOL2D_POOL2D_H
+
+#include <soma/op.h>
+
+#define SOMA_POOL2D_NONE 255 /* an index that names no element of the window */
+
+typedef struct soma_pool2d_attrs {
+    int64_t size[2], stride[2], pad[4]; /* height, width; top, left, bottom, right */
+    bool count_padding;                 /* average: divide by the whole window at the border */
+    bool relu;                          /* max, gradient and gather: nothing passes where y <= 0 */
+    int64_t input_size[2];              /* gradients: H, W of dx */
+} soma_pool2d_attrs;
+
+/* The same for all: x or dx [n,c,h,w], y or dy [n,c,oh,ow]. */
+typedef struct soma_pool2d_case {
+    soma_pool2d_attrs a;
+    int64_t n, c, h, w, oh, ow;
+} soma_pool2d_case;
+
+static inline soma_pool2d_case soma_pool2d_case_of(const soma_prepare *p, const soma_shape *x, const soma_shape *y)
+{
+    return (soma_pool2d_case){.a = *(const soma_pool2d_attrs *)p->attrs,
+                              .n = x->dim[0],
+                              .c = x->dim[1],
+                              .h = x->dim[2],
+                              .w = x->dim[3],
+                              .oh = y->dim[2],
+                              .ow = y->dim[3]};
+}
+
+/* The part of window o that meets the data: taps begin <= i < end at o stride - pad + i. */
+static inline void soma_pool2d_taps(int64_t o, int64_t stride, int64_t pad, int64_t size, int64_t in, int64_t *begin,
+                                    int64_t *end)
+{
+    int64_t at = o * stride - pad;
+    *begin = at < 0 ? -at : 0;
+    *end = in - at < size ? in - at : size;
+}
+
+/* What average pooling divides a window by. */
+static inline double soma_pool2d_divisor(const soma_pool2d_case *c, int64_t oh, int64_t ow)
+{
+    int64_t i0, i1, j0, j1;
+    if (c->a.count_padding)
+        return (double)(c->a.size[0] * c->a.size[1]);
+    soma_pool2d_taps(oh, c->a.stride[0], c->a.pad[0], c->a.size[0], c->h, &i0, &i1);
+    soma_pool2d_taps(ow, c->a.stride[1], c->a.pad[1], c->a.size[1], c->w, &j0, &j1);
+    return (double)((i1 - i0) * (j1 - j0));
+}
+
+extern const soma_op soma_op_max_pool2d, soma_op_max_pool2d_grad, soma_op_max_pool2d_gather;
+extern const soma_op soma_op_average_pool2d, soma_op_average_pool2d_grad;
+extern const soma_kernel soma_max_pool2d_reference, soma_max_pool2d_grad_reference, soma_max_pool2d_gather_reference;
+extern const soma_kernel soma_average_pool2d_reference, soma_average_pool2d_grad_reference;
+
+#endif

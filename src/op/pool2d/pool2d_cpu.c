@@ -1,0 +1,521 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/pool2d/pool2d_cpu.c: pooling where each array may have its own layout, seen as [N, C / block, H, W, block]. Where the big
+ * side (x or dx) has channels inside, lanes are channels; small arrays (y, index) that are plain then pass through a buffer
+ * of some rows. Where the big side is plain, lanes are columns. Each byte of memory is touched once.
+ */
+#include "backend/cpu/parallel.h"
+#include "backend/cpu/vec.h"
+#include "op/pool2d/pool2d.h"
+#include "op/reorder/reorder.h"
+
+#define SOMA_POOL_STAGE 256       /* positions that a buffer holds */
+#define SOMA_POOL_PARALLEL 65536  /* elements of the big side from which a parallel region pays */
+
+typedef enum kind { MAX, MAX_GRAD, GATHER, AVERAGE, AVERAGE_GRAD } kind;
+
+typedef struct pool_state {
+    soma_pool2d_case c;
+    kind kind;
+    int big, small, index, gate; /* positions in arg; -1: none */
+    int64_t big_block, small_block, index_block, gate_block;
+    int width;          /* channels that one unit takes; 1: the big side is plain */
+    int64_t rows;       /* of the small side that pass through the buffer at once */
+    size_t buffer;      /* bytes per thread */
+    int scratch;        /* position in arg */
+    int threads;
+    bool clear;         /* windows do not cover the big side, or overlap: it starts as zeros */
+    bool add;           /* windows overlap */
+} pool_state;
+
+/* One unit's arrays at a row of windows: big at its own (0, 0), the others at (oh, 0). Steps are between columns. */
+typedef struct lanes {
+    float *big, *small, *gate;
+    uint8_t *index;
+    int64_t big_step, small_step, gate_step, index_step;
+    int n; /* channels */
+} lanes;
+
+/* ---- lanes are channels ---- */
+
+typedef struct taps {
+    int64_t i0, i1, j0, j1;
+} taps;
+
+static inline __attribute__((always_inline)) void max_window(const pool_state *s, const lanes *v, const float *x,
+                                                             int64_t ow, taps t, int64_t kw, int n)
+{
+    int64_t row = s->c.w * v->big_step;
+    soma_vf best = soma_vload_n(x + t.i0 * row + t.j0 * v->big_step, n);
+    soma_vi index = soma_viset((int)(t.i0 * kw + t.j0));
+    for (int64_t i = t.i0; i < t.i1; i++)
+        for (int64_t j = t.j0; j < t.j1; j++) {
+            soma_vf value = soma_vload_n(x + i * row + j * v->big_step, n);
+            soma_vm m = soma_vgreater(value, best);
+            best = soma_vchoose(m, value, best);
+            index = soma_vichoose(m, soma_viset((int)(i * kw + j)), index);
+        }
+    soma_vstore_n(v->small + ow * v->small_step, best, n);
+    if (v->index)
+        soma_vistore_u8(v->index + ow * v->index_step, index, n);
+}
+
+static inline __attribute__((always_inline)) void max_grad_window(const pool_state *s, const lanes *v, float *x, int64_t ow,
+                                                                  taps t, int64_t kw, int n)
+{
+    int64_t row = s->c.w * v->big_step;
+    soma_vf dy = soma_vload_n(v->small + ow * v->small_step, n);
+    soma_vi index = soma_viload_u8(v->index + ow * v->index_step, n);
+    if (v->gate)
+        dy = soma_vkeep(soma_vpasses(soma_vload_n(v->gate + ow * v->gate_step, n)), dy);
+    for (int64_t i = t.i0; i < t.i1; i++)
+        for (int64_t j = t.j0; j < t.j1; j++) {
+            float *to = x + i * row + j * v->big_step;
+            soma_vf value = soma_vkeep(soma_viequal(index, soma_viset((int)(i * kw + j))), dy);
+            if (s->add)
+                value += soma_vload_n(to, n);
+            soma_vstore_n(to, value, n);
+        }
+}
+
+static inline __attribute__((always_inline)) void gather_window(const pool_state *s, const lanes *v, const float *x,
+                                                                int64_t ow, taps t, int64_t kw, int n)
+{
+    int64_t row = s->c.w * v->big_step;
+    soma_vi index = soma_viload_u8(v->index + ow * v->index_step, n);
+    soma_vf y = soma_vset(0);
+    for (int64_t i = t.i0; i < t.i1; i++)
+        for (int64_t j = t.j0; j < t.j1; j++)
+            y = soma_vchoose(soma_viequal(index, soma_viset((int)(i * kw + j))),
+                             soma_vload_n(x + i * row + j * v->big_step, n), y);
+    if (v->gate)
+        y = soma_vkeep(soma_vpasses(soma_vload_n(v->gate + ow * v->gate_step, n)), y);
+    soma_vstore_n(v->small + ow * v->small_step, y, n);
+}
+
+static inline __attribute__((always_inline)) void average_window(const pool_state *s, const lanes *v, const float *x,
+                                                                 int64_t ow, taps t, float scale, int n)
+{
+    int64_t row = s->c.w * v->big_step;
+    soma_vf sum = soma_vset(0);
+    for (int64_t i = t.i0; i < t.i1; i++)
+        for (int64_t j = t.j0; j < t.j1; j++)
+            sum += soma_vload_n(x + i * row + j * v->big_step, n);
+    soma_vstore_n(v->small + ow * v->small_step, sum * soma_vset(scale), n);
+}
+
+static inline __attribute__((always_inline)) void average_grad_window(const pool_state *s, const lanes *v, float *x,
+                                                                      int64_t ow, taps t, float scale, int n)
+{
+    int64_t row = s->c.w * v->big_step;
+    soma_vf share = soma_vload_n(v->small + ow * v->small_step, n) * soma_vset(scale);
+    for (int64_t i = t.i0; i < t.i1; i++)
+        for (int64_t j = t.j0; j < t.j1; j++) {
+            float *to = x + i * row + j * v->big_step;
+            soma_vf sum = share;
+            if (s->add)
+                sum += soma_vload_n(to, n);
+            soma_vstore_n(to, sum, n);
+        }
+}
+
+static inline __attribute__((always_inline)) void any_window(const pool_state *s, const lanes *v, int64_t oh, int64_t ow,
+                                                             taps t, int64_t kw, int n)
+{
+    const soma_pool2d_attrs *a = &s->c.a;
+    float *x = v->big + ((oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1]) * v->big_step;
+    float scale = (float)(1.0 / (double)(a->count_padding ? a->size[0] * a->size[1] : (t.i1 - t.i0) * (t.j1 - t.j0)));
+    if (s->kind == MAX)
+        max_window(s, v, x, ow, t, kw, n);
+    else if (s->kind == MAX_GRAD)
+        max_grad_window(s, v, x, ow, t, kw, n);
+    else if (s->kind == GATHER)
+        gather_window(s, v, x, ow, t, kw, n);
+    else if (s->kind == AVERAGE)
+        average_window(s, v, x, ow, t, scale, n);
+    else
+        average_grad_window(s, v, x, ow, t, scale, n);
+}
+
+static inline __attribute__((always_inline)) void channel_row(const pool_state *s, const lanes *v, int64_t oh, int n)
+{
+    const soma_pool2d_attrs *a = &s->c.a;
+    taps t;
+    soma_pool2d_taps(oh, a->stride[0], a->pad[0], a->size[0], s->c.h, &t.i0, &t.i1);
+    for (int64_t ow = 0; ow < s->c.ow; ow++) {
+        soma_pool2d_taps(ow, a->stride[1], a->pad[1], a->size[1], s->c.w, &t.j0, &t.j1);
+        if (t.i0 == 0 && t.i1 == 2 && t.j0 == 0 && t.j1 == 2 && a->size[1] == 2)
+            any_window(s, v, oh, ow, (taps){0, 2, 0, 2}, 2, n);
+        else
+            any_window(s, v, oh, ow, t, a->size[1], n);
+    }
+}
+
+/* ---- lanes are columns: one channel ---- */
+
+#if SOMA_ISA_LEVEL == 3
+#define EVEN _mm512_set_epi32(30, 28, 26, 24, 22, 20, 18, 16, 14, 12, 10, 8, 6, 4, 2, 0)
+#define ODD _mm512_set_epi32(31, 29, 27, 25, 23, 21, 19, 17, 15, 13, 11, 9, 7, 5, 3, 1)
+#define LOW _mm512_set_epi32(23, 7, 22, 6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0)
+#define HIGH _mm512_set_epi32(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8)
+
+static inline int at_most(int64_t n, int most)
+{
+    return n < 0 ? 0 : n < most ? (int)n : most;
+}
+
+/* 16 windows 2 x 2 side by side: the elements at (i, j) of each. */
+static inline void split_row(const float *x, int n, __m512 *even, __m512 *odd)
+{
+    __m512 a = soma_vload_n(x, at_most(2 * n, 16)), b = soma_vload_n(x + 16, at_most(2 * n - 16, 16));
+    *even = _mm512_permutex2var_ps(a, EVEN, b);
+    *odd = _mm512_permutex2var_ps(a, ODD, b);
+}
+
+static void max_row_2x2(const pool_state *s, const lanes *v, int64_t oh)
+{
+    for (int64_t ow = 0; ow < s->c.ow; ow += 16) {
+        int n = at_most(s->c.ow - ow, 16);
+        const float *x = v->big + 2 * oh * s->c.w + 2 * ow;
+        __m512 tap[4], best;
+        __m512i index = _mm512_setzero_si512();
+        split_row(x, n, &tap[0], &tap[1]);
+        split_row(x + s->c.w, n, &tap[2], &tap[3]);
+        best = tap[0];
+        for (int i = 1; i < 4; i++) {
+            soma_vm m = soma_vgreater(tap[i], best);
+            best = soma_vchoose(m, tap[i], best);
+            index = soma_vichoose(m, soma_viset(i), index);
+        }
+        soma_vstore_n(v->small + ow, best, n);
+        if (v->index)
+            soma_vistore_u8(v->index + ow, index, n);
+    }
+}
+
+static void max_grad_row_2x2(const pool_state *s, const lanes *v, int64_t oh)
+{
+    for (int64_t ow = 0; ow < s->c.ow; ow += 16) {
+        int n = at_most(s->c.ow - ow, 16);
+        float *x = v->big + 2 * oh * s->c.w + 2 * ow;
+        __m512 dy = soma_vload_n(v->small + ow, n);
+        __m512i index = soma_viload_u8(v->index + ow, n);
+        if (v->gate)
+            dy = soma_vkeep(soma_vpasses(soma_vload_n(v->gate + ow, n)), dy);
+        for (int i = 0; i < 2; i++, x += s->c.w) {
+            __m512 even = soma_vkeep(soma_viequal(index, soma_viset(2 * i)), dy);
+            __m512 odd = soma_vkeep(soma_viequal(index, soma_viset(2 * i + 1)), dy);
+            soma_vstore_n(x, _mm512_permutex2var_ps(even, LOW, odd), at_most(2 * n, 16));
+            soma_vstore_n(x + 16, _mm512_permutex2var_ps(even, HIGH, odd), at_most(2 * n - 16, 16));
+        }
+    }
+}
+
+static bool row_2x2(const pool_state *s, const lanes *v, int64_t oh)
+{
+    const soma_pool2d_attrs *a = &s->c.a;
+    bool fits = a->size[0] == 2 && a->size[1] == 2 && a->stride[0] == 2 && a->stride[1] == 2 && !a->pad[0] && !a->pad[1] &&
+                !a->pad[2] && !a->pad[3] && v->small_step == 1 && v->index_step == 1 && v->gate_step == 1;
+    if (fits && s->kind == MAX)
+        max_row_2x2(s, v, oh);
+    else if (fits && s->kind == MAX_GRAD)
+        max_grad_row_2x2(s, v, oh);
+    else
+        return false;
+    return true;
+}
+#else
+static bool row_2x2(const pool_state *s, const lanes *v, int64_t oh)
+{
+    (void)s;
+    (void)v;
+    (void)oh;
+    return false;
+}
+#endif
+
+static void max_column(const pool_state *s, const lanes *v, const float *x, int64_t ow, taps t)
+{
+    float best = x[t.i0 * s->c.w + t.j0];
+    int64_t index = t.i0 * s->c.a.size[1] + t.j0;
+    for (int64_t i = t.i0; i < t.i1; i++)
+        for (int64_t j = t.j0; j < t.j1; j++) {
+            float value = x[i * s->c.w + j];
+            if (value > best || value != value) {
+                best = value;
+                index = i * s->c.a.size[1] + j;
+            }
+        }
+    v->small[ow * v->small_step] = best;
+    if (v->index)
+        v->index[ow * v->index_step] = (uint8_t)index;
+}
+
+/* max_grad and gather: the element that won, NULL where nothing passes. */
+static float *winner(const pool_state *s, const lanes *v, float *x, int64_t ow, taps t)
+{
+    int64_t index = v->index[ow * v->index_step], i = index / s->c.a.size[1], j = index % s->c.a.size[1];
+    bool passes = i >= t.i0 && i < t.i1 && j >= t.j0 && j < t.j1 && !(v->gate && v->gate[ow * v->gate_step] <= 0);
+    return passes ? x + i * s->c.w + j : NULL;
+}
+
+static void average_column(const pool_state *s, const lanes *v, float *x, int64_t ow, taps t)
+{
+    const soma_pool2d_attrs *a = &s->c.a;
+    float divisor = (float)(a->count_padding ? a->size[0] * a->size[1] : (t.i1 - t.i0) * (t.j1 - t.j0));
+    float sum = 0, share = v->small[ow * v->small_step] / divisor;
+    for (int64_t i = t.i0; i < t.i1; i++)
+        for (int64_t j = t.j0; j < t.j1; j++) {
+            if (s->kind == AVERAGE)
+                sum += x[i * s->c.w + j];
+            else
+                x[i * s->c.w + j] += share;
+        }
+    if (s->kind == AVERAGE)
+        v->small[ow * v->small_step] = sum / divisor;
+}
+
+static void column_row(const pool_state *s, const lanes *v, int64_t oh)
+{
+    const soma_pool2d_attrs *a = &s->c.a;
+    taps t;
+    if (row_2x2(s, v, oh))
+        return;
+    soma_pool2d_taps(oh, a->stride[0], a->pad[0], a->size[0], s->c.h, &t.i0, &t.i1);
+    for (int64_t ow = 0; ow < s->c.ow; ow++) {
+        float *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1], *at;
+        soma_pool2d_taps(ow, a->stride[1], a->pad[1], a->size[1], s->c.w, &t.j0, &t.j1);
+        if (s->kind == MAX) {
+            max_column(s, v, x, ow, t);
+        } else if (s->kind == MAX_GRAD) {
+            at = winner(s, v, x, ow, t);
+            if (at)
+                *at += v->small[ow * v->small_step];
+        } else if (s->kind == GATHER) {
+            at = winner(s, v, x, ow, t);
+            v->small[ow * v->small_step] = at ? *at : 0;
+        } else {
+            average_column(s, v, x, ow, t);
+        }
+    }
+}
+
+/* ---- units: one sample, `width` channels ---- */
+
+/* The element (n, c, first position) of an array of `plane` positions. */
+static int64_t offset(const pool_state *s, int64_t n, int64_t c, int64_t plane, int64_t block)
+{
+    return n * s->c.c * plane + c / block * block * plane + c % block;
+}
+
+static void clear_big(const pool_state *s, const lanes *v)
+{
+    int64_t plane = s->c.h * s->c.w;
+    if (v->big_step == v->n) {
+        memset(v->big, 0, (size_t)(plane * v->n) * sizeof *v->big);
+        return;
+    }
+    for (int64_t i = 0; i < plane; i++)
+        memset(v->big + i * v->big_step, 0, (size_t)v->n * sizeof *v->big);
+}
+
+/* A plain array's `count` positions of n channels into, or out of, rows of `width` channels. */
+#define STAGE(T, name)                                                                                                  \
+    static void name(T *plain, int64_t plane, T *rows, int64_t width, int64_t count, int n, bool load)                 \
+    {                                                                                                                  \
+        for (int c = 0; c < n; c++)                                                                                    \
+            for (int64_t i = 0; i < count; i++) {                                                                      \
+                if (load)                                                                                              \
+                    rows[i * width + c] = plain[c * plane + i];                                                        \
+                else                                                                                                   \
+                    plain[c * plane + i] = rows[i * width + c];                                                        \
+            }                                                                                                          \
+    }
+STAGE(float, stage_f32)
+STAGE(uint8_t, stage_u8)
+
+/* Rows oh .. oh + rows - 1 of a unit whose big side has channels inside. */
+static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int64_t rows, char *buffer)
+{
+    int64_t plane = s->c.oh * s->c.ow, count = rows * s->c.ow, first = oh * s->c.ow, w = s->width;
+    float *small = (float *)(void *)buffer, *gate = small + SOMA_POOL_STAGE * w;
+    bool loads = s->kind == MAX_GRAD || s->kind == AVERAGE_GRAD, index_in = s->kind != MAX;
+    lanes v = *unit;
+    v.small += first * unit->small_step;
+    v.index = unit->index ? unit->index + first * unit->index_step : NULL;
+    v.gate = unit->gate ? unit->gate + first * unit->gate_step : NULL;
+    lanes plain = v;
+    uint8_t *index = (uint8_t *)(gate + SOMA_POOL_STAGE * w);
+    if (s->small_block == 1) {
+        v.small = small;
+        v.small_step = w;
+        if (loads)
+            stage_f32(plain.small, plane, small, w, count, v.n, true);
+    }
+    if (v.gate && s->gate_block == 1) {
+        stage_f32(plain.gate, plane, gate, w, count, v.n, true);
+        v.gate = gate;
+        v.gate_step = w;
+    }
+    if (v.index && s->index_block == 1) {
+        if (index_in)
+            stage_u8(plain.index, plane, index, w, count, v.n, true);
+        v.index = index;
+        v.index_step = w;
+    }
+    for (int64_t r = 0; r < rows; r++) {
+        if (v.n == SOMA_LANES)
+            channel_row(s, &v, oh + r, SOMA_LANES);
+        else
+            channel_row(s, &v, oh + r, v.n);
+        v.small += s->c.ow * v.small_step;
+        v.gate = v.gate ? v.gate + s->c.ow * v.gate_step : NULL;
+        v.index = v.index ? v.index + s->c.ow * v.index_step : NULL;
+    }
+    if (s->small_block == 1 && !loads)
+        stage_f32(plain.small, plane, small, w, count, v.n, false);
+    if (plain.index && s->index_block == 1 && !index_in)
+        stage_u8(plain.index, plane, index, w, count, v.n, false);
+}
+
+static void unit(const pool_state *s, void *const *arg, int64_t n, int64_t c, char *buffer)
+{
+    int64_t big = s->c.h * s->c.w, small = s->c.oh * s->c.ow;
+    lanes v = {.big = (float *)arg[s->big] + offset(s, n, c, big, s->big_block),
+               .small = (float *)arg[s->small] + offset(s, n, c, small, s->small_block),
+               .big_step = s->big_block,
+               .small_step = s->small_block,
+               .gate_step = s->gate_block,
+               .index_step = s->index_block,
+               .n = s->c.c - c < s->width ? (int)(s->c.c - c) : s->width};
+    if (s->index >= 0 && arg[s->index])
+        v.index = (uint8_t *)arg[s->index] + offset(s, n, c, small, s->index_block);
+    if (s->gate >= 0)
+        v.gate = (float *)arg[s->gate] + offset(s, n, c, small, s->gate_block);
+    if (s->clear)
+        clear_big(s, &v);
+    if (s->big_block > 1) {
+        for (int64_t oh = 0; oh < s->c.oh; oh += s->rows)
+            channel_rows(s, &v, oh, s->c.oh - oh < s->rows ? s->c.oh - oh : s->rows, buffer);
+        return;
+    }
+    for (int64_t oh = 0; oh < s->c.oh; oh++) {
+        column_row(s, &v, oh);
+        v.small += s->c.ow * v.small_step;
+        v.gate = v.gate ? v.gate + s->c.ow * v.gate_step : NULL;
+        v.index = v.index ? v.index + s->c.ow * v.index_step : NULL;
+    }
+}
+
+typedef struct pool_job {
+    const pool_state *s;
+    void *const *arg;
+} pool_job;
+
+static void part(void *context, int index, int count)
+{
+    const pool_job *job = context;
+    const pool_state *s = job->s;
+    int64_t per = (s->c.c + s->width - 1) / s->width, begin, end;
+    char *buffer = (char *)job->arg[s->scratch] + (size_t)index * s->buffer;
+    soma_share(s->c.n * per, 1, index, count, &begin, &end);
+    for (int64_t u = begin; u < end; u++)
+        unit(s, job->arg, u / per, u % per * s->width, buffer);
+}
+
+static soma_status run(const void *state, void *const *arg, soma_run *r)
+{
+    const pool_state *s = state;
+    pool_job job = {s, arg};
+    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+    return SOMA_OK;
+}
+
+/* ---- prepare ---- */
+
+static int64_t smaller(int64_t a, int64_t b)
+{
+    return a < b ? a : b;
+}
+
+/* Channels per unit: at most a vector, and never across the blocks of an array. */
+static int unit_width(const pool_state *s)
+{
+    const int64_t blocks[] = {s->small_block, s->index_block, s->gate_block};
+    int64_t width = smaller(s->big_block, SOMA_LANES);
+    for (int i = 0; i < 3; i++)
+        if (s->big_block > 1 && blocks[i] > 1)
+            width = smaller(width, blocks[i]);
+    return (int)width;
+}
+
+static void set_up(pool_state *s, const soma_prepare *p)
+{
+    const soma_pool2d_attrs *a = &s->c.a;
+    bool covers = a->size[0] == a->stride[0] && a->size[1] == a->stride[1] && s->c.oh * a->stride[0] == s->c.h &&
+                  s->c.ow * a->stride[1] == s->c.w && !a->pad[0] && !a->pad[1] && !a->pad[2] && !a->pad[3];
+    bool backward = s->kind == MAX_GRAD || s->kind == AVERAGE_GRAD;
+    s->add = a->stride[0] < a->size[0] || a->stride[1] < a->size[1];
+    s->width = unit_width(s);
+    /* a plain big side adds to what it finds, but for the 2 x 2 vectors, which store */
+    s->clear = backward && (!covers || s->big_block == 1);
+    s->rows = smaller(s->c.oh, s->c.ow < SOMA_POOL_STAGE ? SOMA_POOL_STAGE / s->c.ow : 1);
+    s->threads = s->c.n * s->c.c * s->c.h * s->c.w >= SOMA_POOL_PARALLEL ? p->threads : 1;
+    s->scratch = p->n_in + p->n_out;
+}
+
+static soma_status accept(soma_prepare *p)
+{
+    if (p->in[0].dtype == SOMA_F32)
+        return SOMA_OK;
+    soma_refuse(p->reason, "pools f32 only");
+    return SOMA_UNSUPPORTED;
+}
+
+static soma_status prepare(soma_prepare *p, kind k)
+{
+    pool_state *s = soma_prepare_state(p, sizeof *s);
+    if (!s)
+        return SOMA_MEMORY;
+    bool backward = k == MAX_GRAD || k == AVERAGE_GRAD, has_index = k == MAX || k == MAX_GRAD || k == GATHER;
+    const soma_arg *big = backward ? &p->out[0] : &p->in[0], *small = backward ? &p->in[0] : &p->out[0];
+    s->c = soma_pool2d_case_of(p, &big->shape, &small->shape);
+    s->kind = k;
+    s->big = backward ? p->n_in : 0;
+    s->small = backward ? 0 : p->n_in;
+    s->index = !has_index ? -1 : k != MAX ? 1 : p->n_out > 1 && p->out[1].shape.rank >= 0 ? p->n_in + 1 : -1;
+    s->gate = has_index && k != MAX && s->c.a.relu ? 2 : -1;
+    s->big_block = soma_layout_block(big);
+    s->small_block = soma_layout_block(small);
+    s->index_block = s->index < 0 ? 1 : soma_layout_block(k == MAX ? &p->out[1] : &p->in[1]);
+    s->gate_block = s->gate < 0 ? 1 : soma_layout_block(&p->in[2]);
+    set_up(s, p);
+    int64_t positions = s->rows * s->c.ow;
+    if (s->big_block > 1 && positions > SOMA_POOL_STAGE) {
+        soma_refuse(p->reason, "rows of %lld windows are wider than the buffer", (long long)s->c.ow);
+        return SOMA_UNSUPPORTED;
+    }
+    if (s->big_block > 1)
+        s->buffer = ((size_t)SOMA_POOL_STAGE * (size_t)s->width * (2 * sizeof(float) + 1) + 63) / 64 * 64;
+    p->scratch = s->buffer * (size_t)s->threads;
+    p->parallel = s->threads > 1;
+    p->state = s;
+    p->run = run;
+    return SOMA_OK;
+}
+
+#define KERNEL(op_name, k)                                                                                                 \
+    static soma_status op_name##_prepare(soma_prepare *p)                                                                 \
+    {                                                                                                                  \
+        return prepare(p, k);                                                                                          \
+    }                                                                                                                  \
+    const soma_kernel SOMA_ISA(soma_##op_name##_cpu) = {.name = "cpu",                                                    \
+                                                     .isa = SOMA_ISA_LEVEL,                                            \
+                                                     .layouts = SOMA_LAYOUT_CONVERT,                                   \
+                                                     .accept = accept,                                                 \
+                                                     .prepare = op_name##_prepare};
+KERNEL(max_pool2d, MAX)
+KERNEL(max_pool2d_grad, MAX_GRAD)
+KERNEL(max_pool2d_gather, GATHER)
+KERNEL(average_pool2d, AVERAGE)
+KERNEL(average_pool2d_grad, AVERAGE_GRAD)

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train/evaluate.c: loss, accuracy and confusion over a dataset. The model stays as it is.
+ */
+#include "train/train.h"
+
+#include <string.h>
+
+soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
+{
+    if (!m || !o)
+        return SOMA_INVALID;
+    if (o->batch_size < 0)
+        return soma_fail(m->s, SOMA_INVALID, o->at, "evaluate: batch_size is %lld; it must be at least 1",
+                         (long long)o->batch_size);
+    soma_objective objective;
+    soma_status status = soma_objective_make(&objective, m, o->data, o->loss, "evaluate", o->at);
+    if (status != SOMA_OK)
+        return status;
+    soma_feeder feeder;
+    soma_feeder_options options = {.name = "evaluate",
+                                   .at = o->at,
+                                   .data = o->data,
+                                   .batch_size = o->batch_size ? o->batch_size : 128,
+                                   .no_shuffle = true,
+                                   .seed = m->s->seed,
+                                   .rate = soma_none()};
+    status = soma_feeder_open(&feeder, &objective, &options);
+    if (status == SOMA_OK) {
+        soma_evaluation result = {.confusion = o->result ? o->result->confusion : NULL};
+        result.classes = objective.classes ? soma_dataset_classes(o->data) : 0;
+        if (result.confusion)
+            memset(result.confusion, 0, (size_t)result.classes * (size_t)result.classes * sizeof *result.confusion);
+        status = soma_feeder_evaluate(&feeder, &result);
+        if (status == SOMA_OK && o->result)
+            *o->result = result;
+        soma_feeder_close(&feeder);
+    }
+    soma_objective_free(&objective);
+    return status;
+}

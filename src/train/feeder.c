@@ -1,0 +1,244 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train/feeder.c: a dataset flowing through the programs of an objective, batch by batch: the path of every step, so it holds
+ * nothing but pointers looked up before. Knows no optimizers.
+ */
+#include "train/train.h"
+
+#include "op/element.h"
+
+#include <math.h>
+#include <string.h>
+
+/* ---- programs ---- */
+
+/* The stage's addresses, after the program was compiled or the workspace has moved. */
+static void find_addresses(soma_feeder *f, soma_stage *stage, soma_value rate)
+{
+    const soma_objective *o = f->objective;
+    soma_program *p = stage->program;
+    for (int slot = 0; slot < 2; slot++) {
+        p->write_slot = slot;
+        stage->x[slot] = soma_program_input(p, o->x).data;
+        stage->y[slot] = soma_program_input(p, o->target).data;
+    }
+    stage->loss = soma_read(p, o->loss).data;
+    stage->accuracy = soma_read(p, o->accuracy).data;
+    stage->logits = soma_read(p, o->logits).data;
+    stage->rate = soma_read(p, rate).data;
+}
+
+static void find_all_addresses(soma_feeder *f)
+{
+    for (int i = 0; i < 2; i++)
+        if (f->stages[i].program)
+            find_addresses(f, &f->stages[i], f->rate);
+    f->generation = f->m->workspace->generation;
+}
+
+static soma_status compile_stage(soma_feeder *f, const soma_feeder_options *o, soma_stage *stage, int64_t samples)
+{
+    soma_value values[5] = {f->objective->loss, f->objective->logits};
+    int n = 2;
+    if (f->objective->output.id != f->objective->logits.id)
+        values[n++] = f->objective->output;
+    if (soma_ok(f->objective->accuracy))
+        values[n++] = f->objective->accuracy;
+    if (soma_ok(o->rate))
+        values[n++] = o->rate;
+    soma_program_options options = {.struct_size = sizeof options,
+                                    .at = o->at,
+                                    .name = o->name,
+                                    .batch = samples,
+                                    .values = values,
+                                    .n_values = n,
+                                    .updates = o->updates,
+                                    .n_updates = o->n_updates,
+                                    .piece = o->piece < samples ? o->piece : samples,
+                                    .max_memory = o->max_memory};
+    stage->samples = samples;
+    stage->program = soma_compile_with(f->m, &options);
+    if (!stage->program)
+        return soma_status_now(f->m->s);
+    stage->program->seed = o->seed;
+    return SOMA_OK;
+}
+
+soma_status soma_feeder_open(soma_feeder *f, const soma_objective *objective, const soma_feeder_options *o)
+{
+    memset(f, 0, sizeof *f);
+    f->objective = objective;
+    f->m = objective->m;
+    f->rate = o->rate;
+    f->dtype = soma_value_type(objective->loss).dtype;
+    int64_t count = soma_dataset_count(o->data);
+    int64_t batch = o->batch_size < count ? o->batch_size : count;
+    f->full = count / batch;
+    f->batches = f->full + (count % batch > 0);
+    soma_status status = compile_stage(f, o, &f->stages[0], batch);
+    if (status == SOMA_OK && count % batch > 0)
+        status = compile_stage(f, o, &f->stages[1], count % batch);
+    if (status == SOMA_OK) {
+        soma_loader_options options = {.struct_size = sizeof options,
+                                       .at = o->at,
+                                       .batch_size = batch,
+                                       .no_shuffle = o->no_shuffle,
+                                       .seed = o->seed};
+        f->loader = soma_loader_new_with(o->data, &options);
+        status = f->loader ? SOMA_OK : soma_status_now(f->m->s);
+    }
+    if (status == SOMA_OK)
+        find_all_addresses(f);
+    else
+        soma_feeder_close(f);
+    return status;
+}
+
+void soma_feeder_close(soma_feeder *f)
+{
+    soma_loader_free(f->loader);
+    soma_program_free(f->stages[0].program);
+    soma_program_free(f->stages[1].program);
+    memset(f, 0, sizeof *f);
+}
+
+void soma_feeder_rewind(soma_feeder *f)
+{
+    f->batch = f->epoch = 0;
+    f->started = f->ahead = false;
+    f->now = f->done = NULL;
+}
+
+/* ---- batches ---- */
+
+static soma_stage *stage_of(soma_feeder *f, int64_t batch)
+{
+    return &f->stages[batch < f->full ? 0 : 1];
+}
+
+/* Programs of the model share one pair of slots: has another one run, or moved them, since they were written? */
+static bool disturbed(const soma_feeder *f)
+{
+    return f->runs != f->m->workspace->runs || f->generation != f->m->workspace->generation;
+}
+
+/* Reads batch `batch` into slot `slot`; the loader is sent there first where it stands elsewhere. */
+static soma_status load(soma_feeder *f, int64_t batch, int slot)
+{
+    if (f->generation != f->m->workspace->generation)
+        find_all_addresses(f);
+    const soma_stage *stage = stage_of(f, batch);
+    soma_status status = f->started ? SOMA_OK : soma_loader_start(f->loader, f->epoch, batch);
+    f->started = status == SOMA_OK;
+    if (status == SOMA_OK)
+        status = soma_loader_fill(f->loader, stage->x[slot], stage->y[slot]);
+    if (status == SOMA_OK)
+        status = soma_loader_wait(f->loader);
+    if (status != SOMA_OK)
+        f->started = false;
+    f->runs = f->m->workspace->runs;
+    return status;
+}
+
+soma_status soma_feeder_next(soma_feeder *f)
+{
+    f->now = NULL;
+    if (f->batch == f->batches) {
+        f->batch = 0;
+        f->epoch++;
+        f->started = f->ahead = false;
+        return SOMA_END;
+    }
+    int slot = f->slot ^ 1;
+    soma_status status = f->ahead_status;
+    if (f->ahead && status == SOMA_OK && disturbed(f)) {
+        f->ahead = false;
+        f->started = false;
+    }
+    if (!f->ahead)
+        status = load(f, f->batch, slot);
+    f->ahead = false;
+    f->ahead_status = SOMA_OK;
+    if (status != SOMA_OK) {
+        f->started = false;
+        return status;
+    }
+    f->slot = slot;
+    f->now = stage_of(f, f->batch++);
+    return SOMA_OK;
+}
+
+/* The batch of soma_feeder_next again, after others have used the slots. */
+static soma_status reload(soma_feeder *f)
+{
+    f->started = false;
+    return load(f, f->batch - 1, f->slot);
+}
+
+soma_status soma_feeder_step(soma_feeder *f)
+{
+    soma_stage *stage = f->now;
+    soma_status status = stage && disturbed(f) ? reload(f) : SOMA_OK;
+    if (status != SOMA_OK)
+        return status;
+    soma_program *p = stage->program;
+    p->read_slot = f->slot;
+    p->write_slot = f->slot ^ 1;
+    p->step = f->steps;
+    if (f->batch < f->batches) {
+        const soma_stage *next = stage_of(f, f->batch);
+        f->ahead_status = soma_loader_fill(f->loader, next->x[f->slot ^ 1], next->y[f->slot ^ 1]);
+        f->ahead = true;
+    }
+    status = soma_step(p);
+    if (f->ahead && f->ahead_status == SOMA_OK)
+        f->ahead_status = soma_loader_wait(f->loader);
+    f->steps += status == SOMA_OK;
+    f->done = stage;
+    f->runs = f->m->workspace->runs;
+    return status;
+}
+
+/* ---- evaluation ---- */
+
+/* Row: truth, column: the first of the largest logits. An answer beyond the known classes is counted nowhere. */
+static void count_answers(const soma_feeder *f, soma_evaluation *result)
+{
+    soma_type type = soma_value_type(f->objective->logits);
+    int64_t outputs = type.shape.dim[1];
+    const int32_t *truth = f->now->y[f->slot];
+    for (int64_t i = 0; i < f->now->samples; i++) {
+        int64_t best = 0;
+        for (int64_t j = 1; j < outputs; j++)
+            if (soma_get(f->now->logits, type.dtype, i * outputs + j) > soma_get(f->now->logits, type.dtype, i * outputs + best))
+                best = j;
+        if (best < result->classes && truth[i] >= 0 && truth[i] < result->classes)
+            result->confusion[truth[i] * result->classes + best]++;
+    }
+}
+
+soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result)
+{
+    double loss = 0, correct = 0;
+    int64_t samples = 0;
+    soma_status status;
+    soma_feeder_rewind(f);
+    while ((status = soma_feeder_next(f)) == SOMA_OK) {
+        status = soma_feeder_step(f);
+        if (status != SOMA_OK)
+            return status;
+        double n = (double)f->now->samples;
+        samples += f->now->samples;
+        loss += n * soma_get(f->now->loss, f->dtype, 0);
+        if (f->now->accuracy)
+            correct += n * soma_get(f->now->accuracy, f->dtype, 0);
+        if (result->confusion && f->objective->classes)
+            count_answers(f, result);
+    }
+    if (status != SOMA_END)
+        return status;
+    result->samples = samples;
+    result->loss = loss / (double)samples;
+    result->accuracy = soma_ok(f->objective->accuracy) ? correct / (double)samples : (double)NAN;
+    return SOMA_OK;
+}

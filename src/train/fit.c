@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train/fit.c: soma_fit: the open loop with sums, validation and progress. The clock is asked only where somebody wants to
+ * see progress, and then only every so many steps.
+ */
+#include "train/trainer.h"
+
+#include "op/element.h"
+
+#include <math.h>
+
+#define LOOKS_PER_CALL 20 /* at the clock, between two calls of on_progress */
+
+typedef struct soma_fitting {
+    soma_trainer *t;
+    const soma_fit_options *o;
+    soma_progress progress;
+    double loss, correct; /* sums over the samples of the epoch */
+    int64_t samples, batches;
+    double begun, called, looked; /* the clock: epoch begun, on_progress called, clock looked at */
+    int64_t stride, countdown;    /* steps from one look to the next, steps left */
+} soma_fitting;
+
+static void describe(soma_fitting *f, double now)
+{
+    soma_progress *p = &f->progress;
+    double n = (double)f->samples;
+    p->batch = f->batches;
+    p->samples = f->samples;
+    p->seconds = now - f->begun;
+    p->loss = f->loss / n;
+    p->accuracy = soma_ok(f->t->objective.accuracy) ? f->correct / n : (double)NAN;
+    p->learning_rate = soma_trainer_rate(f->t);
+}
+
+static soma_status call(soma_fitting *f)
+{
+    return f->o->on_progress(f->o->user, &f->progress) ? SOMA_OK : SOMA_CANCELLED;
+}
+
+/* Reached once every `stride` steps: calls on_progress when it is due and sets the stride so that the clock is looked at about
+ * LOOKS_PER_CALL times between two calls. */
+static soma_status look(soma_fitting *f)
+{
+    double wait = f->o->progress_seconds, now = soma_now(f->t->s);
+    f->countdown = f->stride;
+    if (wait > 0) {
+        double passed = now - f->looked, aim = wait / LOOKS_PER_CALL;
+        f->looked = now;
+        if (passed < aim / 2 && f->stride < (int64_t)1 << 40)
+            f->stride *= 2;
+        else if (passed > aim * 2 && f->stride > 1)
+            f->stride /= 2;
+        f->countdown = f->stride;
+        if (now - f->called < wait)
+            return SOMA_OK;
+    }
+    f->called = now;
+    describe(f, now);
+    return call(f);
+}
+
+/* Steps until the epoch is over: SOMA_END, or why it stopped earlier. */
+static soma_status run_epoch(soma_fitting *f)
+{
+    soma_feeder *feeder = &f->t->feeder;
+    bool watched = f->o->on_progress && f->o->progress_seconds != 0;
+    uint64_t limit = f->t->max_steps > 0 ? (uint64_t)f->t->max_steps : UINT64_MAX;
+    for (;;) {
+        if (feeder->steps >= limit)
+            return SOMA_END;
+        soma_status status = soma_feeder_next(feeder);
+        if (status != SOMA_OK)
+            return status;
+        status = soma_feeder_step(feeder);
+        if (status != SOMA_OK)
+            return status;
+        const soma_stage *now = feeder->now;
+        double n = (double)now->samples;
+        f->loss += n * soma_get(now->loss, feeder->dtype, 0);
+        if (now->accuracy)
+            f->correct += n * soma_get(now->accuracy, feeder->dtype, 0);
+        f->samples += now->samples;
+        f->batches++;
+        if (watched && --f->countdown <= 0 && (status = look(f)) != SOMA_OK)
+            return status;
+    }
+}
+
+static soma_status finish_epoch(soma_fitting *f)
+{
+    if (f->samples > 0)
+        describe(f, f->progress.seconds);
+    if (f->t->validates) {
+        soma_evaluation result = {0};
+        soma_status status = soma_feeder_evaluate(&f->t->validator, &result);
+        if (status != SOMA_OK)
+            return status;
+        f->progress.val_loss = result.loss;
+        f->progress.val_accuracy = result.accuracy;
+    }
+    f->progress.seconds = soma_now(f->t->s) - f->begun;
+    f->progress.epoch_done = true;
+    return f->o->on_progress ? call(f) : SOMA_OK;
+}
+
+static void begin_epoch(soma_fitting *f, int64_t epoch)
+{
+    f->loss = f->correct = 0;
+    f->samples = f->batches = 0;
+    f->begun = soma_now(f->t->s);
+    if (epoch == 0)
+        f->called = f->looked = f->begun;
+    f->progress = (soma_progress){.epoch = epoch,
+                                  .epochs = f->t->epochs,
+                                  .batches = f->t->feeder.batches,
+                                  .loss = (double)NAN,
+                                  .accuracy = (double)NAN,
+                                  .val_loss = (double)NAN,
+                                  .val_accuracy = (double)NAN,
+                                  .learning_rate = f->progress.learning_rate};
+}
+
+static soma_status run_epochs(soma_fitting *f)
+{
+    for (int64_t epoch = 0; epoch < f->t->epochs; epoch++) {
+        bool stopped = f->t->max_steps > 0 && f->t->feeder.steps >= (uint64_t)f->t->max_steps;
+        if (stopped)
+            break;
+        begin_epoch(f, epoch);
+        soma_status status = run_epoch(f);
+        if (status == SOMA_END)
+            status = finish_epoch(f);
+        if (status != SOMA_OK)
+            return status;
+    }
+    return SOMA_OK;
+}
+
+soma_status soma_fit_with(soma_model *m, const soma_fit_options *o)
+{
+    if (!m || !o)
+        return SOMA_INVALID;
+    soma_fitting f = {.o = o, .stride = 1};
+    soma_status status = soma_trainer_make(m, o, &f.t);
+    if (status != SOMA_OK)
+        return status;
+    status = run_epochs(&f);
+    if (o->result)
+        *o->result = f.progress;
+    soma_trainer_free(f.t);
+    return status;
+}

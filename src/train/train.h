@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train/train.h: what fit, evaluate and predict share.
+ */
+#ifndef SOMA_TRAIN_TRAIN_H
+#define SOMA_TRAIN_TRAIN_H
+
+#include "graph/program.h"
+#include "nn/nn.h"
+#include <soma/train.h>
+
+/* After a builder failed: what the context holds, for calls that return a status. */
+static inline soma_status soma_status_now(const soma *s)
+{
+    soma_status status = soma_error_status(s);
+    return status != SOMA_OK ? status : SOMA_INVALID;
+}
+
+/* A copy of the model's graph with target, loss and accuracy added; the model itself stays as it is. */
+typedef struct soma_objective {
+    soma_model *m;
+    soma_graph *graph;
+    soma_value x, output, logits; /* of the copy, with the model's ids */
+    soma_value target, loss;
+    soma_value accuracy;          /* absent where targets are not classes */
+    bool classes;                 /* targets are i32 classes */
+} soma_objective;
+
+/* what: "fit" or "evaluate", for sentences. loss NULL: by the data's targets. */
+soma_status soma_objective_make(soma_objective *o, soma_model *m, const soma_dataset *data, const char *loss,
+                                const char *what, soma_at at);
+void soma_objective_free(soma_objective *o);
+/* Does the data fit the model's input and output? */
+soma_status soma_objective_accepts(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at);
+
+/* A program for one batch size, and where its numbers lie. */
+typedef struct soma_stage {
+    soma_program *program;
+    int64_t samples;
+    void *x[2], *y[2]; /* the two input slots */
+    const void *loss, *accuracy, *rate, *logits;
+} soma_stage;
+
+typedef struct soma_feeder_options {
+    const char *name;
+    soma_at at;
+    soma_dataset *data;
+    int64_t batch_size;
+    bool no_shuffle;
+    uint64_t seed;
+    const soma_value *updates;
+    int n_updates;
+    soma_value rate;  /* absent: not computed */
+    int64_t piece;
+    uint64_t max_memory;
+} soma_feeder_options;
+
+/* A dataset flowing through programs, batch by batch. While a batch runs in one input slot the next is read into the other;
+ * reading is over when the step is over, so nothing runs while the caller has the control. */
+typedef struct soma_feeder {
+    const soma_objective *objective;
+    soma_model *m;
+    soma_loader *loader;
+    soma_stage stages[2];     /* full batches; the smaller last one */
+    soma_stage *now;          /* of the batch loaded by soma_feeder_next; NULL: none */
+    soma_stage *done;         /* of the last step; NULL: none */
+    int64_t full, batches;    /* full batches and all batches of an epoch */
+    int64_t batch, epoch;     /* the next to load */
+    int slot;                 /* where the batch loaded last lies */
+    bool started;             /* the loader stands at `batch`, or one further where `ahead` */
+    bool ahead;               /* the next batch is in the other slot */
+    soma_status ahead_status;
+    uint64_t generation;      /* of the workspace that the stages' pointers point into */
+    uint64_t runs;            /* of the workspace when the slots were written: others may have used them since */
+    uint64_t steps;           /* done, the step number of random draws */
+    soma_value rate;          /* the learning rate, or absent */
+    soma_dtype dtype;         /* of loss and accuracy */
+} soma_feeder;
+
+soma_status soma_feeder_open(soma_feeder *f, const soma_objective *objective, const soma_feeder_options *o);
+void soma_feeder_close(soma_feeder *f);
+/* Back to the first batch of the first epoch. */
+void soma_feeder_rewind(soma_feeder *f);
+/* SOMA_END when the epoch is over; the next call begins another. */
+soma_status soma_feeder_next(soma_feeder *f);
+soma_status soma_feeder_step(soma_feeder *f);
+
+/* Means over all samples of an epoch of a feeder without updates. result->confusion is filled where it is wanted. */
+soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result);
+
+#endif

@@ -1,0 +1,221 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train/trainer.c: the open loop: an objective with updates, and the data flowing through it. Whatever a training needs is
+ * compiled before its first step.
+ */
+#include "train/trainer.h"
+
+#include "base/size.h"
+#include "base/text.h"
+#include "op/element.h"
+
+#include <math.h>
+
+
+static soma_status check_options(const soma_model *m, const soma_fit_options *o)
+{
+    soma *s = m->s;
+    char text[32];
+    if (o->batch_size < 0)
+        return soma_fail(s, SOMA_INVALID, o->at, "fit: batch_size is %lld; it must be at least 1", (long long)o->batch_size);
+    if (o->epochs < 0)
+        return soma_fail(s, SOMA_INVALID, o->at, "fit: epochs is %lld; it must be at least 1", (long long)o->epochs);
+    if (o->max_steps < 0)
+        return soma_fail(s, SOMA_INVALID, o->at, "fit: max_steps is %lld; it must be at least 1, or 0 for no limit",
+                         (long long)o->max_steps);
+    if (o->piece < 0)
+        return soma_fail(s, SOMA_INVALID, o->at, "fit: piece is %lld; it must be at least 1, or 0 to let the plan choose",
+                         (long long)o->piece);
+    if (!(o->validation_split >= 0 && o->validation_split < 1))
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         "fit: validation_split is %s; it is the share of the data kept for validation, at least 0 and below 1",
+                         soma_format_f64(o->validation_split, text));
+    return SOMA_OK;
+}
+
+/* The last `split` of the samples are kept for validation, as in Keras. */
+static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
+{
+    t->data = o->data;
+    t->validation = o->validation;
+    if (o->validation || o->validation_split == 0)
+        return SOMA_OK;
+    int64_t count = soma_dataset_count(o->data), train = (int64_t)((double)count * (1 - o->validation_split));
+    if (train < 1 || train == count) {
+        char text[32];
+        return soma_fail(t->s, SOMA_INVALID, o->at,
+                         "fit: validation_split %s leaves %lld of %lld samples for training; both parts need at least one",
+                         soma_format_f64(o->validation_split, text), (long long)train, (long long)count);
+    }
+    t->train_part = soma_dataset_part(o->data, 0, train, 0);
+    t->validation_part = soma_dataset_part(o->data, train, count - train, 0);
+    if (!t->train_part || !t->validation_part)
+        return soma_status_now(t->s);
+    t->data = t->train_part;
+    t->validation = t->validation_part;
+    return SOMA_OK;
+}
+
+/* What both feeders are told; the training adds its own. */
+static soma_feeder_options feeder_options(const soma_trainer *t, const soma_fit_options *o, const char *name)
+{
+    return (soma_feeder_options){.name = name,
+                                 .at = o->at,
+                                 .batch_size = t->batch_size,
+                                 .seed = o->seed ? o->seed : t->s->seed,
+                                 .rate = soma_none(),
+                                 .piece = o->piece,
+                                 .max_memory = o->max_memory};
+}
+
+static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
+{
+    soma_value updates[4];
+    int64_t count = soma_dataset_count(t->data), steps = INT64_MAX;
+    if (t->batch_size > count)
+        t->batch_size = count;
+    soma_i64_mul(t->epochs, (count - 1) / t->batch_size + 1, &steps);
+    t->max_steps = o->max_steps;
+    if (o->max_steps > 0 && o->max_steps < steps)
+        steps = o->max_steps;
+    soma_updates_options how = {
+        .struct_size = sizeof how, .at = o->at, .optimizer = &t->optimizer, .total_steps = steps};
+    int n = soma_updates_with(t->objective.loss, updates, 4, &how);
+    if (n < 0)
+        return soma_status_now(t->s);
+    soma_feeder_options options = feeder_options(t, o, "train");
+    soma_value rate = soma_update_rate(updates[0]);
+    bool varies = soma_ok(rate) && rate.graph->values[rate.id].kind == SOMA_VALUE_COMPUTED;
+    options.data = t->data;
+    options.no_shuffle = o->no_shuffle;
+    options.updates = updates;
+    options.n_updates = n;
+    if (varies)
+        options.rate = rate;
+    return soma_feeder_open(&t->feeder, &t->objective, &options);
+}
+
+static soma_status open_validation(soma_trainer *t, const soma_fit_options *o)
+{
+    if (!t->validation)
+        return SOMA_OK;
+    soma_status status = soma_objective_accepts(&t->objective, t->validation, "fit: validation", o->at);
+    if (status != SOMA_OK)
+        return status;
+    soma_feeder_options options = feeder_options(t, o, "validate");
+    options.data = t->validation;
+    options.no_shuffle = true;
+    status = soma_feeder_open(&t->validator, &t->objective, &options);
+    t->validates = status == SOMA_OK;
+    return status;
+}
+
+static void release_trainer(soma_trainer *t)
+{
+    soma_feeder_close(&t->validator);
+    soma_feeder_close(&t->feeder);
+    soma_objective_free(&t->objective);
+    soma_dataset_free(t->train_part);
+    soma_dataset_free(t->validation_part);
+    soma_release(t->s, t);
+}
+
+static void destroy_trainer(soma_object *object)
+{
+    release_trainer((soma_trainer *)object);
+}
+
+soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_trainer **made)
+{
+    *made = NULL;
+    soma_status status = check_options(m, o);
+    soma_trainer *t = status == SOMA_OK ? soma_alloc(m->s, sizeof *t) : NULL;
+    if (!t)
+        return status == SOMA_OK ? SOMA_MEMORY : status;
+    t->s = m->s;
+    t->batch_size = o->batch_size ? o->batch_size : 32;
+    t->epochs = o->epochs ? o->epochs : 1;
+    t->optimizer = o->optimizer.name ? o->optimizer : soma_sgd_with(NULL);
+    status = soma_objective_make(&t->objective, m, o->data, o->loss, "fit", o->at);
+    if (status == SOMA_OK)
+        status = split_data(t, o);
+    if (status == SOMA_OK)
+        status = open_training(t, o);
+    if (status == SOMA_OK)
+        status = open_validation(t, o);
+    if (status == SOMA_OK)
+        status = soma_model_reset_slots(m); /* a training begins with fresh optimizer state */
+    if (status != SOMA_OK) {
+        release_trainer(t);
+        return status;
+    }
+    soma_object_add(t->s, &t->object, destroy_trainer);
+    *made = t;
+    return SOMA_OK;
+}
+
+soma_trainer *soma_trainer_new_with(soma_model *m, const soma_fit_options *o)
+{
+    soma_trainer *t = NULL;
+    if (m && o)
+        soma_trainer_make(m, o, &t);
+    return t;
+}
+
+void soma_trainer_free(soma_trainer *t)
+{
+    if (!t)
+        return;
+    soma_object_remove(&t->object);
+    release_trainer(t);
+}
+
+soma_status soma_next(soma_trainer *t)
+{
+    return t ? soma_feeder_next(&t->feeder) : SOMA_INVALID;
+}
+
+soma_status soma_trainer_step(soma_trainer *t)
+{
+    if (!t)
+        return SOMA_INVALID;
+    if (!t->feeder.now)
+        return soma_fail(t->s, SOMA_STATE, soma_nowhere(),
+                         "soma_trainer_step: no batch is loaded; call soma_next first and go on while it returns SOMA_OK");
+    return soma_feeder_step(&t->feeder);
+}
+
+static double number_at(const soma_trainer *t, const void *data)
+{
+    return data ? soma_get(data, t->feeder.dtype, 0) : (double)NAN;
+}
+
+double soma_trainer_loss(const soma_trainer *t)
+{
+    return t && t->feeder.done ? number_at(t, t->feeder.done->loss) : (double)NAN;
+}
+
+double soma_trainer_accuracy(const soma_trainer *t)
+{
+    return t && t->feeder.done ? number_at(t, t->feeder.done->accuracy) : (double)NAN;
+}
+
+int64_t soma_trainer_samples(const soma_trainer *t)
+{
+    return t && t->feeder.done ? t->feeder.done->samples : 0;
+}
+
+soma_program *soma_trainer_program(soma_trainer *t)
+{
+    if (!t)
+        return NULL;
+    return t->feeder.done ? t->feeder.done->program : t->feeder.stages[0].program;
+}
+
+double soma_trainer_rate(const soma_trainer *t)
+{
+    const soma_stage *done = t->feeder.done;
+    if (!done || !done->rate)
+        return t->optimizer.lr;
+    return soma_get(done->rate, soma_value_type(t->feeder.rate).dtype, 0);
+}

@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * train/trainer.h: a trainer's inside, for soma_fit.
+ */
+#ifndef SOMA_TRAIN_TRAINER_H
+#define SOMA_TRAIN_TRAINER_H
+
+#include "train/train.h"
+
+struct soma_trainer {
+    soma_object object;
+    soma *s;
+    soma_objective objective;
+    soma_feeder feeder, validator;
+    bool validates;
+    soma_dataset *data, *validation;
+    soma_dataset *train_part, *validation_part; /* made by validation_split */
+    soma_optimizer optimizer;
+    int64_t batch_size, epochs, max_steps;
+};
+
+soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_trainer **made);
+/* The learning rate of the last step. */
+double soma_trainer_rate(const soma_trainer *t);
+
+#endif

@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * zoo/zoo.c: architectures by name.
+ */
+#include "base/context.h"
+#include "base/text.h"
+#include "zoo/zoo.h"
+
+#include <string.h>
+
+static const soma_zoo_entry *const entries[] = {
+    &soma_zoo_neuron, &soma_zoo_mlp, &soma_zoo_lenet5, &soma_zoo_net, &soma_zoo_keras_vgg, &soma_zoo_fashion_cnn,
+};
+#define ENTRIES ((int)(sizeof entries / sizeof entries[0]))
+
+const soma_zoo_entry *soma_zoo_at(int index)
+{
+    return index >= 0 && index < ENTRIES ? entries[index] : NULL;
+}
+
+const soma_zoo_entry *soma_zoo_find(const char *name)
+{
+    for (int i = 0; name && i < ENTRIES; i++)
+        if (strcmp(entries[i]->name, name) == 0)
+            return entries[i];
+    return NULL;
+}
+
+static const char *entry_name(const void *list, int index)
+{
+    (void)list;
+    return index < ENTRIES ? entries[index]->name : NULL;
+}
+
+static soma_model *refuse_name(soma *s, const soma_zoo_options *o)
+{
+    const char *nearest = o->name ? soma_nearest(o->name, entry_name, NULL) : NULL;
+    if (nearest)
+        soma_fail(s, SOMA_INVALID, o->at, "the zoo has no \"%s\"; did you mean \"%s\"?", o->name, nearest);
+    else
+        soma_fail(s, SOMA_INVALID, o->at,
+                  "the zoo has no \"%s\"; it has neuron, mlp, lenet5, net, keras-vgg and fashion-cnn",
+                  o->name ? o->name : "");
+    return NULL;
+}
+
+soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
+{
+    if (!s || !o)
+        return NULL;
+    const soma_zoo_entry *entry = soma_zoo_find(o->name);
+    if (!entry)
+        return refuse_name(s, o);
+    if (o->classes < 0) {
+        soma_fail(s, SOMA_INVALID, o->at, "%s: classes is %lld; it must be at least 1, or 0 for the preset %lld",
+                  entry->name, (long long)o->classes, (long long)entry->classes);
+        return NULL;
+    }
+    soma_model *m = soma_model_new(s, entry->name);
+    if (!m)
+        return NULL;
+    soma_input_options input = {
+        .struct_size = sizeof input, .at = o->at, .shape = o->input.rank > 0 ? o->input : entry->input};
+    soma_value x = soma_input_with(m, "x", SOMA_F32, &input);
+    soma_value y = entry->build(m, x, o->classes > 0 ? o->classes : entry->classes);
+    soma_output_at(m, "y", y, o->at);
+    if (soma_ok(y))
+        return m;
+    soma_model_free(m);
+    return NULL;
+}

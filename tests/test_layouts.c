@@ -1,0 +1,380 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Every kernel of convolution, matmul, pooling and reorder, in every layout it takes, on one and two threads, against the f64
+ * reference on the samples of the op: |error| <= 4 sqrt(K) eps sum|a||b|, where the sum is the reference on absolute values.
+ */
+#include "backend/cpu/parallel.h"
+#include "base/random.h"
+#include "graph/program.h"
+#include "op/conv2d/conv2d.h"
+#include "op/matmul/matmul.h"
+#include "op/reorder/reorder.h"
+
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ARGS 6
+#define BATCH 3
+
+/* Arrays of one sample: f64 truth, f32 copies. */
+typedef struct arrays {
+    int n_in, n_out;
+    soma_type type[ARGS];
+    double *exact[ARGS], *bound[ARGS]; /* bound: the same with absolute values */
+    void *plain[ARGS];
+} arrays;
+
+static int64_t elements(const arrays *a, int i)
+{
+    return a->type[i].shape.rank < 0 ? 0 : soma_shape_elements(&a->type[i].shape);
+}
+
+/* ---- one prepared kernel ---- */
+
+typedef struct call {
+    soma *s;
+    soma_program program;
+    soma_prepare_owner owner;
+    soma_prepare p;
+    soma_arg arg[ARGS];
+    void *data[ARGS + 1];
+    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
+} call;
+
+static void call_open(call *c, const soma_op *op, const void *attrs, int n_in, int n_out, const soma_type *type, int threads)
+{
+    memset(c, 0, sizeof *c);
+    c->s = soma_open(NULL);
+    soma_arena_init(&c->program.arena, c->s);
+    c->owner.program = &c->program;
+    for (int i = 0; i < n_in + n_out; i++)
+        c->arg[i] = (soma_arg){.dtype = type[i].dtype, .shape = type[i].shape,
+                               .elements = type[i].shape.rank < 0 ? 0 : soma_shape_elements(&type[i].shape)};
+    c->p = (soma_prepare){.op = op, .attrs = attrs, .n_in = n_in, .n_out = n_out, .in = c->arg, .out = c->arg + n_in,
+                          .batch = BATCH, .full_batch = BATCH, .threads = threads, .note = c->note, .reason = c->reason,
+                          .program = &c->owner};
+}
+
+static soma_status call_run(call *c)
+{
+    soma_run run = {.threads = c->p.threads, .reason = c->reason};
+    int n = c->p.n_in + c->p.n_out;
+    if (c->p.scratch) {
+        c->data[n] = soma_alloc(c->s, c->p.scratch);
+        memset(c->data[n], 0xff, c->p.scratch); /* NaN: a kernel may not count on zeros */
+    }
+    soma_status status = c->p.run(c->p.state, c->data, &run);
+    soma_release(c->s, c->data[n]);
+    return status;
+}
+
+static void call_close(call *c)
+{
+    while (c->program.cleanups) {
+        soma_cleanup *next = c->program.cleanups->next;
+        c->program.cleanups->destroy(c->program.cleanups->object);
+        c->program.cleanups = next;
+    }
+    soma_arena_free(&c->program.arena);
+    soma_close(c->s);
+}
+
+/* ---- layouts ---- */
+
+static int64_t place(const soma_arg *a, int64_t i)
+{
+    if (a->shape.rank != 4)
+        return i;
+    int64_t block = soma_layout_block(a), c = a->shape.dim[1], plane = a->shape.dim[2] * a->shape.dim[3];
+    int64_t n = i / (c * plane), q = i / plane % c, at = i % plane;
+    return n * c * plane + q / block * block * plane + at * block + q % block;
+}
+
+/* Plain to the layout of `a`, or back. */
+static void move(const soma_arg *a, void *plain, void *there, bool back)
+{
+    size_t size = soma_dtype_size(a->dtype);
+    for (int64_t i = 0; i < a->elements; i++) {
+        char *p = (char *)plain + (size_t)i * size, *q = (char *)there + (size_t)place(a, i) * size;
+        memcpy(back ? p : q, back ? q : p, size);
+    }
+}
+
+/* The same for packed weights, by the library's reorder. */
+static void repack(const soma_arg *a, void *plain, void *there, bool back)
+{
+    soma_type type[2] = {{a->dtype, a->shape}, {a->dtype, a->shape}};
+    call c;
+    call_open(&c, &soma_op_reorder, NULL, 1, 1, type, 1);
+    c.arg[back ? 0 : 1].layout = a->layout;
+    c.data[0] = back ? there : plain;
+    c.data[1] = back ? plain : there;
+    soma_status status = SOMA_UNSUPPORTED;
+    for (int k = 0; soma_op_reorder.kernels[k] && status != SOMA_OK; k++) {
+        const soma_kernel *kernel = soma_op_reorder.kernels[k];
+        if (kernel->isa <= soma_cpu_isa() && kernel->accept(&c.p) == SOMA_OK)
+            status = kernel->prepare(&c.p);
+    }
+    assert_int_equal(status, SOMA_OK);
+    assert_int_equal(call_run(&c), SOMA_OK);
+    call_close(&c);
+}
+
+/* ---- samples ---- */
+
+static uint64_t draws;
+static double uniform(void)
+{
+    uint32_t out[4];
+    soma_random random = {soma_philox, NULL};
+    soma_draw(&random, 7, SOMA_STREAM_INIT, 0, 0, draws++, out);
+    return soma_unit_f64(out[0], out[1]) * 2 - 1;
+}
+
+static void fill(const soma_sample *sample, arrays *a, int i)
+{
+    char kind = sample->fill ? sample->fill[i] : 'n';
+    int64_t n = elements(a, i);
+    a->exact[i] = calloc((size_t)n + 1, sizeof(double));
+    a->bound[i] = calloc((size_t)n + 1, sizeof(double));
+    a->plain[i] = calloc((size_t)n + 1, 8);
+    for (int64_t j = 0; j < n; j++) {
+        double x = kind == 'k' ? (double)(int)((uniform() + 1) / 2 * sample->classes) : (double)(float)uniform();
+        a->exact[i][j] = x;
+        a->bound[i][j] = fabs(x);
+        if (a->type[i].dtype == SOMA_U8)
+            ((uint8_t *)a->plain[i])[j] = (uint8_t)x;
+        else
+            ((float *)a->plain[i])[j] = (float)x;
+    }
+}
+
+/* Reads the sample: types of all arguments for f32, inputs filled. */
+static void open_sample(const soma_op *op, const soma_sample *sample, void *attrs, arrays *a)
+{
+    char reason[SOMA_REASON_MAX] = "";
+    memset(a, 0, sizeof *a);
+    assert_int_equal(soma_attrs_parse(op, attrs, sample->attrs, reason), SOMA_OK);
+    a->n_in = op->n_in_samples;
+    a->n_out = op->required_out + op->optional_out;
+    for (int i = 0; i < a->n_in; i++) {
+        bool absent = sample->fill && sample->fill[i] == '-', label = sample->fill && sample->fill[i] == 'k';
+        a->type[i] = (soma_type){label ? SOMA_U8 : SOMA_F32, sample->in[i]};
+        if (a->type[i].shape.dim[0] == SOMA_N)
+            a->type[i].shape.dim[0] = BATCH;
+        if (absent)
+            a->type[i].shape.rank = -1;
+        fill(sample, a, i);
+    }
+    soma_infer infer = {attrs, a->n_in, a->n_out, a->type, a->type + a->n_in, reason};
+    soma_status status = op->infer(&infer);
+    if (status != SOMA_OK)
+        fail_msg("%s, %s: %s", op->name, sample->name, reason);
+    for (int i = a->n_in; i < a->n_in + a->n_out; i++) {
+        a->exact[i] = calloc((size_t)elements(a, i) + 1, sizeof(double));
+        a->bound[i] = calloc((size_t)elements(a, i) + 1, sizeof(double));
+        a->plain[i] = calloc((size_t)elements(a, i) + 1, 8);
+    }
+}
+
+static void close_sample(arrays *a)
+{
+    for (int i = 0; i < a->n_in + a->n_out; i++) {
+        free(a->exact[i]);
+        free(a->bound[i]);
+        free(a->plain[i]);
+    }
+}
+
+static const soma_kernel *reference_of(const soma_op *op)
+{
+    int k = 0;
+    while (op->kernels[k + 1])
+        k++;
+    return op->kernels[k];
+}
+
+/* f64 on the values, and without activation on the absolute values. u8 inputs and outputs stay bytes. */
+static void reference(const soma_op *op, void *attrs, arrays *a, double *value[ARGS])
+{
+    soma_type type[ARGS];
+    for (int i = 0; i < a->n_in + a->n_out; i++)
+        type[i] = (soma_type){a->type[i].dtype == SOMA_F32 ? SOMA_F64 : a->type[i].dtype, a->type[i].shape};
+    call c;
+    call_open(&c, op, attrs, a->n_in, a->n_out, type, 1);
+    for (int i = 0; i < a->n_in + a->n_out; i++)
+        if (type[i].shape.rank >= 0)
+            c.data[i] = type[i].dtype == SOMA_U8 ? a->plain[i] : value[i];
+    assert_int_equal(reference_of(op)->prepare(&c.p), SOMA_OK);
+    assert_int_equal(call_run(&c), SOMA_OK);
+    for (int i = a->n_in; i < a->n_in + a->n_out; i++)
+        for (int64_t j = 0; j < elements(a, i) && type[i].dtype == SOMA_U8; j++)
+            value[i][j] = ((uint8_t *)a->plain[i])[j];
+    call_close(&c);
+}
+
+/* ---- the comparison ---- */
+
+typedef struct subject {
+    const soma_op *op;
+    const soma_sample *sample;
+    const soma_kernel *kernel;
+    double terms; /* K of the bound */
+} subject;
+
+static void compare(const subject *s, const arrays *a, int i, const void *got, const call *c)
+{
+    for (int64_t j = 0; j < elements(a, i); j++) {
+        bool byte = a->type[i].dtype == SOMA_U8;
+        double y = byte ? ((const uint8_t *)got)[j] : (double)((const float *)got)[j];
+        double bound = byte ? 0 : 4 * sqrt(s->terms) * 0x1p-24 * (a->bound[i][j] + 1e-3);
+        if (!(fabs(y - a->exact[i][j]) <= bound))
+            fail_msg("%s, sample \"%s\", kernel %s %d (%s), threads %d: output %d, element %lld is %.9g, not %.9g (bound %.3g)",
+                     s->op->name, s->sample->name, s->kernel->name, s->kernel->isa, c->note, c->p.threads, i - a->n_in,
+                     (long long)j, y, a->exact[i][j], bound);
+    }
+}
+
+/* Runs the subject with these layouts (NULL: its wish); false: it refused. */
+static bool try_layouts(const subject *s, void *attrs, const arrays *a, const soma_layout_kind *kinds, int threads)
+{
+    call c;
+    int n = a->n_in + a->n_out;
+    void *there[ARGS] = {NULL};
+    call_open(&c, s->op, attrs, a->n_in, a->n_out, a->type, threads);
+    bool runs = !s->kernel->accept || s->kernel->accept(&c.p) == SOMA_OK;
+    if (runs && kinds)
+        for (int i = 0; i < n; i++)
+            c.arg[i].layout.kind = kinds[i];
+    if (runs && s->kernel->layouts == SOMA_LAYOUT_ASK)
+        s->kernel->wish(&c.p);
+    int before = soma_parallel_enter(threads);
+    runs = runs && s->kernel->prepare(&c.p) == SOMA_OK;
+    if (!runs)
+        assert_true(c.reason[0]);
+    for (int i = 0; i < n && runs; i++) {
+        if (a->type[i].shape.rank < 0)
+            continue;
+        c.data[i] = there[i] = aligned_alloc(64, (soma_arg_bytes(&c.arg[i]) + 127) / 64 * 64);
+        memset(there[i], 0xff, soma_arg_bytes(&c.arg[i])); /* outputs hold NaN before */
+        if (i < a->n_in)
+            (c.arg[i].layout.kind == SOMA_PACKED ? repack : move)(&c.arg[i], a->plain[i], there[i], false);
+    }
+    if (runs)
+        assert_int_equal(call_run(&c), SOMA_OK);
+    for (int i = a->n_in; i < n && runs; i++) {
+        (c.arg[i].layout.kind == SOMA_PACKED ? repack : move)(&c.arg[i], a->plain[i], there[i], true);
+        compare(s, a, i, a->plain[i], &c);
+    }
+    soma_parallel_leave(before);
+    for (int i = 0; i < n; i++)
+        free(there[i]);
+    call_close(&c);
+    return runs;
+}
+
+/* Every combination of layouts that a converting kernel takes. */
+static int try_all(const subject *s, void *attrs, const arrays *a)
+{
+    soma_layout_kind kinds[ARGS] = {SOMA_PLAIN};
+    int n = a->n_in + a->n_out, ran = 0;
+    for (;;) {
+        for (int threads = 1; threads <= 2; threads++)
+            ran += try_layouts(s, attrs, a, kinds, threads);
+        int i = 0;
+        for (; i < n; i++) { /* the next combination */
+            bool four = s->kernel->layouts == SOMA_LAYOUT_CONVERT && a->type[i].shape.rank == 4;
+            soma_layout_kind next = kinds[i] + 1;
+            while (four && next <= SOMA_NCHW16C && a->type[i].shape.dim[1] % (next == SOMA_NCHW16C ? 16 : next == SOMA_NCHW8C ? 8 : 1))
+                next++;
+            if (four && next <= SOMA_NCHW16C) {
+                kinds[i] = next;
+                break;
+            }
+            kinds[i] = SOMA_PLAIN;
+        }
+        if (i == n)
+            return ran;
+    }
+}
+
+static double terms_of(const soma_op *op, const void *attrs, const arrays *a)
+{
+    soma_arg arg[ARGS];
+    for (int i = 0; i < a->n_in + a->n_out; i++)
+        arg[i] = (soma_arg){.shape = a->type[i].shape, .elements = elements(a, i)};
+    double flops = op->flops ? op->flops(attrs, arg, a->n_in, arg + a->n_in) : 0;
+    double terms = flops / 2 / (double)elements(a, a->n_in);
+    return terms > 16 ? terms : 16; /* activations and means cost a few roundings of their own */
+}
+
+static int check_sample(const soma_op *op, const soma_sample *sample, int64_t attrs_space[32])
+{
+    void *attrs = attrs_space;
+    arrays a;
+    int ran = 0;
+    memset(attrs, 0, 32 * sizeof(int64_t));
+    open_sample(op, sample, attrs, &a);
+    int *activation = op == &soma_op_conv2d ? &((soma_conv2d_attrs *)attrs)->activation
+                      : !strcmp(op->name, "matmul") ? &((soma_matmul_attrs *)attrs)->activation
+                                                    : NULL;
+    int act = activation ? *activation : 0;
+    if (activation)
+        *activation = SOMA_ACT_NONE;
+    reference(op, attrs, &a, a.bound);
+    if (activation)
+        *activation = act;
+    reference(op, attrs, &a, a.exact);
+    for (int k = 0; op->kernels[k]; k++) {
+        subject s = {op, sample, op->kernels[k], terms_of(op, attrs, &a)};
+        if (s.kernel->isa <= soma_cpu_isa())
+            ran += try_all(&s, attrs, &a);
+    }
+    close_sample(&a);
+    return ran;
+}
+
+static void check_op(const char *name)
+{
+    const soma_op *op = soma_op_find(name);
+    int64_t attrs[32];
+    assert_non_null(op);
+    for (const soma_sample *sample = op->samples; sample->name; sample++)
+        assert_true(check_sample(op, sample, attrs) >= 2); /* the reference at least, on one and two threads */
+}
+
+#define OP_TEST(name)                                                                                                   \
+    static void test_##name(void **state)                                                                              \
+    {                                                                                                                  \
+        (void)state;                                                                                                   \
+        check_op(#name);                                                                                               \
+    }
+OP_TEST(conv2d)
+OP_TEST(conv2d_input_grad)
+OP_TEST(conv2d_weight_grad)
+OP_TEST(matmul)
+OP_TEST(max_pool2d)
+OP_TEST(max_pool2d_grad)
+OP_TEST(max_pool2d_gather)
+OP_TEST(average_pool2d)
+OP_TEST(average_pool2d_grad)
+OP_TEST(reorder)
+OP_TEST(accumulate)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_conv2d),         cmocka_unit_test(test_conv2d_input_grad),
+        cmocka_unit_test(test_conv2d_weight_grad), cmocka_unit_test(test_matmul),
+        cmocka_unit_test(test_max_pool2d),     cmocka_unit_test(test_max_pool2d_grad),
+        cmocka_unit_test(test_max_pool2d_gather), cmocka_unit_test(test_average_pool2d),
+        cmocka_unit_test(test_average_pool2d_grad), cmocka_unit_test(test_reorder),
+        cmocka_unit_test(test_accumulate)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The zoo: parameter counts as published, and every architecture learns eight images by heart.
+ */
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <soma/soma.h>
+#include <string.h>
+
+static soma *open_seeded(uint64_t seed)
+{
+    soma_context_options o = {.struct_size = sizeof o, .seed = seed, .threads = 1};
+    return soma_open(&o);
+}
+
+static int64_t count_parameters(soma_model *m)
+{
+    int64_t n = 0;
+    for (int i = 0; i < soma_tensor_count(m); i++) {
+        soma_named_tensor t = soma_tensor_at(m, i);
+        if (!t.frozen)
+            n += soma_shape_elements(&t.tensor.shape);
+    }
+    return n;
+}
+
+/* Counted by hand from the papers' and tutorials' layers. */
+static void parameters_are_as_published(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t parameters;
+    } table[] = {{"neuron", 2},          {"mlp", 669706},        {"lenet5", 61706},
+                 {"net", 62006},         {"keras-vgg", 7998250}, {"fashion-cnn", 421642}};
+    int n = (int)(sizeof table / sizeof table[0]);
+    assert_null(soma_zoo_at(n));
+    assert_null(soma_zoo_at(-1));
+    for (int i = 0; i < n; i++) {
+        const soma_zoo_entry *entry = soma_zoo_find(table[i].name);
+        assert_ptr_equal(entry, soma_zoo_at(i));
+        soma *s = open_seeded(1);
+        soma_model *m = soma_zoo(s, table[i].name);
+        if (!m)
+            fail_msg("%s: %s", table[i].name, soma_error(s));
+        assert_int_equal(count_parameters(m), table[i].parameters);
+        assert_int_equal(entry->parameters, table[i].parameters);
+        soma_type y = soma_value_type(soma_model_output(m, 0));
+        assert_int_equal(y.shape.rank, 2);
+        assert_int_equal(y.shape.dim[1], entry->classes);
+        assert_true(entry->batch_size >= 1 && entry->epochs >= 1 && entry->doc[0]);
+        assert_non_null(entry->optimizer().name);
+        soma_close(s);
+    }
+}
+
+static void classes_and_input_can_be_chosen(void **state)
+{
+    (void)state;
+    soma *s = open_seeded(1);
+    soma_model *m = soma_zoo(s, "lenet5", .classes = 47, .input = SOMA_SHAPE(3, 32, 32));
+    soma_type y = soma_value_type(soma_model_output(m, 0));
+    assert_int_equal(y.shape.dim[1], 47);
+    assert_int_equal(soma_tensor_find(m, "conv1.weight").tensor.shape.dim[1], 3);
+    assert_null(soma_zoo(s, "lenet"));
+    assert_non_null(strstr(soma_error(s), "did you mean \"lenet5\"?"));
+    soma_clear(s);
+    assert_null(soma_zoo(s, "transformer-xxl"));
+    assert_non_null(strstr(soma_error(s), "it has neuron, mlp"));
+    soma_clear(s);
+    assert_null(soma_zoo(s, "mlp", .classes = -3));
+    assert_non_null(strstr(soma_error(s), "classes is -3"));
+    soma_clear(s);
+    assert_null(soma_zoo(s, "net", .input = SOMA_SHAPE(3, 8, 8))); /* too small for its convolutions */
+    assert_true(soma_failed(s));
+    soma_close(s);
+}
+
+/* Eight different images; noise is a linear congruential sequence. */
+static void images(float *x, size_t n)
+{
+    uint32_t state = 12345;
+    for (size_t i = 0; i < n; i++) {
+        state = state * 1664525u + 1013904223u;
+        x[i] = (float)(state >> 8) / (float)(1 << 24) - 0.5f;
+    }
+}
+
+static void every_classifier_learns_eight_images(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name;
+        int64_t c, h, w;
+        double lr;
+    } cases[] = {{"mlp", 1, 8, 8, 0.01},
+                 {"lenet5", 1, 16, 16, 0.01},
+                 {"net", 3, 20, 20, 0.01},
+                 {"keras-vgg", 3, 16, 16, 0.003},
+                 {"fashion-cnn", 1, 8, 8, 0.01}};
+    static float x[8 * 3 * 20 * 20];
+    static int32_t labels[8] = {0, 1, 2, 3, 3, 2, 1, 0};
+    images(x, sizeof x / sizeof x[0]);
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        soma *s = open_seeded(11);
+        soma_model *m = soma_zoo(s, cases[i].name, .classes = 4, .input = SOMA_SHAPE(cases[i].c, cases[i].h, cases[i].w));
+        soma_tensor tx = {SOMA_F32, SOMA_SHAPE(8, cases[i].c, cases[i].h, cases[i].w), x};
+        soma_tensor ty = {SOMA_I32, SOMA_SHAPE(8), labels};
+        soma_dataset *d = soma_dataset_arrays(s, .x = tx, .y = ty);
+        soma_evaluation before = {0}, after = {0};
+        assert_int_equal(soma_evaluate(m, d, .result = &before), SOMA_OK);
+        if (!(fabs(before.loss - log(4)) < 2)) /* it begins near a guess */
+            fail_msg("%s begins with loss %g", cases[i].name, before.loss);
+        assert_int_equal(soma_fit(m, d, .batch_size = 8, .epochs = 80, .optimizer = soma_adam(.lr = cases[i].lr)), SOMA_OK);
+        assert_int_equal(soma_evaluate(m, d, .result = &after), SOMA_OK);
+        if (!(after.loss < 0.1 && after.accuracy == 1))
+            fail_msg("%s: loss %g, accuracy %g", cases[i].name, after.loss, after.accuracy);
+        assert_string_equal(soma_error(s), "");
+        soma_close(s);
+    }
+}
+
+static void the_neuron_finds_the_line(void **state)
+{
+    (void)state;
+    float x[40], y[40];
+    for (int i = 0; i < 40; i++) {
+        x[i] = (float)i / 10 - 2;
+        y[i] = 3 * x[i] - 1;
+    }
+    soma *s = open_seeded(2);
+    soma_model *m = soma_zoo(s, "neuron");
+    soma_dataset *d = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(40, 1), x}, .y = {SOMA_F32, SOMA_SHAPE(40, 1), y});
+    const soma_zoo_entry *entry = soma_zoo_find("neuron");
+    assert_true(entry->regression);
+    assert_int_equal(soma_fit(m, d, .optimizer = entry->optimizer(), .batch_size = entry->batch_size, .epochs = 40), SOMA_OK);
+    assert_true(fabs(*(float *)soma_tensor_find(m, "neuron.weight").tensor.data - 3) < 1e-3);
+    assert_true(fabs(*(float *)soma_tensor_find(m, "neuron.bias").tensor.data + 1) < 1e-3);
+    soma_close(s);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parameters_are_as_published),
+        cmocka_unit_test(classes_and_input_can_be_chosen),
+        cmocka_unit_test(every_classifier_learns_eight_images),
+        cmocka_unit_test(the_neuron_finds_the_line),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
