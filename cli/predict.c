@@ -130,6 +130,7 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
     soma_dataset *d = cli_find_data(s, o->data, o->split, 0, m, &code);
     if (!d)
         return code;
+    code = 0;
     soma_type type = soma_dataset_input(d);
     if (soma_shape_elements(&type.shape) != soma_shape_elements(sample)) {
         char want[96], got[96];

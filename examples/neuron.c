@@ -20,7 +20,8 @@ int main(void)
     soma_value in = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(1));
     soma_output(m, "y", soma_dense(in, .units = 1, .name = "neuron"));
 
-    soma_dataset *points = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(N, 1), x}, .y = {SOMA_F32, SOMA_SHAPE(N, 1), y});
+    soma_dataset *points = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(N, 1), x},
+                                               .y = {SOMA_F32, SOMA_SHAPE(N, 1), y});
     soma_progress last = {0};
     soma_fit(m, points, .batch_size = 1, .epochs = 20, .optimizer = soma_sgd(.lr = 0.01), .result = &last);
 
@@ -28,7 +29,8 @@ int main(void)
     if (failed)
         fprintf(stderr, "%s\n", soma_error(s));
     else
-        printf("y = %.3f x + %.3f, mean squared error %.3f\n", *(float *)soma_tensor_find(m, "neuron.weight").tensor.data,
+        printf("y = %.3f x + %.3f, mean squared error %.3f\n",
+               *(float *)soma_tensor_find(m, "neuron.weight").tensor.data,
                *(float *)soma_tensor_find(m, "neuron.bias").tensor.data, last.loss);
     soma_close(s);
     return failed;

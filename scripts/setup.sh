@@ -94,11 +94,11 @@ END
     rm -f "$log"
 }
 
-# Configures and builds a preset; quiet unless something is wrong.
+# soma_build PRESET [TARGET]: configures and builds; quiet unless something is wrong.
 soma_build() {
     log=$(mktemp) || return 1
     soma_say "Building (preset $1) ..."
-    if ! { cmake --preset "$1" && cmake --build --preset "$1"; } > "$log" 2>&1; then
+    if ! { cmake --preset "$1" && cmake --build --preset "$1" ${2:+--target "$2"}; } > "$log" 2>&1; then
         cat "$log" >&2
         rm -f "$log"
         soma_say "The build failed."

@@ -39,13 +39,26 @@ static void fill(kernel_prepared *p, kernel_call *c)
             p->arg[i].shape.rank = -1;
         p->data[i] = t->data;
     }
-    p->prepare = (soma_prepare){.op = c->op, .attrs = c->attrs, .n_in = c->n_in, .n_out = c->n_out, .in = p->arg,
-                                .out = p->arg + c->n_in, .batch = c->batch > 0 ? c->batch : 1, .site = c->site,
-                                .seed = c->seed, .note = p->note, .reason = c->reason, .program = &p->owner};
+    p->prepare = (soma_prepare){.op = c->op,
+                                .attrs = c->attrs,
+                                .n_in = c->n_in,
+                                .n_out = c->n_out,
+                                .in = p->arg,
+                                .out = p->arg + c->n_in,
+                                .batch = c->batch > 0 ? c->batch : 1,
+                                .site = c->site,
+                                .seed = c->seed,
+                                .note = p->note,
+                                .reason = c->reason,
+                                .program = &p->owner};
     p->prepare.full_batch = c->full_batch > 0 ? c->full_batch : p->prepare.batch;
     p->prepare.threads = c->threads > 0 ? c->threads : 1;
-    p->run = (soma_run){.threads = p->prepare.threads, .seed = c->seed, .step = c->step, .sample_offset = c->sample_offset,
-                        .random = c->random, .reason = c->reason};
+    p->run = (soma_run){.threads = p->prepare.threads,
+                        .seed = c->seed,
+                        .step = c->step,
+                        .sample_offset = c->sample_offset,
+                        .random = c->random,
+                        .reason = c->reason};
     if (!c->random.draw)
         p->run.random.draw = soma_philox;
     c->reason[0] = 0;

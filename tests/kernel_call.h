@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/kernel_call.h: one kernel prepared and run on the test's own arrays, without a graph: any kernel of an op, any piece of
- * a batch, any place of the arrays in memory.
+ * tests/kernel_call.h: one kernel prepared and run on the test's own arrays, without a graph: any kernel of an op, any
+ * piece of a batch, any place of the arrays in memory.
  */
 #ifndef SOMA_TESTS_KERNEL_CALL_H
 #define SOMA_TESTS_KERNEL_CALL_H
@@ -15,12 +15,12 @@ typedef struct kernel_call {
     const void *attrs;
     int n_in, n_out;
     soma_tensor arg[KERNEL_CALL_ARGS]; /* inputs, then outputs; data NULL: absent */
-    int64_t batch;         /* of this piece; 0: nothing is batched. Arrays whose first dimension is the batch are batched */
-    int64_t full_batch;    /* 0: batch */
+    int64_t batch; /* of this piece; 0: nothing is batched. Arrays whose first dimension is the batch are batched */
+    int64_t full_batch; /* 0: batch */
     int64_t sample_offset;
-    int threads;           /* 0: 1 */
+    int threads; /* 0: 1 */
     uint64_t site, seed, step;
-    soma_random random;    /* zero: Philox */
+    soma_random random; /* zero: Philox */
     char reason[SOMA_REASON_MAX];
 } kernel_call;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/op_samples.h: a sample of an op made into a model of one node: inputs with reproducible values, a program, a step.
+ * tests/op_samples.h: a sample of an op made into a model of one node: inputs with reproducible values, a program, a
+ * step.
  */
 #ifndef SOMA_TESTS_OP_SAMPLES_H
 #define SOMA_TESTS_OP_SAMPLES_H

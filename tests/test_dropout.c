@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/test_dropout.c: which elements dropout drops: the numbers it draws belong to (seed, site, step, element of the full
- * batch) and to nothing else, whatever the kernel, the piece, the threads and the caller's own source of random numbers.
+ * tests/test_dropout.c: which elements dropout drops: the numbers it draws belong to (seed, site, step, element of the
+ * full batch) and to nothing else, whatever the kernel, the piece, the threads and the caller's own source of random
+ * numbers.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -31,8 +32,16 @@ static void fill(void)
 
 static kernel_call call(const soma_dropout_attrs *attrs, float *in, float *out, int64_t first, int64_t rows)
 {
-    kernel_call c = {.op = &soma_op_dropout, .attrs = attrs, .n_in = 1, .n_out = 1, .batch = rows, .full_batch = ROWS,
-                     .sample_offset = first, .site = 0x123456789abcdef, .seed = 42, .step = 3};
+    kernel_call c = {.op = &soma_op_dropout,
+                     .attrs = attrs,
+                     .n_in = 1,
+                     .n_out = 1,
+                     .batch = rows,
+                     .full_batch = ROWS,
+                     .sample_offset = first,
+                     .site = 0x123456789abcdef,
+                     .seed = 42,
+                     .step = 3};
     c.arg[0] = (soma_tensor){SOMA_F32, SOMA_SHAPE(rows, COLUMNS), in + first * COLUMNS};
     c.arg[1] = (soma_tensor){SOMA_F32, SOMA_SHAPE(rows, COLUMNS), out + first * COLUMNS};
     return c;
@@ -261,7 +270,8 @@ static void pieces_of_a_program(void **state)
     (void)state;
     float got[2][8 * 65];
     for (int run = 0; run < 2; run++) {
-        soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .seed = 5, .threads = 1});
+        soma *s = soma_open(
+            &(soma_context_options){.struct_size = sizeof(soma_context_options), .seed = 5, .threads = 1});
         soma_model *m = soma_model_new(s, "m");
         soma_value in = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(65)), out = soma_dropout(in, .rate = 0.25);
         soma_program *p = soma_compile(m, .batch = 8, .values = &out, .n_values = 1, .training = true,

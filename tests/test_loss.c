@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/test_loss.c: softmax and the losses: PyTorch's figures, the ends of the number range, labels out of range, pieces of a
- * batch, threads, and second derivatives through the graph.
+ * tests/test_loss.c: softmax and the losses: PyTorch's figures, the ends of the number range, labels out of range,
+ * pieces of a batch, threads, and second derivatives through the graph.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,29 +37,30 @@ static float logits[12] = {1, 2, -1.5f, 0.25f, 0, -3, 4, 1, 10, -10, 3, 9.5f};
 static int32_t labels[3] = {2, 2, 3};
 static float weights[12] = {.1f, .2f, .3f, .4f, 0, .5f, .5f, 0, .25f, .25f, .25f, .5f};
 
-static const double want_softmax[12] = {
-    0.23404221867014813,  0.63619271010330192,    0.019211355197473329, 0.11055371602907661,
-    0.017133198249484317, 0.00085301171260724262, 0.93544092857294903,  0.046572861464959543,
-    0.62210621704321223,  1.2822564828001647e-09, 0.00056728743998104886, 0.37732649423455022};
-static const double want_log_softmax[12] = {
-    -1.4522537582311676, -0.45225375823116759, -3.9522537582311674,   -2.2022537582311674,
-    -4.0667372794915515, -7.0667372794915515,  -0.066737279491551699, -3.0667372794915515,
-    -0.47464443387147159, -20.474644433871472, -7.4746444338714717,   -0.97464443387147159};
+static const double want_softmax[12] = {0.23404221867014813,    0.63619271010330192,    0.019211355197473329,
+                                        0.11055371602907661,    0.017133198249484317,   0.00085301171260724262,
+                                        0.93544092857294903,    0.046572861464959543,   0.62210621704321223,
+                                        1.2822564828001647e-09, 0.00056728743998104886, 0.37732649423455022};
+static const double want_log_softmax[12] = {-1.4522537582311676,   -0.45225375823116759, -3.9522537582311674,
+                                            -2.2022537582311674,   -4.0667372794915515,  -7.0667372794915515,
+                                            -0.066737279491551699, -3.0667372794915515,  -0.47464443387147159,
+                                            -20.474644433871472,   -7.4746444338714717,  -0.97464443387147159};
 static const double want_loss = 1.6645451571980636, want_weighted = 4.48743219335402;
-static const double want_grad[12] = {
-    0.078014072890049357, 0.21206423670110064,    -0.32692954826750886,  0.03685123867635888,
-    0.0057110660831614403, 0.00028433723753574754, -0.021519690475683657, 0.015524287154986518,
-    0.20736873901440406,  4.2741882760005479e-10, 0.00018909581332701624, -0.20755783525514993};
-static const double want_weighted_grad[12] = {
-    0.044680739556716045, 0.14539757003443399,   -0.093596214934175553, -0.096482094654976451,
-    0.0057110660831614403, -0.16638232942913092, 0.14514697619098299,   0.015524287154986518,
-    0.17587759043467174,  -0.083333332799059801, -0.083096963566674564, -0.0094472940689374115};
+static const double want_grad[12] = {0.078014072890049357,   0.21206423670110064,    -0.32692954826750886,
+                                     0.03685123867635888,    0.0057110660831614403,  0.00028433723753574754,
+                                     -0.021519690475683657,  0.015524287154986518,   0.20736873901440406,
+                                     4.2741882760005479e-10, 0.00018909581332701624, -0.20755783525514993};
+static const double want_weighted_grad[12] = {0.044680739556716045,  0.14539757003443399,   -0.093596214934175553,
+                                              -0.096482094654976451, 0.0057110660831614403, -0.16638232942913092,
+                                              0.14514697619098299,   0.015524287154986518,  0.17587759043467174,
+                                              -0.083333332799059801, -0.083096963566674564, -0.0094472940689374115};
 
 static void softmax_as_pytorch(void **state)
 {
     (void)state;
     float y[12];
-    EACH_KERNEL (k, &soma_op_softmax) {
+    EACH_KERNEL(k, &soma_op_softmax)
+    {
         kernel_call c = {.op = &soma_op_softmax, .n_in = 1, .n_out = 1};
         c.arg[0] = f32(logits, SOMA_SHAPE(3, 4));
         c.arg[1] = f32(y, SOMA_SHAPE(3, 4));
@@ -68,7 +69,8 @@ static void softmax_as_pytorch(void **state)
         assert_int_equal(kernel_call_run(&c, *k), SOMA_OK);
         close_to(y, want_softmax, 12);
     }
-    EACH_KERNEL (k, &soma_op_log_softmax) {
+    EACH_KERNEL(k, &soma_op_log_softmax)
+    {
         kernel_call c = {.op = &soma_op_log_softmax, .n_in = 1, .n_out = 1};
         c.arg[0] = f32(logits, SOMA_SHAPE(3, 4));
         c.arg[1] = f32(y, SOMA_SHAPE(3, 4));
@@ -93,7 +95,8 @@ static void cross_entropy_as_pytorch(void **state)
 {
     (void)state;
     for (int sparse = 0; sparse < 2; sparse++)
-        EACH_KERNEL (k, &soma_op_softmax_cross_entropy) {
+        EACH_KERNEL(k, &soma_op_softmax_cross_entropy)
+        {
             float loss = 0, p[12] = {0}, alone = 0;
             void *target = sparse ? (void *)labels : weights;
             if (!kernel_call_possible(*k))
@@ -106,7 +109,8 @@ static void cross_entropy_as_pytorch(void **state)
             assert_true(loss == alone);
         }
     for (int sparse = 0; sparse < 2; sparse++)
-        EACH_KERNEL (k, &soma_op_softmax_cross_entropy_grad) {
+        EACH_KERNEL(k, &soma_op_softmax_cross_entropy_grad)
+        {
             float dloss = 1, p[12], dz[12];
             for (int i = 0; i < 12; i++)
                 p[i] = (float)want_softmax[i];
@@ -129,7 +133,8 @@ static void extreme_logits(void **state)
     (void)state;
     float far[3][3] = {{1e30f, -1e30f, 0}, {-INFINITY, 5, 5}, {300, 200, -300}};
     const double want[9] = {1, 0, 0, 0, 0.5, 0.5, 1, 0, 0};
-    EACH_KERNEL (k, &soma_op_softmax_cross_entropy) {
+    EACH_KERNEL(k, &soma_op_softmax_cross_entropy)
+    {
         if (!kernel_call_possible(*k))
             continue;
         float loss, p[9], one_hot[9] = {1, 0, 0, 0, 0, 1, 0, 1, 0};
@@ -160,7 +165,8 @@ static void labels_out_of_range(void **state)
     static const soma_op *const all[] = {&soma_op_softmax_cross_entropy, &soma_op_accuracy,
                                          &soma_op_softmax_cross_entropy_grad};
     for (int o = 0; o < 3; o++)
-        EACH_KERNEL (k, all[o]) {
+        EACH_KERNEL(k, all[o])
+        {
             int32_t bad[3] = {3, 1, 4}, negative[3] = {3, -1, 0};
             float z[12] = {0}, out[12], dloss = 1;
             kernel_call c = {.op = all[o], .n_in = 2, .n_out = 1, .batch = 3, .full_batch = 30, .sample_offset = 15};
@@ -173,8 +179,9 @@ static void labels_out_of_range(void **state)
             if (!kernel_call_possible(*k))
                 continue;
             assert_int_equal(kernel_call_run(&c, *k), SOMA_DATA);
-            assert_string_equal(c.reason, "sample 17 of the batch has label 4, but the model has 4 classes (0 to 3): correct "
-                                          "the label, or give the last layer more units");
+            assert_string_equal(c.reason,
+                                "sample 17 of the batch has label 4, but the model has 4 classes (0 to 3): correct "
+                                "the label, or give the last layer more units");
             c.arg[first + 1].data = negative;
             assert_int_equal(kernel_call_run(&c, *k), SOMA_DATA);
             assert_non_null(strstr(c.reason, "sample 16 of the batch has label -1"));
@@ -187,8 +194,10 @@ static void bad_label_updates_nothing(void **state)
     (void)state;
     soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .threads = 1});
     soma_model *m = soma_model_new(s, "m");
-    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(5)), t = soma_input_with(m, "t", SOMA_I32, &(soma_input_options){
-        .struct_size = sizeof(soma_input_options), .at = SOMA_AT, .shape = SOMA_SCALAR});
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(5)),
+               t = soma_input_with(m, "t", SOMA_I32,
+                                   &(soma_input_options){
+                                       .struct_size = sizeof(soma_input_options), .at = SOMA_AT, .shape = SOMA_SCALAR});
     soma_value loss = soma_softmax_cross_entropy(soma_dense(x, .units = 3, .name = "d"), t), updates[4];
     soma_optimizer adam = soma_adam(.lr = 0.1);
     int n = soma_updates(loss, updates, 4, .optimizer = &adam);
@@ -232,7 +241,12 @@ static float one_loss(const soma_op *op, const soma_kernel *kernel, int64_t firs
 {
     float loss = -1;
     bool squares = op == &soma_op_mean_squared_error, second = op == &soma_op_softmax_cross_entropy;
-    kernel_call c = {.op = op, .n_in = 2, .n_out = second ? 2 : 1, .batch = rows, .full_batch = ROWS, .sample_offset = first,
+    kernel_call c = {.op = op,
+                     .n_in = 2,
+                     .n_out = second ? 2 : 1,
+                     .batch = rows,
+                     .full_batch = ROWS,
+                     .sample_offset = first,
                      .threads = threads};
     c.arg[0] = f32(big + first * CLASSES, SOMA_SHAPE(rows, CLASSES));
     c.arg[1] = squares ? f32(big_t + first * CLASSES, SOMA_SHAPE(rows, CLASSES))
@@ -246,7 +260,8 @@ static float one_loss(const soma_op *op, const soma_kernel *kernel, int64_t firs
 static void pieces_add_up(void **state)
 {
     (void)state;
-    static const soma_op *const all[] = {&soma_op_softmax_cross_entropy, &soma_op_mean_squared_error, &soma_op_accuracy};
+    static const soma_op *const all[] = {&soma_op_softmax_cross_entropy, &soma_op_mean_squared_error,
+                                         &soma_op_accuracy};
     fill_big();
     for (int o = 0; o < 3; o++) {
         double exact = -1;
@@ -254,12 +269,14 @@ static void pieces_add_up(void **state)
             if (!k[1])
                 exact = (double)one_loss(all[o], *k, 0, ROWS, 1, big_p[0]);
         assert_true(exact > 0);
-        EACH_KERNEL (k, all[o]) {
+        EACH_KERNEL(k, all[o])
+        {
             if (!kernel_call_possible(*k))
                 continue;
             double sum = 0, whole = (double)one_loss(all[o], *k, 0, ROWS, 1, big_p[0]);
             assert_true(fabs(whole - exact) < 1e-6 * exact);
-            for (int64_t first = 0, rows = 1; first < ROWS; first += rows, rows = rows * 3 < ROWS - first ? rows * 3 : ROWS - first)
+            for (int64_t first = 0, rows = 1; first < ROWS;
+                 first += rows, rows = rows * 3 < ROWS - first ? rows * 3 : ROWS - first)
                 sum += (double)one_loss(all[o], *k, first, rows < ROWS - first ? rows : ROWS - first, 1, big_p[1]);
             assert_true(fabs(sum - exact) < 1e-6 * exact);
             double shared = (double)one_loss(all[o], *k, 0, ROWS, 3, big_p[1]);
@@ -272,12 +289,49 @@ static void pieces_add_up(void **state)
     }
 }
 
+/* A program in pieces of 1, 2 and 6 samples: the same loss, accuracy and gradient. */
+static void pieces_of_a_program(void **state)
+{
+    (void)state;
+    float loss[3], share[3], grad[3][12];
+    for (int run = 0; run < 3; run++) {
+        soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .threads = 1});
+        soma_model *m = soma_model_new(s, "m");
+        soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3)), w, d;
+        soma_value t = soma_input_with(m, "t", SOMA_I32,
+                                       &(soma_input_options){.struct_size = sizeof(soma_input_options), .at = SOMA_AT});
+        w = soma_parameter(m, "w", SOMA_SHAPE(4, 3), .init = "normal");
+        soma_value z = soma_matmul(x, w, .transpose_b = true), l = soma_softmax_cross_entropy(z, t);
+        assert_int_equal(soma_grad(l, &w, 1, &d), SOMA_OK);
+        soma_value values[] = {l, d, soma_accuracy(z, t)};
+        soma_program *p = soma_compile(m, .batch = 6, .values = values, .n_values = 3, .piece = run == 0 ? 6 : run);
+        assert_string_equal(soma_error(s), "");
+        assert_int_equal(soma_program_piece(p), run == 0 ? 6 : run);
+        for (int i = 0; i < 18; i++)
+            ((float *)soma_program_input(p, x).data)[i] = (float)(i * 5 % 7) - 3;
+        for (int i = 0; i < 6; i++)
+            ((int32_t *)soma_program_input(p, t).data)[i] = i * 3 % 4;
+        assert_int_equal(soma_step(p), SOMA_OK);
+        loss[run] = *(float *)soma_read(p, l).data;
+        share[run] = *(float *)soma_read(p, values[2]).data;
+        memcpy(grad[run], soma_read(p, d).data, sizeof grad[run]);
+        soma_close(s);
+    }
+    for (int run = 1; run < 3; run++) {
+        assert_true(fabsf(loss[run] - loss[0]) < 1e-6f && fabsf(share[run] - share[0]) < 1e-6f);
+        for (int i = 0; i < 12; i++)
+            assert_true(fabsf(grad[run][i] - grad[0][i]) < 1e-6f);
+    }
+    assert_true(loss[0] > 0.1f && fabsf(grad[0][0]) > 1e-4f);
+}
+
 static void accuracy_counts(void **state)
 {
     (void)state;
     float z[5 * 3] = {1, 2, 3, /**/ 3, 2, 1, /**/ 0, 0, 0, /**/ 1, 2, 2, /**/ -1, -2, -3}, share;
     int32_t label[5] = {2, 0, 0, 2, 1}; /* of equals the first wins: row 3 is class 1 */
-    EACH_KERNEL (k, &soma_op_accuracy) {
+    EACH_KERNEL(k, &soma_op_accuracy)
+    {
         kernel_call c = {.op = &soma_op_accuracy, .n_in = 2, .n_out = 1, .batch = 5, .full_batch = 10};
         c.arg[0] = f32(z, SOMA_SHAPE(5, 3));
         c.arg[1] = (soma_tensor){SOMA_I32, SOMA_SHAPE(5), label};
@@ -414,6 +468,7 @@ int main(void)
         cmocka_unit_test(labels_out_of_range),
         cmocka_unit_test(bad_label_updates_nothing),
         cmocka_unit_test(pieces_add_up),
+        cmocka_unit_test(pieces_of_a_program),
         cmocka_unit_test(accuracy_counts),
         cmocka_unit_test(second_derivatives),
         cmocka_unit_test(refusals),

@@ -57,8 +57,14 @@ static void layers_name_their_parameters(void **state)
     x = soma_dense(x, .units = 5, .name = "fc1", .activation = "tanh");
     x = soma_dense(x, .units = 2);
     expect_shape(x, SOMA_SHAPE(SOMA_N, 2));
-    static const char *const names[] = {"conv1.weight",          "conv1.bias",  "layer1.conv1.weight", "layer1.shortcut.weight",
-                                        "layer1.shortcut.bias", "fc1.weight", "fc1.bias",            "dense1.weight",
+    static const char *const names[] = {"conv1.weight",
+                                        "conv1.bias",
+                                        "layer1.conv1.weight",
+                                        "layer1.shortcut.weight",
+                                        "layer1.shortcut.bias",
+                                        "fc1.weight",
+                                        "fc1.bias",
+                                        "dense1.weight",
                                         "dense1.bias"};
     assert_int_equal(soma_tensor_count(m), 9);
     for (int i = 0; i < 9; i++)
@@ -75,7 +81,8 @@ static void same_padding_keeps_ceil_of_size_by_stride(void **state)
 {
     (void)state;
     soma *s = open_seeded(1);
-    static const int64_t table[][3] = {{28, 3, 1}, {28, 2, 1}, {28, 5, 2}, {7, 3, 2}, {8, 3, 2}, {9, 4, 3}, {5, 1, 4}, {3, 7, 1}};
+    static const int64_t table[][3] = {{28, 3, 1}, {28, 2, 1}, {28, 5, 2}, {7, 3, 2},
+                                       {8, 3, 2},  {9, 4, 3},  {5, 1, 4},  {3, 7, 1}};
     soma_model *m = soma_model_new(s, "same");
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         char name[8] = {'x', (char)('0' + i), 0};
@@ -111,7 +118,8 @@ static void dense_multiplies_and_adds(void **state)
     soma *s = open_seeded(1);
     soma_model *m = soma_model_new(s, "neuron");
     soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(1));
-    soma_output(m, "y", soma_dense(x, .units = 1, .init = "constant", .init_a = 3, .bias_init = "constant", .bias_a = -1));
+    soma_output(m, "y",
+                soma_dense(x, .units = 1, .init = "constant", .init_a = 3, .bias_init = "constant", .bias_a = -1));
     float in = 2, out = 0;
     soma_tensor tx = {SOMA_F32, SOMA_SHAPE(1, 1), &in}, ty = {SOMA_F32, SOMA_SHAPE(1, 1), &out};
     assert_int_equal(soma_predict(m, &tx, &ty), SOMA_OK);
@@ -123,7 +131,7 @@ static void wrong_layers_are_explained(void **state)
 {
     (void)state;
     soma *s = open_seeded(1);
-#define WRONG(make, ...)                                                                                                \
+#define WRONG(make, ...)                                                                                               \
     do {                                                                                                               \
         soma_model *m = soma_model_new(s, "wrong");                                                                    \
         soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3, 8, 8)), f = soma_flatten(x);                         \
@@ -176,8 +184,8 @@ static void linear_and_rate_zero_are_identities(void **state)
 typedef struct init_case {
     const char *init;
     double a, b;
-    double low, high;        /* bounds of every element */
-    double mean, deviation;  /* of all elements */
+    double low, high;       /* bounds of every element */
+    double mean, deviation; /* of all elements */
 } init_case;
 
 static void initialisers_have_their_moments(void **state)
@@ -292,7 +300,8 @@ static void sgd_follows_keras(void **state)
     enum { STEPS = 12 };
     for (int kind = 0; kind < 4; kind++) {
         double got[STEPS], w = 0, v = 0;
-        double lr = 0.1, momentum = kind >= 1 ? 0.9 : 0, decay = kind == 3 ? 0.05 : 0, weight_decay = kind == 2 ? 0.01 : 0;
+        double lr = 0.1, momentum = kind >= 1 ? 0.9 : 0, decay = kind == 3 ? 0.05 : 0,
+               weight_decay = kind == 2 ? 0.01 : 0;
         bool nesterov = kind == 3;
         soma_optimizer opt = soma_sgd(.lr = lr, .momentum = momentum, .decay = decay, .weight_decay = weight_decay,
                                       .nesterov = nesterov);
@@ -354,7 +363,8 @@ static void slots_lie_in_order(void **state)
     soma_value loss = soma_reduce_mean(soma_square(y)), updates[4];
     soma_optimizer opt = soma_adam(.lr = 0.01);
     assert_int_equal(soma_updates(loss, updates, 4, .optimizer = &opt), 2);
-    static const char *const names[] = {"optimizer/m/a.weight", "optimizer/m/a.bias", "optimizer/v/a.weight", "optimizer/v/a.bias"};
+    static const char *const names[] = {"optimizer/m/a.weight", "optimizer/m/a.bias", "optimizer/v/a.weight",
+                                        "optimizer/v/a.bias"};
     assert_int_equal(soma_tensor_count(m), 5 + 5);
     for (int i = 0; i < 4; i++)
         assert_string_equal(soma_tensor_at(m, 6 + i).name, names[i]);
@@ -371,7 +381,7 @@ static void wrong_optimizers_are_explained(void **state)
 {
     (void)state;
     soma *s = open_seeded(1);
-#define WRONG(opt, ...)                                                                                                 \
+#define WRONG(opt, ...)                                                                                                \
     do {                                                                                                               \
         soma_model *m = soma_model_new(s, "wrong");                                                                    \
         soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(4)), updates[4];                                        \

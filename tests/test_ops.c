@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Every op by its samples: kernels against the f64 reference, the reference against fixtures made by another program
- * (tests/fixtures/make_ops.py), gradients against central differences. `test_ops --dump` prints the samples for that program.
+ * (tests/fixtures/make_ops.py), gradients against central differences. `test_ops --dump` prints the samples for that
+ * program.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -80,15 +81,40 @@ static void ops_are_complete(void **state)
 
 /* ---- kernels against the f64 reference ---- */
 
-/* Results are sums of products of inputs: the bound is 4 sqrt(K) eps sum |a| |b|, and the reference itself run on absolute
- * values gives sum |a| |b|. */
-static const char *const sums[] = {"matmul", "conv2d", "conv2d_input_grad", "conv2d_weight_grad", "reduce_sum", "reduce_mean",
-                                   "sum_to", "average_pool2d", "average_pool2d_grad", "accumulate", NULL};
+/* Results are sums of products of inputs: the bound is 4 sqrt(K) eps sum |a| |b|, and the reference itself run on
+ * absolute values gives sum |a| |b|. */
+static const char *const sums[] = {"matmul",      "conv2d", "conv2d_input_grad", "conv2d_weight_grad",  "reduce_sum",
+                                   "reduce_mean", "sum_to", "average_pool2d",    "average_pool2d_grad", "accumulate",
+                                   NULL};
 /* One rounding or a few per element. */
-static const char *const elementwise[] = {"neg", "exp", "log", "sqrt", "square", "relu", "sigmoid", "tanh", "relu_grad", "add",
-                                          "sub", "mul", "div", "reduce_max", "expand", "reshape", "transpose", "concat", "slice",
-                                          "slice_grad", "reorder", "max_pool2d", "max_pool2d_grad", "max_pool2d_gather",
-                                          "dropout", "learning_rate", "step_count", NULL};
+static const char *const elementwise[] = {"neg",
+                                          "exp",
+                                          "log",
+                                          "sqrt",
+                                          "square",
+                                          "relu",
+                                          "sigmoid",
+                                          "tanh",
+                                          "relu_grad",
+                                          "add",
+                                          "sub",
+                                          "mul",
+                                          "div",
+                                          "reduce_max",
+                                          "expand",
+                                          "reshape",
+                                          "transpose",
+                                          "concat",
+                                          "slice",
+                                          "slice_grad",
+                                          "reorder",
+                                          "max_pool2d",
+                                          "max_pool2d_grad",
+                                          "max_pool2d_gather",
+                                          "dropout",
+                                          "learning_rate",
+                                          "step_count",
+                                          NULL};
 
 static double terms(const sample_case *c)
 {
@@ -129,16 +155,17 @@ static void bounds(const sample_case *c, double *bound[SAMPLE_ARGS])
             largest = fmax(largest, fabs(c->out[k].at[i]));
         for (int64_t i = 0; c->out[k].at && i < c->out[k].n; i++) {
             double y = fabs(c->out[k].at[i]);
-            bound[k][i] = sum && a.out[k].at                     ? factor * a.out[k].at[i]
-                          : in_list(c->op->name, elementwise)    ? 4 * FLT_EPSILON * y
-                                                                 : factor * (y + largest);
+            bound[k][i] = sum && a.out[k].at                  ? factor * a.out[k].at[i]
+                          : in_list(c->op->name, elementwise) ? 4 * FLT_EPSILON * y
+                                                              : factor * (y + largest);
             bound[k][i] += FLT_MIN; /* the default kernels flush denormal numbers to zero */
         }
     }
     sample_end(&a);
 }
 
-static void compare(const sample_case *c, const sample_case *reference, double *const bound[SAMPLE_ARGS], const char *kernel)
+static void compare(const sample_case *c, const sample_case *reference, double *const bound[SAMPLE_ARGS],
+                    const char *kernel)
 {
     for (int k = 0; k < c->n_out; k++) {
         const sample_array *y = &c->out[k], *want = &reference->out[k];
@@ -150,8 +177,8 @@ static void compare(const sample_case *c, const sample_case *reference, double *
         for (int64_t i = 0; i < y->n; i++) {
             bool same = y->at[i] == want->at[i] || (isnan(y->at[i]) && isnan(want->at[i]));
             if (!same && !(fabs(y->at[i] - want->at[i]) <= bound[k][i])) {
-                complain(c, "kernel %s: output %d[%lld] is %.9g, the reference says %.9g (allowed %.3g)", kernel, k, (long long)i,
-                         y->at[i], want->at[i], bound[k][i]);
+                complain(c, "kernel %s: output %d[%lld] is %.9g, the reference says %.9g (allowed %.3g)", kernel, k,
+                         (long long)i, y->at[i], want->at[i], bound[k][i]);
                 break;
             }
         }
@@ -275,8 +302,8 @@ static void check_input(sample_case *c, soma_value loss, int j, const double *gr
         double step = k < singles ? h : h / fmax(1, sqrt((double)n) / 8);
         double got = (loss_with(c, loss, j, direction, step) - loss_with(c, loss, j, direction, -step)) / (2 * step);
         if (!(fabs(got - want) <= 1e-6 * fmax(norm, 1e-3) * length)) {
-            complain(c, "gradient of input %d along direction %lld is %.12g, central differences say %.12g", j, (long long)k, want,
-                     got);
+            complain(c, "gradient of input %d along direction %lld is %.12g, central differences say %.12g", j,
+                     (long long)k, want, got);
             break;
         }
     }
@@ -348,6 +375,46 @@ static void gradients_agree_with_differences(void **state)
     }
 }
 
+/* ---- pieces of the batch: sums add up, means divide by the full batch ---- */
+
+static void pieces(int64_t piece, double *loss, double dx[60])
+{
+    soma *s = soma_open(NULL);
+    soma_model *m = soma_model_new(s, "pieces");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(5)), v[2];
+    soma_value rows = soma_reduce_mean(soma_square(x), .axes = SOMA_AXIS(1));
+    v[0] = soma_add(soma_reduce_mean(rows), soma_reduce_sum(soma_reduce_mean(soma_tanh(x), .axes = SOMA_AXIS(0))));
+    soma_grad(v[0], &x, 1, &v[1]);
+    soma_program *p = soma_compile(m, .batch = 12, .values = v, .n_values = 2, .piece = piece);
+    assert_string_equal(soma_error(s), "");
+    assert_int_equal(soma_program_piece(p), piece);
+    soma_tensor in = soma_program_input(p, x);
+    for (int i = 0; i < 60; i++)
+        sample_set(&in, i, (i * 37 % 60) / 20.0 - 1.5);
+    assert_int_equal(soma_step(p), SOMA_OK);
+    soma_tensor y = soma_read(p, v[0]), d = soma_read(p, v[1]);
+    *loss = sample_get(&y, 0);
+    for (int i = 0; i < 60; i++)
+        dx[i] = sample_get(&d, i);
+    soma_close(s);
+}
+
+static void pieces_make_the_whole(void **state)
+{
+    (void)state;
+    double loss[2], dx[2][60], want = 0;
+    pieces(12, &loss[0], dx[0]);
+    pieces(4, &loss[1], dx[1]);
+    for (int i = 0; i < 60; i++) {
+        double x = (i * 37 % 60) / 20.0 - 1.5, y = tanh(x);
+        want += x * x / 60 + y / 12;
+        for (int k = 0; k < 2; k++)
+            assert_true(fabs(dx[k][i] - (2 * x / 60 + (1 - y * y) / 12)) < 1e-6);
+    }
+    assert_true(fabs(loss[0] - want) < 1e-5);
+    assert_true(fabs(loss[1] - want) < 1e-5);
+}
+
 /* ---- the reference against fixtures ---- */
 
 /* Ops without fixtures, and where their oracle is instead. */
@@ -355,7 +422,8 @@ static const char *const without_fixture[] = {
     "dropout", /* random: test_nn checks its draws against Philox */
     "reorder", /* the plain layout's values do not change: the kernels test above compares them */
     NULL};
-#define LARGE 6000 /* elements of the outputs from which a sample has none: its kernels are compared with the reference */
+#define LARGE                                                                                                          \
+    6000 /* elements of the outputs from which a sample has none: its kernels are compared with the reference */
 
 typedef struct fixtures {
     unsigned char *bytes;
@@ -505,6 +573,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(ops_are_complete),
         cmocka_unit_test(kernels_agree_with_the_reference),
         cmocka_unit_test(gradients_agree_with_differences),
+        cmocka_unit_test(pieces_make_the_whole),
         cmocka_unit_test_setup_teardown(reference_agrees_with_fixtures, load_fixtures, free_fixtures),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -17,6 +17,15 @@
 #include "codec/image.h"
 #include "faults.h"
 
+static void assert_says(const soma *s, soma_status status, const char *part)
+{
+    if (soma_error_status(s) != status || !strstr(soma_error(s), part))
+        fail_msg("expected \"%s\" with status %d, got \"%s\" with status %d", part, (int)status, soma_error(s),
+                 (int)soma_error_status(s));
+}
+
+#ifdef SOMA_HAVE_PNG
+
 static soma *open_counting(faults_memory *memory)
 {
     return soma_open(
@@ -32,15 +41,6 @@ static uint8_t *exact_copy(const void *bytes, size_t size)
         memcpy(copy, bytes, size);
     return copy;
 }
-
-static void assert_says(const soma *s, soma_status status, const char *part)
-{
-    if (soma_error_status(s) != status || !strstr(soma_error(s), part))
-        fail_msg("expected \"%s\" with status %d, got \"%s\" with status %d", part, (int)status, soma_error(s),
-                 (int)soma_error_status(s));
-}
-
-#ifdef SOMA_HAVE_PNG
 
 static const uint8_t palette_png[] = {
     0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00, 0x00,

@@ -306,6 +306,14 @@ static void types_read_as_text(void **state)
         type.shape.dim[i] = i % 2 ? INT64_MIN : INT64_MAX;
     assert_string_equal(soma_type_text(&type, text),
                         "u8[9223372036854775807,9223372036854775808N,9223372036854775807,9223372036854775808N,...]");
+    for (int64_t size = 1; size < INT64_MAX / 10; size *= 10) { /* whatever is left out, the text is whole */
+        for (int i = 0; i < SOMA_MAX_RANK; i++)
+            type.shape.dim[i] = size;
+        memset(text, 'Z', sizeof text);
+        soma_type_text(&type, text);
+        assert_non_null(memchr(text, 0, sizeof text));
+        assert_int_equal(text[strlen(text) - 1], ']');
+    }
 }
 
 static void shapes_are_counted(void **state)

@@ -57,8 +57,9 @@ static soma_model *line_model(soma *s)
 {
     soma_model *m = soma_model_new(s, "line");
     soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(1));
-    soma_output(m, "y", soma_dense(x, .units = 1, .name = "n", .init = "constant", .init_a = 3, .bias_init = "constant",
-                                   .bias_a = -1));
+    soma_output(
+        m, "y",
+        soma_dense(x, .units = 1, .name = "n", .init = "constant", .init_a = 3, .bias_init = "constant", .bias_a = -1));
     return m;
 }
 
@@ -165,7 +166,8 @@ static void validation_is_the_end_of_the_data(void **state)
     soma *s = open_seeded(1);
     soma_model *m = line_model(s);
     soma_progress last;
-    EXPECT_OK(s, soma_fit(m, line_set(s, &d), .validation_split = 0.3, .optimizer = soma_sgd(.lr = 1e-30), .result = &last));
+    EXPECT_OK(
+        s, soma_fit(m, line_set(s, &d), .validation_split = 0.3, .optimizer = soma_sgd(.lr = 1e-30), .result = &last));
     double loss[2] = {0, 0};
     for (int i = 0; i < N; i++) {
         double e = 3.0 * d.x[i] - 1 - d.y[i];
@@ -184,7 +186,8 @@ static void a_flat_target_is_a_column(void **state)
     line_data d = make_line();
     soma *s = open_seeded(1);
     soma_model *m = line_model(s);
-    soma_dataset *set = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(N), d.x}, .y = {SOMA_F32, SOMA_SHAPE(N), d.y});
+    soma_dataset *set = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(N), d.x},
+                                            .y = {SOMA_F32, SOMA_SHAPE(N), d.y});
     EXPECT_OK(s, soma_fit(m, set, .batch_size = N, .epochs = 600, .optimizer = soma_sgd(.lr = 0.1)));
     assert_true(fabs(number(m, "n.weight") - d.slope) < 1e-4);
     soma_close(s);
@@ -210,7 +213,8 @@ static void xor_is_learned(void **state)
     soma_model *m = soma_model_new(s, "xor");
     soma_value h = soma_dense(soma_input(m, "x", SOMA_F32, SOMA_SHAPE(2)), .units = 8, .activation = "tanh");
     soma_output(m, "y", soma_dense(h, .units = 1, .activation = "sigmoid"));
-    soma_dataset *set = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(4, 2), x}, .y = {SOMA_F32, SOMA_SHAPE(4, 1), y});
+    soma_dataset *set = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(4, 2), x},
+                                            .y = {SOMA_F32, SOMA_SHAPE(4, 1), y});
     EXPECT_OK(s, soma_fit(m, set, .batch_size = 4, .epochs = 500, .optimizer = soma_adam(.lr = 0.05)));
     float out[4];
     soma_tensor tx = {SOMA_F32, SOMA_SHAPE(4, 2), x}, ty = {SOMA_F32, SOMA_SHAPE(4, 1), out};
@@ -378,7 +382,7 @@ static void wrong_trainings_are_explained(void **state)
     soma_dataset *set = class_set(s, &d), *values = line_set(s, &line);
     soma_dataset *bare = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(N, 4), d.x});
     soma_model *m = class_model(s, NULL), *linear = line_model(s);
-#define WRONG(call, ...)                                                                                                \
+#define WRONG(call, ...)                                                                                               \
     do {                                                                                                               \
         assert_int_equal(call, SOMA_INVALID);                                                                          \
         EXPECT_ERROR(s, "test_train.c:", __VA_ARGS__);                                                                 \

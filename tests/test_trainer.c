@@ -77,7 +77,7 @@ static void closing_frees_a_trainer(void **state)
 typedef struct watcher {
     int calls, stop_at;
     int64_t last_batch, epochs_done;
-    soma_model *m;       /* predicts inside the call when set */
+    soma_model *m; /* predicts inside the call when set */
     class_data *d;
 } watcher;
 
@@ -103,8 +103,9 @@ static void progress_can_stop_training(void **state)
     watcher w = {.stop_at = 3, .d = &d};
     float before[PARAMETERS], after[PARAMETERS];
     copy_parameters(m, before);
-    assert_int_equal(soma_fit(m, class_set(s, &d), .batch_size = 10, .progress_seconds = -1, .on_progress = watch, .user = &w),
-                     SOMA_CANCELLED);
+    assert_int_equal(
+        soma_fit(m, class_set(s, &d), .batch_size = 10, .progress_seconds = -1, .on_progress = watch, .user = &w),
+        SOMA_CANCELLED);
     assert_int_equal(w.calls, 3);
     assert_int_equal(w.last_batch, 3);
     assert_int_equal(w.epochs_done, 0);
@@ -121,8 +122,8 @@ static void progress_comes_as_often_as_asked(void **state)
     soma *s = open_seeded(5);
     soma_model *m = class_model(s, NULL);
     watcher each = {.d = &d}, once = {.d = &d};
-    EXPECT_OK(s, soma_fit(m, class_set(s, &d), .batch_size = 10, .epochs = 3, .progress_seconds = -1, .on_progress = watch,
-                          .user = &each));
+    EXPECT_OK(s, soma_fit(m, class_set(s, &d), .batch_size = 10, .epochs = 3, .progress_seconds = -1,
+                          .on_progress = watch, .user = &each));
     assert_int_equal(each.calls, 3 * 10 + 3);
     assert_int_equal(each.epochs_done, 3);
     EXPECT_OK(s, soma_fit(m, class_set(s, &d), .batch_size = 10, .epochs = 3, .on_progress = watch, .user = &once));
@@ -140,8 +141,8 @@ static void predicting_in_the_callback_does_not_disturb(void **state)
         watcher w = {.d = &d};
         soma_model *m = class_model(s, NULL);
         w.m = i ? m : NULL;
-        EXPECT_OK(s, soma_fit(m, class_set(s, &d), .batch_size = 24, .epochs = 2, .progress_seconds = -1, .on_progress = watch,
-                              .user = &w));
+        EXPECT_OK(s, soma_fit(m, class_set(s, &d), .batch_size = 24, .epochs = 2, .progress_seconds = -1,
+                              .on_progress = watch, .user = &w));
         copy_parameters(m, parameters[i]);
         soma_close(s);
     }
@@ -173,7 +174,8 @@ static void the_clock_is_looked_at_rarely(void **state)
         watcher w = {.d = &d};
         soma_dataset *set = class_set(s, &d);
         c.looks = 0;
-        EXPECT_OK(s, soma_fit(m, set, .batch_size = 1, .epochs = 20, .progress_seconds = 1, .on_progress = watch, .user = &w));
+        EXPECT_OK(s, soma_fit(m, set, .batch_size = 1, .epochs = 20, .progress_seconds = 1, .on_progress = watch,
+                              .user = &w));
         if (slow)
             assert_in_range(w.calls, 900, 1100); /* every second step, and every epoch */
         else

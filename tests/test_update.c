@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/test_update.c: SGD, Adam, schedules: trajectories against PyTorch's in f64, every kernel, however the tensors lie in
- * memory; state that is not asked for as a result is updated all the same.
+ * tests/test_update.c: SGD, Adam, schedules: trajectories against PyTorch's in f64, every kernel, however the tensors
+ * lie in memory; state that is not asked for as a result is updated all the same.
  */
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,7 +18,8 @@
 #include <string.h>
 
 /* ---- trajectories: two parameters of 3 and 4 elements, five steps ----
- * The gradient of element i of tensor t in step s is x/2 + ((3s + 2i + t) mod 7 - 3) / 8. The figures are PyTorch's, f64. */
+ * The gradient of element i of tensor t in step s is x/2 + ((3s + 2i + t) mod 7 - 3) / 8. The figures are PyTorch's,
+ * f64. */
 
 typedef struct trajectory {
     const char *name;
@@ -29,19 +30,39 @@ typedef struct trajectory {
 } trajectory;
 
 static const trajectory trajectories[] = {
-    {"adam", true, {.momentum = 0}, {0.9, 0.999, 1e-8, 0}, 0.01,
+    {"adam",
+     true,
+     {.momentum = 0},
+     {0.9, 0.999, 1e-8, 0},
+     0.01,
      {0.48480617964788369, -1.201979676119644, 1.9512916794480344, 0.11602575824454406, -0.19283310019815247,
       0.27350814511752553, -0.36618775103133938}},
-    {"adam, weight decay", true, {.momentum = 0}, {0.8, 0.99, 1e-3, 0.1}, 0.05,
+    {"adam, weight decay",
+     true,
+     {.momentum = 0},
+     {0.8, 0.99, 1e-3, 0.1},
+     0.05,
      {0.39538562333091315, -1.0090482026120595, 1.7557211067761629, 0.14873012311253084, -0.15685981065486718,
       0.17896822286089215, -0.24378440754637523}},
-    {"momentum", false, {0.9, false, 0.01}, {.beta1 = 0}, 0.1,
+    {"momentum",
+     false,
+     {0.9, false, 0.01},
+     {.beta1 = 0},
+     0.1,
      {0.22966213018171197, -0.46531797780917378, 0.82846617870418526, 0.14192159053185993, -0.18337390524616978,
       0.15308107939797971, -0.1365942351573021}},
-    {"nesterov", false, {0.9, true, 0.01}, {.beta1 = 0}, 0.1,
+    {"nesterov",
+     false,
+     {0.9, true, 0.01},
+     {.beta1 = 0},
+     0.1,
      {0.14438750891217103, -0.30752596805119542, 0.61752743527662102, 0.10853283413040109, -0.15736631615954594,
       0.14941569187600953, -0.13028816136529622}},
-    {"plain", false, {.momentum = 0}, {.beta1 = 0}, 0.1,
+    {"plain",
+     false,
+     {.momentum = 0},
+     {.beta1 = 0},
+     0.1,
      {0.37046570312499999, -0.93029171875000016, 1.5464071093749998, 0.083367312499999999, -0.17437649999999999,
       0.25754974999999997, -0.32593714062500001}},
 };
@@ -67,7 +88,8 @@ static void set(number *x, soma_dtype dtype, int i, double y)
         x->d[i] = y;
 }
 
-/* The groups of a trajectory: p, g, and one or two slots; each 32 elements, tensor 2 at element 16 (or 20: not neighbours). */
+/* The groups of a trajectory: p, g, and one or two slots; each 32 elements, tensor 2 at element 16 (or 20: not
+ * neighbours). */
 static void follow(const trajectory *t, const soma_kernel *kernel, soma_dtype dtype, int second, double tolerance)
 {
     number group[4] = {0};
@@ -140,8 +162,8 @@ static double noise(uint32_t *seed)
 }
 
 /* gap: elements between the padded tensors. Fills `m`, runs the kernel, gathers the results densely. */
-static void update_all(memory *m, const soma_kernel *kernel, const soma_op *op, const void *attrs, int gap, bool in_place,
-                       int threads, float *result)
+static void update_all(memory *m, const soma_kernel *kernel, const soma_op *op, const void *attrs, int gap,
+                       bool in_place, int threads, float *result)
 {
     bool adam = op == &soma_op_adam_update;
     int groups = adam ? 4 : 3, n = 0;
@@ -221,7 +243,8 @@ static void threads_change_nothing(void **state)
             continue;
         for (int run = 0; run < 2; run++) {
             uint32_t seed = 7;
-            kernel_call c = {.op = &soma_op_adam_update, .attrs = &attrs, .n_in = 10, .n_out = 6, .threads = run ? 3 : 1};
+            kernel_call c = {
+                .op = &soma_op_adam_update, .attrs = &attrs, .n_in = 10, .n_out = 6, .threads = run ? 3 : 1};
             c.arg[0] = (soma_tensor){SOMA_F32, SOMA_SCALAR, &lr};
             c.arg[1] = (soma_tensor){SOMA_I32, SOMA_SCALAR, &step};
             for (int g = 0; g < 4; g++) {
@@ -283,18 +306,30 @@ static void one_cycle_as_pytorch(void **state)
         int32_t step;
         double lr;
     } want[] = {
-        {10, 0, 0.00011999999999999988},   {10, 1, 0.00156},
-        {10, 2, 0.003},                    {10, 3, 0.002851453896040421},
-        {10, 5, 0.0018337860658088677},    {10, 8, 0.00014855810395957884},
-        {10, 9, 1.2e-08},                  {10, 10, 1.2e-08},
-        {10, 100000, 1.2e-08},             {101, 0, 0.00011999999999999988},
-        {101, 1, 0.00012826953120081931},  {101, 25, 0.0028496418119750627},
-        {101, 29, 0.0029992550929855838},  {101, 30, 0.0029992744263402883},
-        {101, 50, 0.0024089525625770178},  {101, 99, 1.4926383118838773e-06},
-        {101, 100, 1.2e-08},               {1000, 3, 0.00012071531349045405},
-        {1000, 250, 0.0028133328971947508}, {1000, 299, 0.003},
-        {1000, 300, 0.0029999848935484343}, {1000, 500, 0.0024299643046205382},
-        {1000, 998, 2.7106451566109877e-08}, {1000, 999, 1.2e-08},
+        {10, 0, 0.00011999999999999988},
+        {10, 1, 0.00156},
+        {10, 2, 0.003},
+        {10, 3, 0.002851453896040421},
+        {10, 5, 0.0018337860658088677},
+        {10, 8, 0.00014855810395957884},
+        {10, 9, 1.2e-08},
+        {10, 10, 1.2e-08},
+        {10, 100000, 1.2e-08},
+        {101, 0, 0.00011999999999999988},
+        {101, 1, 0.00012826953120081931},
+        {101, 25, 0.0028496418119750627},
+        {101, 29, 0.0029992550929855838},
+        {101, 30, 0.0029992744263402883},
+        {101, 50, 0.0024089525625770178},
+        {101, 99, 1.4926383118838773e-06},
+        {101, 100, 1.2e-08},
+        {1000, 3, 0.00012071531349045405},
+        {1000, 250, 0.0028133328971947508},
+        {1000, 299, 0.003},
+        {1000, 300, 0.0029999848935484343},
+        {1000, 500, 0.0024299643046205382},
+        {1000, 998, 2.7106451566109877e-08},
+        {1000, 999, 1.2e-08},
     };
     for (size_t i = 0; i < sizeof want / sizeof want[0]; i++) {
         soma_learning_rate_attrs a = {SOMA_SCHEDULE_ONE_CYCLE, 0.003, 0, want[i].total};
@@ -356,7 +391,12 @@ static void refusals(void **state)
         const char *part;
     } wrong[] = {
         {&soma_op_sgd_update, &momentum, 4, 2, {i32, a, a, a}, "lr must be a scalar of type f32 or f64, got i32[]"},
-        {&soma_op_sgd_update, &momentum, 5, 2, {f32, a, a, a, a}, "equally many of each: parameters, gradients, velocities; got 4"},
+        {&soma_op_sgd_update,
+         &momentum,
+         5,
+         2,
+         {f32, a, a, a, a},
+         "equally many of each: parameters, gradients, velocities; got 4"},
         {&soma_op_sgd_update, &momentum, 4, 2, {f32, a, b, a}, "is f32[4], but its parameter is f32[3]"},
         {&soma_op_sgd_update, &momentum, 4, 2, {f32, a, a, wide}, "is f64[3], but its parameter is f32[3]"},
         {&soma_op_sgd_update, &momentum, 4, 1, {f32, a, a, a}, "has 2 outputs for 1 parameters, but 1 were asked for"},
@@ -388,7 +428,8 @@ static void slots_are_updated(void **state)
         soma_optimizer adam = soma_adam(.lr = 0.1), sgd = soma_sgd(.lr = 0.1, .momentum = 0.5);
         int n = soma_updates(loss, updates, 4, .optimizer = which ? &adam : &sgd);
         assert_in_range(n, 1, 4);
-        soma_program *p = soma_compile(m, .batch = 4, .values = &loss, .n_values = 1, .updates = updates, .n_updates = n);
+        soma_program *p = soma_compile(m, .batch = 4, .values = &loss, .n_values = 1, .updates = updates,
+                                       .n_updates = n);
         assert_string_equal(soma_error(s), "");
         float *in = soma_program_input(p, x).data, *target = soma_program_input(p, t).data;
         double first = 0, last = 0;

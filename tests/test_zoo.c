@@ -36,8 +36,8 @@ static void parameters_are_as_published(void **state)
     static const struct {
         const char *name;
         int64_t parameters;
-    } table[] = {{"neuron", 2},          {"mlp", 669706},        {"lenet5", 61706},
-                 {"net", 62006},         {"keras-vgg", 7998250}, {"fashion-cnn", 421642}};
+    } table[] = {{"neuron", 2},  {"mlp", 669706},        {"lenet5", 61706},
+                 {"net", 62006}, {"keras-vgg", 7998250}, {"fashion-cnn", 421642}};
     int n = (int)(sizeof table / sizeof table[0]);
     assert_null(soma_zoo_at(n));
     assert_null(soma_zoo_at(-1));
@@ -108,7 +108,8 @@ static void every_classifier_learns_eight_images(void **state)
     images(x, sizeof x / sizeof x[0]);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         soma *s = open_seeded(11);
-        soma_model *m = soma_zoo(s, cases[i].name, .classes = 4, .input = SOMA_SHAPE(cases[i].c, cases[i].h, cases[i].w));
+        soma_model *m = soma_zoo(s, cases[i].name, .classes = 4,
+                                 .input = SOMA_SHAPE(cases[i].c, cases[i].h, cases[i].w));
         soma_tensor tx = {SOMA_F32, SOMA_SHAPE(8, cases[i].c, cases[i].h, cases[i].w), x};
         soma_tensor ty = {SOMA_I32, SOMA_SHAPE(8), labels};
         soma_dataset *d = soma_dataset_arrays(s, .x = tx, .y = ty);
@@ -116,7 +117,8 @@ static void every_classifier_learns_eight_images(void **state)
         assert_int_equal(soma_evaluate(m, d, .result = &before), SOMA_OK);
         if (!(fabs(before.loss - log(4)) < 2)) /* it begins near a guess */
             fail_msg("%s begins with loss %g", cases[i].name, before.loss);
-        assert_int_equal(soma_fit(m, d, .batch_size = 8, .epochs = 80, .optimizer = soma_adam(.lr = cases[i].lr)), SOMA_OK);
+        assert_int_equal(soma_fit(m, d, .batch_size = 8, .epochs = 80, .optimizer = soma_adam(.lr = cases[i].lr)),
+                         SOMA_OK);
         assert_int_equal(soma_evaluate(m, d, .result = &after), SOMA_OK);
         if (!(after.loss < 0.1 && after.accuracy == 1))
             fail_msg("%s: loss %g, accuracy %g", cases[i].name, after.loss, after.accuracy);
@@ -135,10 +137,12 @@ static void the_neuron_finds_the_line(void **state)
     }
     soma *s = open_seeded(2);
     soma_model *m = soma_zoo(s, "neuron");
-    soma_dataset *d = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(40, 1), x}, .y = {SOMA_F32, SOMA_SHAPE(40, 1), y});
+    soma_dataset *d = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(40, 1), x},
+                                          .y = {SOMA_F32, SOMA_SHAPE(40, 1), y});
     const soma_zoo_entry *entry = soma_zoo_find("neuron");
     assert_true(entry->regression);
-    assert_int_equal(soma_fit(m, d, .optimizer = entry->optimizer(), .batch_size = entry->batch_size, .epochs = 40), SOMA_OK);
+    assert_int_equal(soma_fit(m, d, .optimizer = entry->optimizer(), .batch_size = entry->batch_size, .epochs = 40),
+                     SOMA_OK);
     assert_true(fabs(*(float *)soma_tensor_find(m, "neuron.weight").tensor.data - 3) < 1e-3);
     assert_true(fabs(*(float *)soma_tensor_find(m, "neuron.bias").tensor.data + 1) < 1e-3);
     soma_close(s);

@@ -35,7 +35,7 @@ static inline void expect_error(soma *s, const char *const *pieces)
 }
 #define EXPECT_ERROR(s, ...) expect_error(s, (const char *const[]){__VA_ARGS__, NULL})
 
-#define EXPECT_OK(s, call)                                                                                              \
+#define EXPECT_OK(s, call)                                                                                             \
     do {                                                                                                               \
         soma_status status_ = (call);                                                                                  \
         if (status_ != SOMA_OK)                                                                                        \

@@ -102,14 +102,17 @@ static soma_status infer(bench *b, const bench_case *c, const soma_op *op)
     return status;
 }
 
-/* Layouts as the kernel wishes; a kernel that takes any gets blocked ones where they fit, as beside convolutions. */
+/* Layouts as the kernel wishes; a kernel that takes any gets blocked ones where they fit, as beside convolutions, but for small
+ * images (7 x 7 and less): a dense layer comes next, and y and dy are plain. */
 static void choose_layouts(bench *b, const soma_kernel *k)
 {
     if (k->layouts == SOMA_LAYOUT_ASK)
         k->wish(&b->p);
     for (int i = 0; i < b->p.n_in + b->p.n_out && k->layouts == SOMA_LAYOUT_CONVERT; i++)
         if (b->arg[i].shape.rank == 4)
-            b->arg[i].layout.kind = b->arg[i].shape.dim[1] % 16 ? SOMA_NHWC : SOMA_NCHW16C;
+            b->arg[i].layout.kind = b->arg[i].shape.dim[2] <= 7 && b->arg[i].dtype == SOMA_F32 ? SOMA_PLAIN
+                                    : b->arg[i].shape.dim[1] % 16                              ? SOMA_NHWC
+                                                                                               : SOMA_NCHW16C;
 }
 
 static soma_status prepare(bench *b, const bench_case *c, const soma_kernel *k, int threads)

@@ -52,8 +52,8 @@ static soma_arena_chunk *new_chunk(soma_arena *arena, size_t size)
     chunk->used = SOMA_ARENA_HEAD;
     chunk->size = wish;
     arena->bytes += wish;
-    if (own &&
-        arena->chunk) { /* a block that fills its own chunk goes behind: the rest of the current one is still good */
+    if (own && arena->chunk) {
+        /* A block that fills its own chunk goes behind: the rest of the current one is still good. */
         chunk->next = arena->chunk->next;
         arena->chunk->next = chunk;
     } else {

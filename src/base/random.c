@@ -18,10 +18,13 @@ void soma_draw(const soma_random *random, uint64_t seed, soma_stream stream, uin
 {
     uint32_t counter[4], key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     soma_counter(counter, stream, site, step, index);
-    if (random && random->draw)
+    if (random && random->draw && random->draw != soma_philox) {
         random->draw(random->user, counter, key, out);
-    else
-        soma_philox(NULL, counter, key, out);
+        return;
+    }
+    soma_philox_rounds(counter, key[0], key[1]); /* without the call through the pointer: most draws come this way */
+    for (int i = 0; i < 4; i++)
+        out[i] = counter[i];
 }
 
 /* FNV-1a, 64 bits (Fowler, Noll, Vo), then a finishing mix (xor-shift and multiply, as in MurmurHash3), because
@@ -44,33 +47,21 @@ uint64_t soma_hash_text(const char *text)
 
 /* ---- shuffling ---- */
 
-#define SOMA_NUMBERS 32
-
-/* The numbers of one epoch's shuffle in order: blocks 0, 1, ... of four. Several blocks are drawn in a row, because
- * they do not wait for each other as the swaps do. */
+/* The numbers of one epoch's shuffle in order: blocks 0, 1, ... of four. */
 typedef struct numbers {
     const soma_random *random;
     uint64_t seed, epoch, block;
-    int64_t wanted; /* how many the shuffle still needs: no more than that is drawn ahead */
-    uint32_t ready[SOMA_NUMBERS];
-    int next, count;
+    uint32_t four[4];
+    int left;
 } numbers;
-
-static void draw_ahead(numbers *f)
-{
-    f->next = f->count = 0;
-    do {
-        soma_draw(f->random, f->seed, SOMA_STREAM_SHUFFLE, 0, f->epoch, f->block++, f->ready + f->count);
-        f->count += 4;
-    } while (f->count < SOMA_NUMBERS && f->count < f->wanted);
-}
 
 static inline uint32_t next_number(numbers *f)
 {
-    if (f->next == f->count)
-        draw_ahead(f);
-    f->wanted--;
-    return f->ready[f->next++];
+    if (!f->left) {
+        soma_draw(f->random, f->seed, SOMA_STREAM_SHUFFLE, 0, f->epoch, f->block++, f->four);
+        f->left = 4;
+    }
+    return f->four[4 - f->left--];
 }
 
 /* Uniform in 0 .. range-1 without bias: the high half of number * range, where the few low halves that would favour
@@ -99,13 +90,7 @@ static uint64_t below_64(numbers *f, uint64_t range)
 
 void soma_shuffle(const soma_random *random, uint64_t seed, uint64_t epoch, int64_t *order, int64_t n)
 {
-    numbers f;
-    f.random = random;
-    f.seed = seed;
-    f.epoch = epoch;
-    f.block = 0;
-    f.wanted = n - 1;
-    f.next = f.count = 0;
+    numbers f = {.random = random, .seed = seed, .epoch = epoch};
     for (int64_t i = 0; i < n; i++)
         order[i] = i;
     for (int64_t i = n - 1; i > 0; i--) {

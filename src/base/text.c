@@ -126,7 +126,7 @@ static int shortest_digits(double number, char digits[20])
 
 const char *soma_format_f64(double number, char text[32])
 {
-    char digits[20];
+    char digits[20], line[64];
     const char *sign = signbit(number) ? "-" : "";
     if (!isfinite(number)) {
         snprintf(text, 32, "%s", isnan(number) ? "nan" : signbit(number) ? "-inf" : "inf");
@@ -135,13 +135,14 @@ const char *soma_format_f64(double number, char text[32])
     int exponent = shortest_digits(number, digits);
     int n = (int)strlen(digits);
     if (exponent < -5 || exponent >= 17)
-        snprintf(text, 32, "%s%c%s%se%+03d", sign, digits[0], n > 1 ? "." : "", digits + 1, exponent);
+        snprintf(line, sizeof line, "%s%c%s%se%+03d", sign, digits[0], n > 1 ? "." : "", digits + 1, exponent);
     else if (exponent < 0)
-        snprintf(text, 32, "%s0.%.*s%s", sign, -exponent - 1, "0000", digits);
+        snprintf(line, sizeof line, "%s0.%.*s%s", sign, -exponent - 1, "0000", digits);
     else if (n <= exponent + 1)
-        snprintf(text, 32, "%s%s%.*s", sign, digits, exponent + 1 - n, "0000000000000000");
+        snprintf(line, sizeof line, "%s%s%.*s", sign, digits, exponent + 1 - n, "0000000000000000");
     else
-        snprintf(text, 32, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
+        snprintf(line, sizeof line, "%s%.*s.%s", sign, exponent + 1, digits, digits + exponent + 1);
+    memcpy(text, line, strlen(line) + 1); /* at most 26 bytes */
     return text;
 }
 

@@ -351,6 +351,28 @@ static soma_status bind_values(soma_program *p)
     return SOMA_OK;
 }
 
+/* Work below this runs on one thread: a second one saves less than it costs to wake, and a busy core would stall both. */
+#define FLOPS_PER_THREAD 12e6
+
+static void choose_threads(soma_program *p)
+{
+    double flops = 0;
+    for (int i = 0; i < p->n_steps; i++) {
+        const soma_plan_step *step = &p->steps[i];
+        soma_arg in[8], out[4];
+        if (!step->op->flops || step->n_in > 8 || step->n_out > 4)
+            continue;
+        for (int j = 0; j < step->n_in; j++)
+            in[j] = step->in[j] >= 0 ? p->values[step->in[j]].arg : (soma_arg){.shape = {.rank = -1}};
+        for (int j = 0; j < step->n_out; j++)
+            out[j] = step->out[j] >= 0 ? p->values[step->out[j]].arg : (soma_arg){.shape = {.rank = -1}};
+        flops += step->op->flops(step->attrs, in, step->n_in, out);
+    }
+    double useful = flops * (double)(p->batch / p->piece) / FLOPS_PER_THREAD;
+    if (!p->s->exact && useful < (double)p->threads)
+        p->threads = useful < 2 ? 1 : (int)useful;
+}
+
 soma_status soma_classify(soma_program *p, const int32_t *wanted, int n_wanted, int64_t piece)
 {
     char *whole = NULL;
@@ -366,6 +388,8 @@ soma_status soma_classify(soma_program *p, const int32_t *wanted, int n_wanted, 
         status = soma_order(p);
     if (status == SOMA_OK)
         status = bind_values(p);
+    if (status == SOMA_OK)
+        choose_threads(p);
     for (int i = 0; i < n_wanted && status == SOMA_OK; i++)
         if (wanted[i] >= 0)
             p->values[p->plan_of[wanted[i]]].wanted = true;

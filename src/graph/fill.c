@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/fill.c: initialisers. Numbers come from Philox by (seed, the tensor's name, position) and from base's exact math,
- * in f64, rounded once: the same bits on every machine and thread count. Knows no layers.
+ * graph/fill.c: initialisers. Numbers come from Philox by (seed, the tensor's name, position) and from base's
+ * exact math, in f64, rounded once: the same bits on every machine and thread count. Knows no layers.
  *
  *   he_*       Kaiming He et al. 2015: variance 2 / fan_in; for relu
  *   glorot_*   Glorot and Bengio 2010: variance 2 / (fan_in + fan_out)
  *   lecun_*    LeCun et al. 1998: variance 1 / fan_in
  *
- * A uniform draw from -l to l has variance l^2 / 3. The normal ones are not truncated (PyTorch's are not, Keras' are).
+ * A uniform draw from -l to l has variance l^2 / 3. The normal ones are not truncated (PyTorch's are not, Keras'
+ * are).
  */
 #include "graph/fill.h"
 
@@ -116,8 +117,9 @@ static soma_fill fill_lecun_uniform(const soma_model_tensor *t)
     return uniform_of_variance(1 / fan_of(t).in);
 }
 
-#define SOMA_INIT_LIST(X)                                                                                               \
-    X(zeros) X(ones) X(constant) X(uniform) X(normal) X(he_uniform) X(he_normal) X(glorot_uniform) X(glorot_normal)     \
+#define SOMA_INIT_LIST(X)                                                                                              \
+    X(zeros)                                                                                                           \
+    X(ones) X(constant) X(uniform) X(normal) X(he_uniform) X(he_normal) X(glorot_uniform) X(glorot_normal)             \
         X(lecun_uniform)
 #define SOMA_INIT_NAME(name) #name,
 #define SOMA_INIT_FILL(name) fill_##name,
@@ -146,7 +148,8 @@ static double unit(uint32_t bits)
     return ((double)bits + 0.5) * 0x1p-32;
 }
 
-/* Four numbers of draw block `index`. Normal: Box and Muller 1958, r = sqrt(-2 ln u), r cos(2 pi v), r sin(2 pi v). */
+/* Four numbers of draw block `index`. Normal: Box and Muller 1958, r = sqrt(-2 ln u), r cos(2 pi v), r sin(2 pi
+ * v). */
 static void draw_block(const soma_random *random, uint64_t seed, const soma_model_tensor *t, const soma_fill *fill,
                        uint64_t index, double out[4])
 {

@@ -54,12 +54,13 @@ soma_model *soma_model_new(soma *s, const char *name)
     soma_arena_init(&m->arena, s);
     m->name = soma_arena_text(&m->arena, name ? name : "model");
     m->graph = soma_alloc(s, sizeof *m->graph);
+    if (m->graph)
+        m->graph->s = s;
     soma_object_add(s, &m->object, destroy_model);
     if (!m->name || !m->graph) {
         soma_model_free(m);
         return NULL;
     }
-    m->graph->s = s;
     m->graph->model = m;
     soma_arena_init(&m->graph->arena, s);
     return m;

@@ -188,15 +188,12 @@ static soma_status run_calls(const soma_program *p, soma_binding *b, int slot, i
 static soma_status run_binding(const soma_program *p, soma_binding *b, int slot, uint64_t step, char *sentence)
 {
     int threads = p->parallel ? p->threads : 1;
-    int before = 0;
-    if (threads > 1) {
-        const char *refusal = soma_parallel_refusal(threads);
-        if (refusal) {
-            snprintf(sentence, SOMA_REASON_MAX, "program \"%s\" was compiled for %d threads: %s", p->name, threads, refusal);
-            return SOMA_STATE;
-        }
-        before = soma_parallel_enter(threads);
+    const char *refusal = threads > 1 ? soma_parallel_refusal(threads) : NULL;
+    if (refusal) {
+        snprintf(sentence, SOMA_REASON_MAX, "program \"%s\" was compiled for %d threads: %s", p->name, threads, refusal);
+        return SOMA_STATE;
     }
+    int before = soma_parallel_enter(threads); /* one thread too: a library asks for the runtime's number at every call */
     char reason[SOMA_REASON_MAX];
     reason[0] = 0;
     soma_run run = {.threads = threads, .seed = p->seed, .step = step, .random = p->s->random, .exact = p->s->exact,
@@ -205,8 +202,7 @@ static soma_status run_binding(const soma_program *p, soma_binding *b, int slot,
     int from = b->version == p->model->version ? b->refresh_end : b->constants_done ? b->refresh_begin : 0;
     soma_status status = run_calls(p, b, slot, from, &run, sentence);
     soma_float_leave(word, threads);
-    if (threads > 1)
-        soma_parallel_leave(before);
+    soma_parallel_leave(before);
     if (status == SOMA_OK) {
         b->constants_done = true;
         b->version = p->model->version;

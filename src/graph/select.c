@@ -189,7 +189,8 @@ static void spread(const soma_program *p, soma_layout_kind *wished, bool *is_wis
     }
 }
 
-/* What only plain kernels make is plain; what a converting kernel makes for plain readers only is plain as well. */
+/* What only plain kernels make is plain; what a converting kernel makes for plain readers is plain as well, unless a reader
+ * would have to reorder it back. */
 static void settle(const soma_program *p, soma_layout_kind *wished, const bool *is_wished)
 {
     for (int i = 0; i < p->n_steps; i++) {
@@ -206,8 +207,9 @@ static void settle(const soma_program *p, soma_layout_kind *wished, const bool *
             for (int k = i + 1; k < p->n_steps && plain_only; k++)
                 for (int a = 0; a < p->steps[k].n_in; a++)
                     if (p->steps[k].in[a] == id) {
-                        read = true;
-                        plain_only = plain_only && p->steps[k].kernel->layouts == SOMA_LAYOUT_PLAIN;
+                        soma_layout_rule rule = p->steps[k].kernel->layouts;
+                        read = read || rule == SOMA_LAYOUT_PLAIN;
+                        plain_only = plain_only && (rule == SOMA_LAYOUT_PLAIN || rule == SOMA_LAYOUT_CONVERT);
                     }
             if (plain_only && (read || p->values[id].wanted))
                 wished[id] = SOMA_PLAIN;

@@ -36,9 +36,14 @@ soma_knowledge *soma_model_knowledge(soma_model *m)
 
 soma_status soma_model_set_classes(soma_model *m, const char *const *names, int n)
 {
-    soma_knowledge *k = m ? soma_model_knowledge(m) : NULL;
-    if (!k || n < 0 || (n && !names))
-        return m ? SOMA_MEMORY : SOMA_INVALID;
+    if (!m)
+        return SOMA_INVALID;
+    if (n < 0 || (n && !names))
+        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "model \"%s\": %d class names were given%s", m->name, n,
+                         n < 0 ? "" : ", but no list of them");
+    soma_knowledge *k = soma_model_knowledge(m);
+    if (!k)
+        return SOMA_MEMORY;
     soma_knowledge fresh = {.classes = soma_alloc_array(m->s, (size_t)n + 1, sizeof(char *))};
     for (int i = 0; fresh.classes && i < n; i++) {
         fresh.classes[i] = soma_copy_text(m->s, names[i] ? names[i] : "");

@@ -2,52 +2,49 @@
  *
  * io/model_file.c: soma's own model file: safetensors with the graph in the metadata under "soma.model".
  */
+#include "base/limits.h"
+#include "io/hash.h"
 #include "io/model_json.h"
 #include "io/safetensors.h"
 #include <soma/io.h>
 
 #include <string.h>
 
-static soma_status write_model(soma_model *m, const char *path, json_t *metadata)
+#define MODEL_KEY "soma.model"
+
+static soma_status write_model(soma_model *m, const char *path, const char *description)
 {
-    soma_stored *stored = soma_alloc_array(m->s, (size_t)m->n_tensors + 1, sizeof *stored);
-    const void **data = soma_alloc_array(m->s, (size_t)m->n_tensors + 1, sizeof *data);
-    soma_status status = stored && data ? SOMA_OK : SOMA_MEMORY;
+    soma_to_store *tensors = soma_alloc_array(m->s, (size_t)m->n_tensors + 1, sizeof *tensors);
+    if (!tensors)
+        return SOMA_MEMORY;
     int n = 0;
-    for (int i = 0; i < m->n_tensors && status == SOMA_OK; i++) {
+    for (int i = 0; i < m->n_tensors; i++) {
         const soma_model_tensor *t = &m->tensors[i];
-        if (t->slot)
-            continue; /* the optimizer's state belongs to a training, not to the model */
-        stored[n] = (soma_stored){.name = t->name, .dtype = t->type.dtype, .shape = t->type.shape, .known = true};
-        data[n++] = t->data;
+        if (!t->slot) /* the optimizer's state belongs to a training, not to the model */
+            tensors[n++] = (soma_to_store){t->name, {t->type.dtype, t->type.shape, t->data}};
     }
-    if (status == SOMA_OK)
-        status = soma_safetensors_write(m->s, path, stored, data, n, metadata);
-    soma_release(m->s, stored);
-    soma_release(m->s, data);
+    const soma_stored_text texts[] = {{"format", "soma", 0}, {MODEL_KEY, description, 0}};
+    soma_status status = soma_safetensors_write(m->s, path, tensors, n, texts, 2);
+    soma_release(m->s, tensors);
     return status;
 }
 
 soma_status soma_save(soma_model *m, const char *path)
 {
-    if (!m || !path)
+    if (!m)
         return SOMA_INVALID;
+    if (!path || !*path)
+        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "save: the model \"%s\" needs a path to be saved to", m->name);
     if (m->graph->failed)
-        return soma_fail(m->s, SOMA_STATE, soma_nowhere(), "save: the model \"%s\" was not built without mistakes", m->name);
+        return soma_fail(m->s, SOMA_STATE, soma_nowhere(), "save: building the model \"%s\" failed, so there is nothing to save",
+                         m->name);
+    soma_text text = {.s = m->s};
     soma_status status = soma_model_materialize(m);
-    json_t *json = status == SOMA_OK ? soma_model_to_json(m) : NULL;
-    char *text = json ? json_dumps(json, JSON_COMPACT | JSON_PRESERVE_ORDER) : NULL;
-    json_decref(json);
-    json_t *metadata = text ? json_pack("{s:s, s:s}", "format", "soma", "soma.model", text) : NULL;
-    json_free_t release;
-    json_get_alloc_funcs(NULL, &release);
-    if (text)
-        release(text);
-    if (metadata)
-        status = write_model(m, path, metadata);
-    else
-        status = soma_fail(m->s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to describe the model", path);
-    json_decref(metadata);
+    if (status == SOMA_OK)
+        status = soma_model_to_json(m, &text, path);
+    if (status == SOMA_OK)
+        status = write_model(m, path, text.bytes);
+    soma_text_free(&text);
     return status;
 }
 
@@ -58,68 +55,94 @@ static bool same_shape(const soma_shape *a, const soma_shape *b)
     return a->rank == b->rank && !memcmp(a->dim, b->dim, (size_t)a->rank * sizeof a->dim[0]);
 }
 
-static soma_status copy_tensors(soma_model *m, const soma_safetensors *f, const char *path)
+/* The tensor of the file for a tensor of the model; NULL after telling what is wrong. */
+static const soma_stored *match(const soma_safetensors *f, soma_model *m, const soma_model_tensor *t)
 {
-    soma_status status = SOMA_OK;
+    const soma_stored *stored = soma_safetensors_find(f, t->name);
+    char want[96];
+    if (stored && stored->known && stored->dtype == t->type.dtype && same_shape(&stored->shape, &t->type.shape))
+        return stored;
+    if (!stored)
+        soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the tensor \"%.200s\" of the model is missing", f->path, t->name);
+    else
+        soma_safetensors_damaged(f, stored->at, "the tensor \"%.200s\" should be %s, but has another shape or type (%s)", t->name,
+                                 soma_type_text(&t->type, want), stored->dtype_name);
+    return NULL;
+}
+
+/* Every tensor of the model has its bytes in the file, so no more memory is taken for them than the file has bytes. */
+static soma_status read_tensors(soma_model *m, const soma_safetensors *f)
+{
+    for (int i = 0; i < m->n_tensors; i++)
+        if (!match(f, m, &m->tensors[i]))
+            return SOMA_FORMAT;
+    if (f->n_tensors != m->n_tensors)
+        return soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the file has %d tensors, the model in it uses %d", f->path,
+                         f->n_tensors, m->n_tensors);
+    m->reading = true;
+    soma_status status = soma_model_materialize(m);
+    m->reading = false;
     for (int i = 0; i < m->n_tensors && status == SOMA_OK; i++) {
-        soma_model_tensor *t = &m->tensors[i];
-        const soma_stored *stored = soma_safetensors_find(f, t->name);
-        char want[96];
-        if (!stored)
-            status = soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the tensor \"%s\" of the model is missing", path, t->name);
-        else if (!stored->known || stored->dtype != t->type.dtype || !same_shape(&stored->shape, &t->type.shape))
-            status = soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the tensor \"%s\" should be %s, but the file has %s of another shape or type",
-                               path, t->name, soma_type_text(&t->type, want), stored->dtype_name);
-        else
-            memcpy(t->data, f->data + stored->begin, (size_t)(stored->end - stored->begin));
+        const soma_stored *stored = soma_safetensors_find(f, m->tensors[i].name);
+        memcpy(m->tensors[i].data, f->data + stored->begin, (size_t)(stored->end - stored->begin));
     }
-    if (status == SOMA_OK && f->n_tensors != m->n_tensors)
-        status = soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the file has %d tensors, the model in it uses %d", path,
-                           f->n_tensors, m->n_tensors);
-    m->version++;
+    soma_touch(m);
     return status;
 }
 
-/* The parameters' bytes must be in the file before memory is taken for them. */
-static soma_status check_sizes(const soma_model *m, const soma_safetensors *f, const char *path)
+/* Nesting beyond the limit is refused before anything recursive sees it. */
+static bool deep(const char *text)
 {
-    uint64_t bytes = 0;
-    for (int i = 0; i < m->n_tensors; i++)
-        bytes += (uint64_t)soma_shape_elements(&m->tensors[i].type.shape) * soma_dtype_size(m->tensors[i].type.dtype);
-    if (bytes > f->size)
-        return soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the model's tensors need %llu bytes, the file has %zu", path,
-                         (unsigned long long)bytes, f->size);
+    int depth = 0;
+    bool inside = false;
+    for (; *text; text++) {
+        if (inside && *text == '\\' && text[1])
+            text++;
+        else if (*text == '"')
+            inside = !inside;
+        else if (!inside && (*text == '[' || *text == '{') && ++depth > SOMA_LIMIT_DEPTH)
+            return true;
+        else if (!inside && (*text == ']' || *text == '}'))
+            depth--;
+    }
+    return false;
+}
+
+static soma_status parse(soma *s, const soma_safetensors *f, json_t **json)
+{
+    const char *text = soma_safetensors_text(f, MODEL_KEY);
+    if (!text)
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
+                         "%s: holds tensors but no model that soma wrote (metadata \"" MODEL_KEY "\" is missing)", f->path);
+    if (soma_hash_available() && !soma_safetensors_hashed(f)) /* or damage to the hash's name would go unseen */
+        return soma_safetensors_damaged(f, SOMA_HASH_AT, "the hash that soma writes is missing: the file is damaged, or another "
+                                        "program wrote it");
+    if (strlen(text) > SOMA_LIMIT_MODEL || deep(text))
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: longer than %d bytes or nested deeper than %d",
+                         f->path, SOMA_LIMIT_MODEL, SOMA_LIMIT_DEPTH);
+    json_error_t error;
+    *json = json_loads(text, JSON_REJECT_DUPLICATES, &error);
+    if (!*json && json_error_code(&error) == json_error_out_of_memory)
+        return soma_fail(s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read the model's description", f->path);
+    if (!json_is_object(*json))
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: not an object of JSON: %.160s", f->path,
+                         *json ? "something else" : error.text);
     return SOMA_OK;
 }
 
-static soma_model *build(soma *s, const soma_safetensors *f, const char *path)
+static soma_model *build(soma *s, const soma_safetensors *f)
 {
-    const char *text = soma_safetensors_text(f, "soma.model");
-    if (!text) {
-        soma_fail(s, SOMA_FORMAT, soma_nowhere(),
-                  "%s: holds tensors but no model that soma wrote (metadata \"soma.model\" is missing)", path);
-        return NULL;
+    json_t *json = NULL;
+    soma_model *m = NULL;
+    soma_status status = parse(s, f, &json);
+    if (status == SOMA_OK) {
+        const char *name = json_string_value(json_object_get(json, "name"));
+        m = soma_model_new(s, name ? name : "model");
+        status = m ? soma_model_of_json(m, json, f->path) : SOMA_MEMORY;
     }
-    json_error_t error;
-    json_t *json = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (!json_is_object(json)) {
-        soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: not JSON: %.160s", path, error.text);
-        json_decref(json);
-        return NULL;
-    }
-    const char *name = json_string_value(json_object_get(json, "name"));
-    soma_model *m = soma_model_new(s, name ? name : "model");
-    soma_status status = m ? soma_model_of_json(m, json, path) : SOMA_MEMORY;
     json_decref(json);
     if (status == SOMA_OK)
-        status = check_sizes(m, f, path);
-    if (status == SOMA_OK) {
-        m->reading = true;
-        status = soma_model_materialize(m);
-        m->reading = false;
-    }
-    if (status == SOMA_OK)
-        status = copy_tensors(m, f, path);
+        status = read_tensors(m, f);
     if (status == SOMA_OK)
         return m;
     soma_model_free(m);
@@ -129,9 +152,9 @@ static soma_model *build(soma *s, const soma_safetensors *f, const char *path)
 soma_model *soma_load(soma *s, const char *path)
 {
     soma_safetensors f;
-    if (!s || !path || soma_safetensors_open(&f, s, path) != SOMA_OK)
+    if (!s || soma_safetensors_open(&f, s, path) != SOMA_OK)
         return NULL;
-    soma_model *m = build(s, &f, path);
+    soma_model *m = build(s, &f);
     soma_safetensors_close(&f);
     return m;
 }

@@ -6,7 +6,7 @@
  *    "values": [{"input": "x", "dtype": "f32", "shape": [-1, 1, 28, 28]}, {"tensor": "conv1.weight", "init": ...},
  *               {"constant": [0.5], "dtype": "f32", "shape": []}],
  *    "nodes": [{"op": "conv2d", "layer": "conv1", "in": [0, 1, 2], "out": [3], "attrs": {"stride": "1,1", ...}}],
- *    "outputs": [{"name": "y", "value": 17}], "classes": [...], "transform": {...}}
+ *    "outputs": [{"name": "y", "value": 17}], "transform": {"scale": [1], ...}, "classes": [...]}
  *
  * Values are numbered: those of "values" first, then the nodes' outputs in order; -1 is an absent argument.
  */
@@ -14,17 +14,36 @@
 #include "base/limits.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "io/json.h"
 
+#include <inttypes.h>
+#include <math.h>
 #include <string.h>
 
 /* ---- writing ---- */
 
-static json_t *shape_json(const soma_shape *shape)
+typedef struct writer {
+    const soma_model *m;
+    soma_text *text;
+    bool *needed;    /* by value of the graph: the outputs need it */
+    int32_t *number; /* by value of the graph: its number in the file */
+    const char *bad; /* a text that is not UTF-8 */
+} writer;
+
+static void add_text(writer *w, const char *text)
 {
-    json_t *array = json_array();
-    for (int i = 0; i < shape->rank; i++)
-        json_array_append_new(array, json_integer(shape->dim[i]));
-    return array;
+    if (!soma_json_text(w->text, text))
+        w->bad = text;
+}
+
+/* JSON has no infinities and no NaN: they are texts. */
+static void add_number(writer *w, double x)
+{
+    char text[32];
+    if (isfinite(x))
+        soma_text_add(w->text, soma_format_f64(x, text));
+    else
+        soma_text_add(w->text, isnan(x) ? "\"nan\"" : x > 0 ? "\"inf\"" : "\"-inf\"");
 }
 
 static double element(const soma_graph_value *v, int64_t i)
@@ -42,134 +61,183 @@ static double element(const soma_graph_value *v, int64_t i)
     return 0;
 }
 
-static json_t *leaf_json(const soma_model *m, const soma_graph_value *v)
+static void add_tensor(writer *w, const soma_model_tensor *t)
 {
-    json_t *o = json_object();
+    soma_text_add(w->text, "{\"tensor\":");
+    add_text(w, t->name);
+    soma_text_add(w->text, ",\"init\":[");
+    add_text(w, t->init.init);
+    soma_text_add(w->text, ",");
+    add_number(w, t->init.a);
+    soma_text_add(w->text, ",");
+    add_number(w, t->init.b);
+    soma_text_addf(w->text, ",%" PRId64 ",%" PRId64 "]%s", t->init.fan_in, t->init.fan_out, t->frozen ? ",\"frozen\":true" : "");
+}
+
+static void add_leaf(writer *w, const soma_graph_value *v)
+{
     if (v->kind == SOMA_VALUE_TENSOR) {
-        const soma_model_tensor *t = &m->tensors[v->tensor];
-        json_object_set_new(o, "tensor", json_string(t->name));
-        json_object_set_new(o, "init", json_pack("[s, f, f, I, I]", t->init.init, t->init.a, t->init.b,
-                                                 (json_int_t)t->init.fan_in, (json_int_t)t->init.fan_out));
-        if (t->frozen)
-            json_object_set_new(o, "frozen", json_true());
+        add_tensor(w, &w->m->tensors[v->tensor]);
     } else if (v->kind == SOMA_VALUE_INPUT) {
-        json_object_set_new(o, "input", json_string(v->name));
+        soma_text_add(w->text, "{\"input\":");
+        add_text(w, v->name);
     } else {
-        json_t *numbers = json_array();
-        for (int64_t i = 0; i < soma_shape_elements(&v->type.shape); i++)
-            json_array_append_new(numbers, json_real(element(v, i)));
-        json_object_set_new(o, "constant", numbers);
-    }
-    json_object_set_new(o, "dtype", json_string(soma_dtype_name(v->type.dtype)));
-    json_object_set_new(o, "shape", shape_json(&v->type.shape));
-    return o;
-}
-
-static json_t *attrs_json(const soma_graph_node *node)
-{
-    json_t *attrs = json_object();
-    for (const soma_field *field = node->op->fields; field && field->name; field++) {
-        char text[256];
-        soma_attr_text(field, node->attrs, text, sizeof text);
-        json_object_set_new(attrs, field->name, json_string(text));
-    }
-    return attrs;
-}
-
-static json_t *ids_json(const int32_t *ids, int n, const int32_t *number)
-{
-    json_t *array = json_array();
-    for (int i = 0; i < n; i++)
-        json_array_append_new(array, json_integer(ids[i] < 0 ? -1 : number[ids[i]]));
-    return array;
-}
-
-/* What the outputs need (and every input): needed[value]. */
-static void mark(const soma_model *m, bool *needed)
-{
-    const soma_graph *g = m->graph;
-    for (int i = 0; i < m->n_outputs; i++)
-        needed[m->outputs[i].value] = true;
-    for (int i = 0; i < m->n_inputs; i++)
-        needed[m->inputs[i].value] = true;
-    for (int i = g->n_nodes - 1; i >= 0; i--) {
-        bool alive = false;
-        for (int j = 0; j < g->nodes[i].n_out; j++)
-            alive = alive || (g->nodes[i].out[j] >= 0 && needed[g->nodes[i].out[j]]);
-        for (int j = 0; alive && j < g->nodes[i].n_in; j++)
-            if (g->nodes[i].in[j] >= 0)
-                needed[g->nodes[i].in[j]] = true;
-    }
-}
-
-static void write_graph(soma_model *m, json_t *json, const bool *needed, int32_t *number)
-{
-    const soma_graph *g = m->graph;
-    json_t *values = json_array(), *nodes = json_array(), *outputs = json_array();
-    int32_t next = 0;
-    for (int i = 0; i < g->n_values; i++)
-        if (needed[i] && g->values[i].kind != SOMA_VALUE_COMPUTED) {
-            number[i] = next++;
-            json_array_append_new(values, leaf_json(m, &g->values[i]));
+        soma_text_add(w->text, "{\"constant\":[");
+        for (int64_t i = 0; i < soma_shape_elements(&v->type.shape); i++) {
+            soma_text_add(w->text, i ? "," : "");
+            add_number(w, element(v, i));
         }
+        soma_text_add(w->text, "]");
+    }
+    soma_text_addf(w->text, ",\"dtype\":\"%s\",\"shape\":[", soma_dtype_name(v->type.dtype));
+    for (int i = 0; i < v->type.shape.rank; i++)
+        soma_text_addf(w->text, "%s%" PRId64, i ? "," : "", v->type.shape.dim[i]);
+    soma_text_add(w->text, "]}");
+}
+
+static void add_numbers(writer *w, const char *key, const int32_t *ids, int n)
+{
+    soma_text_addf(w->text, ",\"%s\":[", key);
+    for (int i = 0; i < n; i++)
+        soma_text_addf(w->text, "%s%" PRId32, i ? "," : "", ids[i] < 0 ? -1 : w->number[ids[i]]);
+    soma_text_add(w->text, "]");
+}
+
+static void add_node(writer *w, const soma_graph_node *node)
+{
+    char text[256];
+    soma_text_add(w->text, "{\"op\":");
+    add_text(w, node->op->name);
+    soma_text_add(w->text, ",\"layer\":");
+    add_text(w, node->layer);
+    add_numbers(w, "in", node->in, node->n_in);
+    add_numbers(w, "out", node->out, node->n_out);
+    soma_text_add(w->text, ",\"attrs\":{");
+    for (const soma_field *field = node->op->fields; field && field->name; field++) {
+        soma_text_add(w->text, field == node->op->fields ? "" : ",");
+        add_text(w, field->name);
+        soma_text_add(w->text, ":");
+        soma_attr_text(field, node->attrs, text, sizeof text);
+        add_text(w, text);
+    }
+    soma_text_add(w->text, "}}");
+}
+
+static bool alive(const writer *w, const soma_graph_node *node)
+{
+    for (int i = 0; i < node->n_out; i++)
+        if (node->out[i] >= 0 && w->needed[node->out[i]])
+            return true;
+    return false;
+}
+
+/* What the outputs need, every input and every tensor. */
+static void mark(writer *w)
+{
+    const soma_graph *g = w->m->graph;
+    for (int i = 0; i < w->m->n_outputs; i++)
+        w->needed[w->m->outputs[i].value] = true;
+    for (int i = 0; i < g->n_values; i++) {
+        const soma_graph_value *v = &g->values[i];
+        bool tensor = v->kind == SOMA_VALUE_TENSOR && !w->m->tensors[v->tensor].slot;
+        w->needed[i] = w->needed[i] || tensor || v->kind == SOMA_VALUE_INPUT;
+    }
+    for (int i = g->n_nodes - 1; i >= 0; i--)
+        for (int j = 0; alive(w, &g->nodes[i]) && j < g->nodes[i].n_in; j++)
+            if (g->nodes[i].in[j] >= 0)
+                w->needed[g->nodes[i].in[j]] = true;
+}
+
+static void add_graph(writer *w)
+{
+    const soma_graph *g = w->m->graph;
+    int32_t next = 0;
+    bool first = true;
+    soma_text_add(w->text, ",\n\"values\":[");
+    for (int i = 0; i < g->n_values; i++)
+        if (w->needed[i] && g->values[i].kind != SOMA_VALUE_COMPUTED) {
+            soma_text_add(w->text, next ? ",\n" : "\n");
+            w->number[i] = next++;
+            add_leaf(w, &g->values[i]);
+        }
+    soma_text_add(w->text, "],\n\"nodes\":[");
     for (int i = 0; i < g->n_nodes; i++) {
         const soma_graph_node *node = &g->nodes[i];
-        bool alive = false;
-        for (int j = 0; j < node->n_out; j++)
-            alive = alive || (node->out[j] >= 0 && needed[node->out[j]]);
-        if (!alive)
+        if (!alive(w, node))
             continue;
         for (int j = 0; j < node->n_out; j++)
             if (node->out[j] >= 0)
-                number[node->out[j]] = next++;
-        json_array_append_new(nodes, json_pack("{s:s, s:s, s:o, s:o, s:o}", "op", node->op->name, "layer", node->layer, "in",
-                                               ids_json(node->in, node->n_in, number), "out",
-                                               ids_json(node->out, node->n_out, number), "attrs", attrs_json(node)));
+                w->number[node->out[j]] = next++;
+        soma_text_add(w->text, first ? "\n" : ",\n");
+        first = false;
+        add_node(w, node);
     }
-    for (int i = 0; i < m->n_outputs; i++)
-        json_array_append_new(outputs, json_pack("{s:s, s:i}", "name", m->outputs[i].name, "value",
-                                                 (int)number[m->outputs[i].value]));
-    json_object_set_new(json, "values", values);
-    json_object_set_new(json, "nodes", nodes);
-    json_object_set_new(json, "outputs", outputs);
+    soma_text_add(w->text, "],\n\"outputs\":[");
+    for (int i = 0; i < w->m->n_outputs; i++) {
+        soma_text_add(w->text, i ? ",{\"name\":" : "{\"name\":");
+        add_text(w, w->m->outputs[i].name);
+        soma_text_addf(w->text, ",\"value\":%" PRId32 "}", w->number[w->m->outputs[i].value]);
+    }
+    soma_text_add(w->text, "]");
 }
 
-static void write_knowledge(soma_model *m, json_t *json)
+static void add_knowledge(writer *w)
 {
-    soma_transform t = soma_model_transform(m);
-    json_t *mean = json_array(), *deviation = json_array(), *classes = json_array();
-    for (int i = 0; i < 4; i++) {
-        json_array_append_new(mean, json_real(t.mean[i]));
-        json_array_append_new(deviation, json_real(t.deviation[i]));
+    soma_transform t = soma_model_transform(w->m);
+    const struct {
+        const char *key;
+        const double *numbers;
+        int n;
+    } rows[] = {{"scale", &t.scale, 1}, {"mean", t.mean, 4}, {"deviation", t.deviation, 4}};
+    soma_text_add(w->text, ",\n\"transform\":{");
+    for (int r = 0; r < 3; r++) {
+        soma_text_addf(w->text, "%s\"%s\":[", r ? "," : "", rows[r].key);
+        for (int i = 0; i < rows[r].n; i++) {
+            soma_text_add(w->text, i ? "," : "");
+            add_number(w, rows[r].numbers[i]);
+        }
+        soma_text_add(w->text, "]");
     }
-    json_object_set_new(json, "transform", json_pack("{s:f, s:o, s:o}", "scale", t.scale, "mean", mean, "deviation", deviation));
-    for (int i = 0; i < soma_model_classes(m); i++)
-        json_array_append_new(classes, json_string(soma_model_class(m, i)));
-    json_object_set_new(json, "classes", classes);
+    soma_text_add(w->text, "},\n\"classes\":[");
+    for (int i = 0; i < soma_model_classes(w->m); i++) {
+        soma_text_add(w->text, i ? "," : "");
+        add_text(w, soma_model_class(w->m, i));
+    }
+    soma_text_add(w->text, "]}");
 }
 
-json_t *soma_model_to_json(soma_model *m)
+soma_status soma_model_to_json(const soma_model *m, soma_text *text, const char *path)
 {
-    bool *needed = soma_alloc_array(m->s, (size_t)m->graph->n_values + 1, sizeof *needed);
-    int32_t *number = soma_alloc_array(m->s, (size_t)m->graph->n_values + 1, sizeof *number);
-    json_t *json = needed && number ? json_object() : NULL;
-    if (json) {
-        mark(m, needed);
-        json_object_set_new(json, "format", json_integer(1));
-        json_object_set_new(json, "name", json_string(m->name));
-        write_graph(m, json, needed, number);
-        write_knowledge(m, json);
+    writer w = {.m = m, .text = text};
+    w.needed = soma_alloc_array(m->s, (size_t)m->graph->n_values + 1, sizeof *w.needed);
+    w.number = soma_alloc_array(m->s, (size_t)m->graph->n_values + 1, sizeof *w.number);
+    soma_status status = w.needed && w.number ? SOMA_OK : SOMA_MEMORY;
+    if (status == SOMA_OK) {
+        mark(&w);
+        soma_text_add(text, "{\"format\":1,\"name\":");
+        add_text(&w, m->name);
+        add_graph(&w);
+        add_knowledge(&w);
+        if (w.bad)
+            status = soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "%s: the name \"%.100s\" is not UTF-8, which the format asks for",
+                               path, w.bad);
+        else if (text->failed)
+            status = SOMA_MEMORY;
+        else if (text->size > SOMA_LIMIT_MODEL)
+            status = soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
+                               "%s: the model's description would be %zu bytes, more than the %d that are read; large constants "
+                               "should be parameters (frozen)", path, text->size, SOMA_LIMIT_MODEL);
     }
-    soma_release(m->s, needed);
-    soma_release(m->s, number);
-    return json;
+    soma_release(m->s, w.needed);
+    soma_release(m->s, w.number);
+    return status;
 }
 
 /* ---- reading ---- */
 
 typedef struct reader {
     soma_model *m;
-    const char *path;
+    const char *path; /* a copy that lives with the model: values remember where they are from */
     soma_value *values; /* by number */
     int n, capacity;
 } reader;
@@ -187,8 +255,8 @@ static soma_status wrong(const reader *r, const char *format, ...)
 
 static soma_status push(reader *r, soma_value x)
 {
-    if (!soma_ok(x))
-        return r->m->s->status != SOMA_OK ? SOMA_FORMAT : wrong(r, "a value could not be made");
+    if (!soma_ok(x)) /* told already */
+        return soma_failed(r->m->s) ? soma_error_status(r->m->s) : wrong(r, "a value could not be made");
     soma_status status = soma_grow(r->m->s, &r->values, &r->capacity, r->n + 1, sizeof *r->values);
     if (status == SOMA_OK)
         r->values[r->n++] = x;
@@ -218,47 +286,70 @@ static bool read_type(const json_t *o, soma_type *type)
     return found;
 }
 
-static soma_value read_constant(reader *r, const json_t *numbers, soma_type type)
+/* A number, or the text of one that JSON cannot write. */
+static bool read_number(const json_t *json, double *x)
+{
+    const char *text = json_string_value(json);
+    *x = json_number_value(json);
+    if (!text)
+        return json_is_number(json);
+    *x = !strcmp(text, "nan") ? (double)NAN : !strcmp(text, "inf") ? (double)INFINITY : -(double)INFINITY;
+    return isnan(*x) || *x > 0 || !strcmp(text, "-inf");
+}
+
+/* False where x is not a number of this type. */
+static bool put_element(soma_dtype dtype, void *bytes, int64_t i, double x)
+{
+    switch (dtype) {
+    case SOMA_F32:
+        ((float *)bytes)[i] = (float)x;
+        return true;
+    case SOMA_F64:
+        ((double *)bytes)[i] = x;
+        return true;
+    case SOMA_I32:
+        if (!(x >= INT32_MIN && x <= INT32_MAX && x == floor(x)))
+            return false;
+        ((int32_t *)bytes)[i] = (int32_t)x;
+        return true;
+    case SOMA_U8:
+        if (!(x >= 0 && x <= UINT8_MAX && x == floor(x)))
+            return false;
+        ((uint8_t *)bytes)[i] = (uint8_t)x;
+        return true;
+    }
+    return false;
+}
+
+static soma_status read_constant(reader *r, const json_t *numbers, soma_type type)
 {
     int64_t n = soma_shape_elements(&type.shape);
-    size_t size;
-    if (n <= 0 || (size_t)n != json_array_size(numbers) || !soma_size_mul((size_t)n, soma_dtype_size(type.dtype), &size))
-        return soma_none();
-    void *bytes = soma_alloc(r->m->s, size);
-    if (!bytes)
-        return soma_none();
-    for (int64_t i = 0; i < n; i++) {
-        double x = json_number_value(json_array_get(numbers, (size_t)i));
-        switch (type.dtype) {
-        case SOMA_F32:
-            ((float *)bytes)[i] = (float)x;
-            break;
-        case SOMA_F64:
-            ((double *)bytes)[i] = x;
-            break;
-        case SOMA_I32:
-            ((int32_t *)bytes)[i] = x >= -2147483648.0 && x <= 2147483647.0 ? (int32_t)x : 0;
-            break;
-        case SOMA_U8:
-            ((uint8_t *)bytes)[i] = x >= 0 && x <= 255 ? (uint8_t)x : 0;
-            break;
-        }
+    if (n <= 0 || (size_t)n != json_array_size(numbers))
+        return wrong(r, "value %d: the constant does not fit its shape", r->n);
+    void *bytes = soma_alloc_array(r->m->s, (size_t)n, soma_dtype_size(type.dtype));
+    bool right = bytes;
+    for (int64_t i = 0; right && i < n; i++) {
+        double x;
+        right = read_number(json_array_get(numbers, (size_t)i), &x) && put_element(type.dtype, bytes, i, x);
     }
     soma_tensor tensor = {type.dtype, type.shape, bytes};
-    soma_value x = soma_constant_at(r->m, &tensor, soma_nowhere());
+    soma_status status = right   ? push(r, soma_constant_at(r->m, &tensor, (soma_at){r->path, 0}))
+                         : bytes ? wrong(r, "value %d: the constant holds what its type cannot hold", r->n)
+                                 : SOMA_MEMORY;
     soma_release(r->m->s, bytes);
-    return x;
+    return status;
 }
 
 static soma_status read_tensor(reader *r, const json_t *o, const char *name, soma_type type)
 {
     json_t *init = json_object_get(o, "init");
-    soma_tensor_options options = {.struct_size = sizeof options, .shape = type.shape, .dtype = type.dtype};
+    soma_tensor_options options = {
+        .struct_size = sizeof options, .at = {r->path, 0}, .shape = type.shape, .dtype = type.dtype};
     options.init = json_string_value(json_array_get(init, 0));
-    options.a = json_number_value(json_array_get(init, 1));
-    options.b = json_number_value(json_array_get(init, 2));
     options.fan_in = json_integer_value(json_array_get(init, 3));
     options.fan_out = json_integer_value(json_array_get(init, 4));
+    if (!options.init || !read_number(json_array_get(init, 1), &options.a) || !read_number(json_array_get(init, 2), &options.b))
+        return wrong(r, "the tensor \"%.200s\" has no proper initialiser", name);
     options.frozen = json_is_true(json_object_get(o, "frozen"));
     if (soma_model_tensor_index(r->m, name) >= 0)
         return wrong(r, "the tensor \"%.200s\" is listed twice", name);
@@ -279,15 +370,14 @@ static soma_status read_leaf(reader *r, const json_t *o)
     if (!json_is_object(o) || !read_type(o, &type))
         return wrong(r, "value %d has no proper type and shape", r->n);
     if (input && strlen(input) <= SOMA_LIMIT_NAME) {
-        soma_input_options options = {.struct_size = sizeof options, .shape = type.shape, .no_batch = true};
+        soma_input_options options = {
+            .struct_size = sizeof options, .at = {r->path, 0}, .shape = type.shape, .no_batch = true};
         return push(r, soma_input_with(r->m, input, type.dtype, &options));
     }
     if (tensor && tensor[0] && strlen(tensor) <= SOMA_LIMIT_NAME)
         return read_tensor(r, o, tensor, type);
-    if (json_is_array(constant)) {
-        soma_value x = read_constant(r, constant, type);
-        return x.graph ? push(r, x) : wrong(r, "value %d: the constant does not fit its shape", r->n);
-    }
+    if (json_is_array(constant))
+        return read_constant(r, constant, type);
     return wrong(r, "value %d is neither an input nor a tensor nor a constant", r->n);
 }
 
@@ -341,7 +431,7 @@ static soma_status read_node(reader *r, const json_t *o, int index)
         status = wrong(r, "op %s does not have %zu outputs", name, n_out);
     if (status == SOMA_OK)
         status = soma_graph_apply(r->m->graph, op, args, (int)n_in, args + n_in, (int)n_out, attrs, layer,
-                                  (soma_at){r->path, index});
+                                  (soma_at){r->path, 0});
     for (size_t i = 0; status == SOMA_OK && i < n_out; i++)
         if (json_integer_value(json_array_get(out_ids, i)) >= 0)
             status = push(r, args[n_in + i]);
@@ -357,19 +447,23 @@ static soma_status read_outputs(reader *r, const json_t *array)
         json_int_t id = json_integer_value(value);
         if (!name || strlen(name) > SOMA_LIMIT_NAME || !json_is_integer(value) || id < 0 || id >= r->n)
             return wrong(r, "output %zu has no name or no value", i);
-        soma_output_at(r->m, name, r->values[id], soma_nowhere());
+        soma_output_at(r->m, name, r->values[id], (soma_at){r->path, 0});
     }
-    return SOMA_OK;
+    return r->m->graph->failed ? soma_error_status(r->m->s) : SOMA_OK;
 }
 
 static soma_status read_knowledge(reader *r, const json_t *json)
 {
     json_t *t = json_object_get(json, "transform"), *classes = json_object_get(json, "classes");
-    soma_transform transform = {.scale = json_number_value(json_object_get(t, "scale"))};
-    for (size_t i = 0; i < 4; i++) {
-        transform.mean[i] = json_number_value(json_array_get(json_object_get(t, "mean"), i));
-        transform.deviation[i] = json_number_value(json_array_get(json_object_get(t, "deviation"), i));
-    }
+    json_t *scale = json_object_get(t, "scale"), *mean = json_object_get(t, "mean");
+    json_t *deviation = json_object_get(t, "deviation");
+    soma_transform transform;
+    bool right = read_number(json_array_get(scale, 0), &transform.scale);
+    for (size_t i = 0; i < 4; i++)
+        right = right && read_number(json_array_get(mean, i), &transform.mean[i]) &&
+                read_number(json_array_get(deviation, i), &transform.deviation[i]);
+    if (!right)
+        return wrong(r, "has no proper transform");
     soma_model_set_transform(r->m, transform);
     size_t n = json_array_size(classes);
     if (n > SOMA_LIMIT_TENSORS)
@@ -377,16 +471,20 @@ static soma_status read_knowledge(reader *r, const json_t *json)
     const char **names = soma_alloc_array(r->m->s, n + 1, sizeof *names);
     if (!names)
         return SOMA_MEMORY;
-    for (size_t i = 0; i < n; i++)
+    for (size_t i = 0; i < n; i++) {
         names[i] = json_string_value(json_array_get(classes, i));
-    soma_status status = soma_model_set_classes(r->m, names, (int)n);
+        right = right && names[i];
+    }
+    soma_status status = right ? soma_model_set_classes(r->m, names, (int)n) : wrong(r, "class names must be texts");
     soma_release(r->m->s, names);
     return status;
 }
 
 soma_status soma_model_of_json(soma_model *m, const json_t *json, const char *path)
 {
-    reader r = {.m = m, .path = path};
+    reader r = {.m = m, .path = soma_arena_text(&m->arena, path)};
+    if (!r.path)
+        return SOMA_MEMORY;
     json_t *values = json_object_get(json, "values"), *nodes = json_object_get(json, "nodes");
     if (json_integer_value(json_object_get(json, "format")) != 1)
         return wrong(&r, "its format is not 1; it was written by a newer soma");

@@ -5,14 +5,15 @@
 #ifndef SOMA_IO_MODEL_JSON_H
 #define SOMA_IO_MODEL_JSON_H
 
+#include "base/text.h"
 #include "graph/graph.h"
 #include "io/knowledge.h"
 #include <jansson.h>
 
-/* A new object, or NULL: no memory. */
-json_t *soma_model_to_json(soma_model *m);
+/* path: for sentences. */
+soma_status soma_model_to_json(const soma_model *m, soma_text *text, const char *path);
 /* Builds the graph into an empty model; every node goes through infer, so a hostile description ends in a sentence.
- * path: for the sentence. */
+ * path: for sentences, now and later. */
 soma_status soma_model_of_json(soma_model *m, const json_t *json, const char *path);
 
 #endif

@@ -26,8 +26,10 @@ bool soma_activation_known(soma_graph *graph, const char *kind, const char *laye
         soma_value_fail(graph, at, "%s \"%s\": there is no activation \"%s\"; did you mean \"%s\"?", kind, layer, name,
                         nearest);
     else
-        soma_value_fail(graph, at, "%s \"%s\": there is no activation \"%s\"; known are relu, sigmoid, tanh, softmax and "
-                                   "linear", kind, layer, name);
+        soma_value_fail(graph, at,
+                        "%s \"%s\": there is no activation \"%s\"; known are relu, sigmoid, tanh, softmax and "
+                        "linear",
+                        kind, layer, name);
     return false;
 }
 

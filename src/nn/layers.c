@@ -34,8 +34,9 @@ static bool init_known(const soma_layer *layer, const char *init)
     if (soma_init_known(init))
         return true;
     const char *nearest = soma_nearest_of(init, soma_init_names);
-    soma_value_fail(layer->m->graph, layer->at, "%s \"%s\": there is no initialiser \"%s\"%s%s%s", layer->kind, layer->name,
-                    init, nearest ? "; did you mean \"" : "", nearest ? nearest : "", nearest ? "\"?" : "");
+    soma_value_fail(layer->m->graph, layer->at, "%s \"%s\": there is no initialiser \"%s\"%s%s%s", layer->kind,
+                    layer->name, init, nearest ? "; did you mean \"" : "", nearest ? nearest : "",
+                    nearest ? "\"?" : "");
     return false;
 }
 
@@ -80,9 +81,13 @@ static soma_value layer_weight(const soma_layer *layer, soma_shape shape)
 
 static soma_value layer_bias(const soma_layer *layer, int64_t n)
 {
-    return layer_parameter(layer, "bias", (soma_tensor_options){.shape = SOMA_SHAPE(n), .init = layer->bias_init,
-                                                                .a = layer->bias_a, .b = layer->bias_b,
-                                                                .fan_in = n, .fan_out = n});
+    return layer_parameter(layer, "bias",
+                           (soma_tensor_options){.shape = SOMA_SHAPE(n),
+                                                 .init = layer->bias_init,
+                                                 .a = layer->bias_a,
+                                                 .b = layer->bias_b,
+                                                 .fan_in = n,
+                                                 .fan_out = n});
 }
 
 static soma_value layer_activation(const soma_layer *layer, soma_value y)
@@ -98,8 +103,9 @@ static bool dense_checks(const soma_layer *layer, const soma_dense_options *o, c
 {
     char text[96];
     if (o->units < 1)
-        soma_value_fail(layer->m->graph, layer->at, "dense \"%s\": units is %lld; say how many outputs it has, .units = 10",
-                        layer->name, (long long)o->units);
+        soma_value_fail(layer->m->graph, layer->at,
+                        "dense \"%s\": units is %lld; say how many outputs it has, .units = 10", layer->name,
+                        (long long)o->units);
     else if (x->shape.rank != 2 || x->shape.dim[1] < 1)
         soma_value_fail(layer->m->graph, layer->at,
                         "dense \"%s\": x must be [N, features], got %s; put soma_flatten(x) before it", layer->name,
@@ -113,8 +119,15 @@ soma_value soma_dense_with(const soma_dense_options *o)
 {
     if (!o || !soma_ok(o->x))
         return o ? o->x : soma_none();
-    soma_layer layer = {.kind = "dense", .at = o->at, .activation = o->activation, .init = o->init, .a = o->init_a,
-                        .b = o->init_b, .bias_init = o->bias_init, .bias_a = o->bias_a, .bias_b = o->bias_b};
+    soma_layer layer = {.kind = "dense",
+                        .at = o->at,
+                        .activation = o->activation,
+                        .init = o->init,
+                        .a = o->init_a,
+                        .b = o->init_b,
+                        .bias_init = o->bias_init,
+                        .bias_a = o->bias_a,
+                        .bias_b = o->bias_b};
     soma_type x = soma_value_type(o->x);
     if (!layer_begin(&layer, o->x, o->name, "dense") || !dense_checks(&layer, o, &x))
         return layer_fail(&layer);
@@ -133,7 +146,8 @@ soma_value soma_dense_with(const soma_dense_options *o)
 /* ---- conv2d ---- */
 
 /* TensorFlow's "same": ceil(size / stride) outputs; an odd rest of the padding goes to the bottom and the right. */
-static void same_padding(int64_t size, int64_t kernel, int64_t stride, int64_t dilation, int64_t *before, int64_t *after)
+static void same_padding(int64_t size, int64_t kernel, int64_t stride, int64_t dilation, int64_t *before,
+                         int64_t *after)
 {
     int64_t out = (size + stride - 1) / stride;
     int64_t total = (out - 1) * stride + (kernel - 1) * dilation + 1 - size;
@@ -149,8 +163,8 @@ static bool conv_checks(const soma_layer *layer, const soma_conv2d_options *o, c
     soma_graph *graph = layer->m->graph;
     int64_t groups = o->groups ? o->groups : 1;
     if (o->filters < 1)
-        soma_value_fail(graph, layer->at, "conv2d \"%s\": filters is %lld; say how many it has, .filters = 32", layer->name,
-                        (long long)o->filters);
+        soma_value_fail(graph, layer->at, "conv2d \"%s\": filters is %lld; say how many it has, .filters = 32",
+                        layer->name, (long long)o->filters);
     else if (o->kernel[0] < 1 || o->kernel[1] < 1)
         soma_value_fail(graph, layer->at, "conv2d \"%s\": kernel is %lldx%lld; give height and width, .kernel = {3, 3}",
                         layer->name, (long long)o->kernel[0], (long long)o->kernel[1]);
@@ -183,7 +197,8 @@ static soma_conv2d_attrs conv_attrs(const soma_op *op, const soma_conv2d_options
     attrs.groups = o->groups ? o->groups : 1;
     memcpy(attrs.pad, o->pad, sizeof attrs.pad);
     for (int i = 0; i < 2 && o->same; i++)
-        same_padding(x->shape.dim[2 + i], o->kernel[i], attrs.stride[i], attrs.dilation[i], &attrs.pad[i], &attrs.pad[2 + i]);
+        same_padding(x->shape.dim[2 + i], o->kernel[i], attrs.stride[i], attrs.dilation[i], &attrs.pad[i],
+                     &attrs.pad[2 + i]);
     return attrs;
 }
 
@@ -191,15 +206,22 @@ soma_value soma_conv2d_with(const soma_conv2d_options *o)
 {
     if (!o || !soma_ok(o->x))
         return o ? o->x : soma_none();
-    soma_layer layer = {.kind = "conv2d", .at = o->at, .activation = o->activation, .init = o->init, .a = o->init_a,
-                        .b = o->init_b, .bias_init = o->bias_init, .bias_a = o->bias_a, .bias_b = o->bias_b};
+    soma_layer layer = {.kind = "conv2d",
+                        .at = o->at,
+                        .activation = o->activation,
+                        .init = o->init,
+                        .a = o->init_a,
+                        .b = o->init_b,
+                        .bias_init = o->bias_init,
+                        .bias_a = o->bias_a,
+                        .bias_b = o->bias_b};
     soma_type x = soma_value_type(o->x);
     if (!layer_begin(&layer, o->x, o->name, "conv") || !conv_checks(&layer, o, &x))
         return layer_fail(&layer);
     soma_conv2d_attrs attrs = conv_attrs(&soma_op_conv2d, o, &x);
-    soma_value in[3] = {o->x,
-                        layer_weight(&layer, SOMA_SHAPE(o->filters, x.shape.dim[1] / attrs.groups, o->kernel[0], o->kernel[1])),
-                        o->no_bias ? soma_none() : layer_bias(&layer, o->filters)};
+    soma_value in[3] = {
+        o->x, layer_weight(&layer, SOMA_SHAPE(o->filters, x.shape.dim[1] / attrs.groups, o->kernel[0], o->kernel[1])),
+        o->no_bias ? soma_none() : layer_bias(&layer, o->filters)};
     soma_value y = soma_apply1(&soma_op_conv2d, in, o->no_bias ? 2 : 3, &attrs, layer.name, layer.at);
     return layer_activation(&layer, y);
 }

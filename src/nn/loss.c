@@ -68,11 +68,14 @@ soma_value soma_loss_at(const char *name, soma_value output, soma_value target, 
     if (loss)
         return loss->build(output, target, at);
     if (!name)
-        return soma_value_fail(output.graph, at, "soma_loss: no loss was named; softmax_cross_entropy is for classes, "
-                                                 "mean_squared_error for numbers");
+        return soma_value_fail(output.graph, at,
+                               "soma_loss: no loss was named; softmax_cross_entropy is for classes, "
+                               "mean_squared_error for numbers");
     const char *nearest = soma_nearest(name, loss_name, NULL);
     if (nearest)
         return soma_value_fail(output.graph, at, "there is no loss \"%s\"; did you mean \"%s\"?", name, nearest);
-    return soma_value_fail(output.graph, at, "there is no loss \"%s\"; known are softmax_cross_entropy and "
-                                             "mean_squared_error (mse)", name);
+    return soma_value_fail(output.graph, at,
+                           "there is no loss \"%s\"; known are softmax_cross_entropy and "
+                           "mean_squared_error (mse)",
+                           name);
 }

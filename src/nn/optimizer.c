@@ -47,7 +47,8 @@ static bool number_fits(soma_graph *graph, const soma_optimizer *opt, const char
     if (number >= 0 && number < below)
         return true;
     char text[32];
-    soma_value_fail(graph, opt->at, "%s: %s is %s; it must be %s", opt->name, what, soma_format_f64(number, text), range);
+    soma_value_fail(graph, opt->at, "%s: %s is %s; it must be %s", opt->name, what, soma_format_f64(number, text),
+                    range);
     return false;
 }
 
@@ -72,9 +73,11 @@ static bool optimizer_sound(soma_graph *graph, const soma_optimizer *opt, const 
     if (opt->nesterov && opt->momentum == 0)
         soma_value_fail(graph, opt->at, "sgd: nesterov needs momentum; add .momentum = 0.9");
     else if (opt->peak_lr > 0 && opt->decay > 0)
-        soma_value_fail(graph, opt->at, "%s: peak_lr (one-cycle) and decay are two schedules; give one of them", opt->name);
+        soma_value_fail(graph, opt->at, "%s: peak_lr (one-cycle) and decay are two schedules; give one of them",
+                        opt->name);
     else if (opt->peak_lr > 0 && o->total_steps < 1)
-        soma_value_fail(graph, o->at, "%s: a one-cycle rate needs .total_steps, the steps of the whole training", opt->name);
+        soma_value_fail(graph, o->at, "%s: a one-cycle rate needs .total_steps, the steps of the whole training",
+                        opt->name);
     else
         return true;
     return false;
@@ -134,7 +137,8 @@ static void add_slots(soma_updating *u, const soma_value *p, const char *kind)
         char *name = soma_arena_format(&u->graph->arena, "optimizer/%s/%s", kind, soma_value_name(p[i]));
         if (!name)
             u->graph->failed = true;
-        u->list[u->n++] = name ? soma_graph_slot(u->graph, name, soma_value_type(p[i]), 0, u->at) : (soma_value){u->graph, -1};
+        u->list[u->n++] = name ? soma_graph_slot(u->graph, name, soma_value_type(p[i]), 0, u->at)
+                               : (soma_value){u->graph, -1};
     }
 }
 
@@ -191,8 +195,8 @@ static soma_value add_update(soma_updating *u, soma_value loss, const soma_value
     return out[0];
 }
 
-static int append(soma_updating *u, soma_value loss, const soma_updates_options *o, const soma_value *p, soma_value *updates,
-                  int capacity)
+static int append(soma_updating *u, soma_value loss, const soma_updates_options *o, const soma_value *p,
+                  soma_value *updates, int capacity)
 {
     int n = 0;
     add_rate(u, loss, o->total_steps);
@@ -234,12 +238,14 @@ int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const 
     int n = -1;
     if (reached && p && list) {
         mark_reached(graph, loss.id, reached);
-        soma_updating u = {.graph = graph, .opt = opt, .at = o->at, .adam = strcmp(opt->name, "adam") == 0, .list = list};
+        soma_updating u = {
+            .graph = graph, .opt = opt, .at = o->at, .adam = strcmp(opt->name, "adam") == 0, .list = list};
         u.k = find_parameters(loss, reached, p);
         if (u.k > 0)
             n = append(&u, loss, o, p, updates, capacity);
         else
-            soma_value_fail(graph, o->at, "nothing to train: the loss depends on no trainable parameter of model \"%s\"",
+            soma_value_fail(graph, o->at,
+                            "nothing to train: the loss depends on no trainable parameter of model \"%s\"",
                             graph->model->name);
     } else {
         graph->failed = true;

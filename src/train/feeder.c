@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * train/feeder.c: a dataset flowing through the programs of an objective, batch by batch: the path of every step, so it holds
- * nothing but pointers looked up before. Knows no optimizers.
+ * train/feeder.c: a dataset flowing through the programs of an objective, batch by batch: the path of every step,
+ * so it holds nothing but pointers looked up before. Knows no optimizers.
  */
 #include "train/train.h"
 
@@ -210,7 +210,8 @@ static void count_answers(const soma_feeder *f, soma_evaluation *result)
     for (int64_t i = 0; i < f->now->samples; i++) {
         int64_t best = 0;
         for (int64_t j = 1; j < outputs; j++)
-            if (soma_get(f->now->logits, type.dtype, i * outputs + j) > soma_get(f->now->logits, type.dtype, i * outputs + best))
+            if (soma_get(f->now->logits, type.dtype, i * outputs + j) >
+                soma_get(f->now->logits, type.dtype, i * outputs + best))
                 best = j;
         if (best < result->classes && truth[i] >= 0 && truth[i] < result->classes)
             result->confusion[truth[i] * result->classes + best]++;

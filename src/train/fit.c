@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * train/fit.c: soma_fit: the open loop with sums, validation and progress. The clock is asked only where somebody wants to
- * see progress, and then only every so many steps.
+ * train/fit.c: soma_fit: the open loop with sums, validation and progress. The clock is asked only where somebody
+ * wants to see progress, and then only every so many steps.
  */
 #include "train/trainer.h"
 
@@ -38,8 +38,8 @@ static soma_status call(soma_fitting *f)
     return f->o->on_progress(f->o->user, &f->progress) ? SOMA_OK : SOMA_CANCELLED;
 }
 
-/* Reached once every `stride` steps: calls on_progress when it is due and sets the stride so that the clock is looked at about
- * LOOKS_PER_CALL times between two calls. */
+/* Reached once every `stride` steps: calls on_progress when it is due and sets the stride so that the clock is
+ * looked at about LOOKS_PER_CALL times between two calls. */
 static soma_status look(soma_fitting *f)
 {
     double wait = f->o->progress_seconds, now = soma_now(f->t->s);

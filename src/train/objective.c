@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * train/objective.c: what a model is trained for: data checked against its input and output, and a copy of its graph with
- * target, loss and accuracy. A model that ends in softmax is trained on the softmax's input (nn/loss.c).
+ * train/objective.c: what a model is trained for: data checked against its input and output, and a copy of its
+ * graph with target, loss and accuracy. A model that ends in softmax is trained on the softmax's input
+ * (nn/loss.c).
  */
 #include "train/train.h"
 
@@ -48,10 +49,11 @@ static soma_status check_input(const soma_objective *o, const soma_dataset *data
     soma_type x = soma_value_type(o->x), sample = soma_dataset_input(data);
     if (sample.dtype == x.dtype && (same_sample(&x.shape, &sample.shape) || flat_sample(&x.shape, &sample.shape)))
         return SOMA_OK;
-    return soma_fail(o->m->s, SOMA_INVALID, at,
-                     "%s: a sample of the data is %s, but the model's input \"%s\" takes %s; give the model that input, or "
-                     "open the data in that shape",
-                     what, soma_type_text(&sample, have), soma_value_name(o->x), sample_text(&x, want));
+    return soma_fail(
+        o->m->s, SOMA_INVALID, at,
+        "%s: a sample of the data is %s, but the model's input \"%s\" takes %s; give the model that input, or "
+        "open the data in that shape",
+        what, soma_type_text(&sample, have), soma_value_name(o->x), sample_text(&x, want));
 }
 
 static soma_status check_classes(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at)
@@ -60,23 +62,24 @@ static soma_status check_classes(const soma_objective *o, const soma_dataset *da
     soma_type y = soma_value_type(o->logits);
     int classes = soma_dataset_classes(data);
     if (y.shape.rank != 2)
-        return soma_fail(o->m->s, SOMA_INVALID, at,
-                         "%s: the targets are classes, so the model's output must be [N, classes], got %s; end the model with "
-                         "soma_dense(x, .units = %d)",
-                         what, soma_type_text(&y, text), classes);
+        return soma_fail(
+            o->m->s, SOMA_INVALID, at,
+            "%s: the targets are classes, so the model's output must be [N, classes], got %s; end the model with "
+            "soma_dense(x, .units = %d)",
+            what, soma_type_text(&y, text), classes);
     if (classes <= y.shape.dim[1] && y.shape.dim[1] > 1)
         return SOMA_OK;
     return soma_fail(o->m->s, SOMA_INVALID, at,
-                     "%s: the data has %d classes, but the model has %lld output%s; give the last layer .units = %d", what,
-                     classes, (long long)y.shape.dim[1], y.shape.dim[1] == 1 ? "" : "s", classes);
+                     "%s: the data has %d classes, but the model has %lld output%s; give the last layer .units = %d",
+                     what, classes, (long long)y.shape.dim[1], y.shape.dim[1] == 1 ? "" : "s", classes);
 }
 
 static soma_status check_target(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at)
 {
     char have[96], want[96];
     if (!soma_dataset_has_target(data))
-        return soma_fail(o->m->s, SOMA_INVALID, at, "%s: the data has no targets; give labels or values for every sample",
-                         what);
+        return soma_fail(o->m->s, SOMA_INVALID, at,
+                         "%s: the data has no targets; give labels or values for every sample", what);
     soma_type target = soma_dataset_target(data), y = soma_value_type(o->output);
     bool classes = target.dtype == SOMA_I32 && target.shape.rank == 0;
     if (classes != o->classes)
@@ -104,25 +107,30 @@ soma_status soma_objective_accepts(const soma_objective *o, const soma_dataset *
 static soma_status check_model(const soma_model *m, const soma_dataset *data, const char *what, soma_at at)
 {
     if (m->graph->failed) /* its sentence stands */
-        return soma_failed(m->s) ? soma_error_status(m->s)
-                                 : soma_fail(m->s, SOMA_STATE, at, "%s: building the model \"%s\" failed", what, m->name);
+        return soma_failed(m->s)
+                   ? soma_error_status(m->s)
+                   : soma_fail(m->s, SOMA_STATE, at, "%s: building the model \"%s\" failed", what, m->name);
     if (!data)
-        return soma_fail(m->s, SOMA_INVALID, at, "%s: no data was given; open it with soma_dataset_open or "
-                                                 "soma_dataset_arrays", what);
-    if (m->n_inputs != 1)
         return soma_fail(m->s, SOMA_INVALID, at,
-                         "%s: the model \"%s\" has %d inputs, a dataset feeds one; use soma_compile, soma_feed and soma_step",
-                         what, m->name, m->n_inputs);
+                         "%s: no data was given; open it with soma_dataset_open or "
+                         "soma_dataset_arrays",
+                         what);
+    if (m->n_inputs != 1)
+        return soma_fail(
+            m->s, SOMA_INVALID, at,
+            "%s: the model \"%s\" has %d inputs, a dataset feeds one; use soma_compile, soma_feed and soma_step", what,
+            m->name, m->n_inputs);
     if (m->n_outputs < 1)
-        return soma_fail(m->s, SOMA_INVALID, at, "%s: the model \"%s\" has no output; name one: soma_output(m, \"y\", y)",
-                         what, m->name);
+        return soma_fail(m->s, SOMA_INVALID, at,
+                         "%s: the model \"%s\" has no output; name one: soma_output(m, \"y\", y)", what, m->name);
     const soma_value ends[2] = {soma_model_input(m, 0), soma_model_output(m, 0)};
     for (int i = 0; i < 2; i++) {
         soma_type type = soma_value_type(ends[i]);
         char text[96];
         if (type.shape.rank < 1 || type.shape.dim[0] != SOMA_N)
-            return soma_fail(m->s, SOMA_INVALID, at, "%s: the model's %s is %s, but its first dimension must be the batch N",
-                             what, i ? "output" : "input", soma_type_text(&type, text));
+            return soma_fail(m->s, SOMA_INVALID, at,
+                             "%s: the model's %s is %s, but its first dimension must be the batch N", what,
+                             i ? "output" : "input", soma_type_text(&type, text));
     }
     return SOMA_OK;
 }
@@ -134,8 +142,8 @@ static soma_status add_loss(soma_objective *o, const char *loss, const char *wha
     bool of_classes = soma_loss_of_classes(name);
     if (o->classes && !of_classes && (strcmp(name, "mean_squared_error") == 0 || strcmp(name, "mse") == 0))
         return soma_fail(o->m->s, SOMA_INVALID, at,
-                         "%s: %s compares numbers, but the targets are classes; use .loss = \"softmax_cross_entropy\"", what,
-                         name);
+                         "%s: %s compares numbers, but the targets are classes; use .loss = \"softmax_cross_entropy\"",
+                         what, name);
     if (o->classes)
         type = (soma_type){SOMA_I32, SOMA_SHAPE(SOMA_N)};
     o->target = soma_graph_input(o->graph, "target", type, at);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * train/predict.c: a model's first output for an array of samples, in batches of at most 128. The programs stay with the model
- * for the next call: the one for 128, and those of the last few smaller batches.
+ * train/predict.c: a model's first output for an array of samples, in batches of at most 128. The programs stay
+ * with the model for the next call: the one for 128, and those of the last few smaller batches.
  */
 #include "train/train.h"
 
@@ -12,9 +12,9 @@
 #define PREDICT_KEPT 4
 
 typedef struct soma_predictor {
-    int32_t output; /* value of the model's graph that the programs compute */
+    int32_t output;                           /* value of the model's graph that the programs compute */
     soma_program *programs[1 + PREDICT_KEPT]; /* [0]: PREDICT_BATCH */
-    int oldest;     /* of programs[1..], the next to be replaced */
+    int oldest;                               /* of programs[1..], the next to be replaced */
 } soma_predictor;
 
 static void free_programs(soma_predictor *p)
@@ -82,14 +82,15 @@ static bool array_of(const soma_tensor *tensor, const soma_type *type, int64_t n
 static soma_status check_model(const soma_model *m)
 {
     if (m->graph->failed)
-        return soma_failed(m->s) ? soma_error_status(m->s)
-                                 : soma_fail(m->s, SOMA_STATE, soma_nowhere(), "predict: building the model \"%s\" failed",
-                                             m->name);
+        return soma_failed(m->s)
+                   ? soma_error_status(m->s)
+                   : soma_fail(m->s, SOMA_STATE, soma_nowhere(), "predict: building the model \"%s\" failed", m->name);
     if (m->n_inputs != 1 || m->n_outputs < 1)
-        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
-                         "predict: the model \"%s\" has %d inputs and %d outputs, it needs one input and an output; use "
-                         "soma_compile, soma_feed and soma_step for others",
-                         m->name, m->n_inputs, m->n_outputs);
+        return soma_fail(
+            m->s, SOMA_INVALID, soma_nowhere(),
+            "predict: the model \"%s\" has %d inputs and %d outputs, it needs one input and an output; use "
+            "soma_compile, soma_feed and soma_step for others",
+            m->name, m->n_inputs, m->n_outputs);
     const soma_value ends[2] = {soma_model_input(m, 0), soma_model_output(m, 0)};
     for (int i = 0; i < 2; i++) {
         soma_type type = soma_value_type(ends[i]);
@@ -109,9 +110,8 @@ static soma_status check_arrays(const soma_model *m, const soma_tensor *x, const
     char a[96], b[96];
     int64_t n = x->shape.rank > 0 ? x->shape.dim[0] : 0;
     if (!x->data || n < 1 || !array_of(x, &want, n))
-        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
-                         "predict: x must be %s with data, N at least 1, got %s%s", soma_type_text(&want, a),
-                         soma_type_text(&have, b), x->data ? "" : " without data");
+        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "predict: x must be %s with data, N at least 1, got %s%s",
+                         soma_type_text(&want, a), soma_type_text(&have, b), x->data ? "" : " without data");
     have = (soma_type){y->dtype, y->shape};
     if (y->data && array_of(y, &gives, n))
         return SOMA_OK;

@@ -22,8 +22,8 @@ typedef struct soma_objective {
     soma_graph *graph;
     soma_value x, output, logits; /* of the copy, with the model's ids */
     soma_value target, loss;
-    soma_value accuracy;          /* absent where targets are not classes */
-    bool classes;                 /* targets are i32 classes */
+    soma_value accuracy; /* absent where targets are not classes */
+    bool classes;        /* targets are i32 classes */
 } soma_objective;
 
 /* what: "fit" or "evaluate", for sentences. loss NULL: by the data's targets. */
@@ -50,31 +50,31 @@ typedef struct soma_feeder_options {
     uint64_t seed;
     const soma_value *updates;
     int n_updates;
-    soma_value rate;  /* absent: not computed */
+    soma_value rate; /* absent: not computed */
     int64_t piece;
     uint64_t max_memory;
 } soma_feeder_options;
 
-/* A dataset flowing through programs, batch by batch. While a batch runs in one input slot the next is read into the other;
- * reading is over when the step is over, so nothing runs while the caller has the control. */
+/* A dataset flowing through programs, batch by batch. While a batch runs in one input slot the next is read into
+ * the other; reading is over when the step is over, so nothing runs while the caller has the control. */
 typedef struct soma_feeder {
     const soma_objective *objective;
     soma_model *m;
     soma_loader *loader;
-    soma_stage stages[2];     /* full batches; the smaller last one */
-    soma_stage *now;          /* of the batch loaded by soma_feeder_next; NULL: none */
-    soma_stage *done;         /* of the last step; NULL: none */
-    int64_t full, batches;    /* full batches and all batches of an epoch */
-    int64_t batch, epoch;     /* the next to load */
-    int slot;                 /* where the batch loaded last lies */
-    bool started;             /* the loader stands at `batch`, or one further where `ahead` */
-    bool ahead;               /* the next batch is in the other slot */
+    soma_stage stages[2];  /* full batches; the smaller last one */
+    soma_stage *now;       /* of the batch loaded by soma_feeder_next; NULL: none */
+    soma_stage *done;      /* of the last step; NULL: none */
+    int64_t full, batches; /* full batches and all batches of an epoch */
+    int64_t batch, epoch;  /* the next to load */
+    int slot;              /* where the batch loaded last lies */
+    bool started;          /* the loader stands at `batch`, or one further where `ahead` */
+    bool ahead;            /* the next batch is in the other slot */
     soma_status ahead_status;
-    uint64_t generation;      /* of the workspace that the stages' pointers point into */
-    uint64_t runs;            /* of the workspace when the slots were written: others may have used them since */
-    uint64_t steps;           /* done, the step number of random draws */
-    soma_value rate;          /* the learning rate, or absent */
-    soma_dtype dtype;         /* of loss and accuracy */
+    uint64_t generation; /* of the workspace that the stages' pointers point into */
+    uint64_t runs;       /* of the workspace when the slots were written: others may have used them since */
+    uint64_t steps;      /* done, the step number of random draws */
+    soma_value rate;     /* the learning rate, or absent */
+    soma_dtype dtype;    /* of loss and accuracy */
 } soma_feeder;
 
 soma_status soma_feeder_open(soma_feeder *f, const soma_objective *objective, const soma_feeder_options *o);

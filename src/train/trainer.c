@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * train/trainer.c: the open loop: an objective with updates, and the data flowing through it. Whatever a training needs is
- * compiled before its first step.
+ * train/trainer.c: the open loop: an objective with updates, and the data flowing through it. Whatever a training
+ * needs is compiled before its first step.
  */
 #include "train/trainer.h"
 
@@ -11,25 +11,26 @@
 
 #include <math.h>
 
-
 static soma_status check_options(const soma_model *m, const soma_fit_options *o)
 {
     soma *s = m->s;
     char text[32];
     if (o->batch_size < 0)
-        return soma_fail(s, SOMA_INVALID, o->at, "fit: batch_size is %lld; it must be at least 1", (long long)o->batch_size);
+        return soma_fail(s, SOMA_INVALID, o->at, "fit: batch_size is %lld; it must be at least 1",
+                         (long long)o->batch_size);
     if (o->epochs < 0)
         return soma_fail(s, SOMA_INVALID, o->at, "fit: epochs is %lld; it must be at least 1", (long long)o->epochs);
     if (o->max_steps < 0)
         return soma_fail(s, SOMA_INVALID, o->at, "fit: max_steps is %lld; it must be at least 1, or 0 for no limit",
                          (long long)o->max_steps);
     if (o->piece < 0)
-        return soma_fail(s, SOMA_INVALID, o->at, "fit: piece is %lld; it must be at least 1, or 0 to let the plan choose",
-                         (long long)o->piece);
-    if (!(o->validation_split >= 0 && o->validation_split < 1))
         return soma_fail(s, SOMA_INVALID, o->at,
-                         "fit: validation_split is %s; it is the share of the data kept for validation, at least 0 and below 1",
-                         soma_format_f64(o->validation_split, text));
+                         "fit: piece is %lld; it must be at least 1, or 0 to let the plan choose", (long long)o->piece);
+    if (!(o->validation_split >= 0 && o->validation_split < 1))
+        return soma_fail(
+            s, SOMA_INVALID, o->at,
+            "fit: validation_split is %s; it is the share of the data kept for validation, at least 0 and below 1",
+            soma_format_f64(o->validation_split, text));
     return SOMA_OK;
 }
 
@@ -43,9 +44,10 @@ static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
     int64_t count = soma_dataset_count(o->data), train = (int64_t)((double)count * (1 - o->validation_split));
     if (train < 1 || train == count) {
         char text[32];
-        return soma_fail(t->s, SOMA_INVALID, o->at,
-                         "fit: validation_split %s leaves %lld of %lld samples for training; both parts need at least one",
-                         soma_format_f64(o->validation_split, text), (long long)train, (long long)count);
+        return soma_fail(
+            t->s, SOMA_INVALID, o->at,
+            "fit: validation_split %s leaves %lld of %lld samples for training; both parts need at least one",
+            soma_format_f64(o->validation_split, text), (long long)train, (long long)count);
     }
     t->train_part = soma_dataset_part(o->data, 0, train, 0);
     t->validation_part = soma_dataset_part(o->data, train, count - train, 0);
@@ -180,8 +182,9 @@ soma_status soma_trainer_step(soma_trainer *t)
     if (!t)
         return SOMA_INVALID;
     if (!t->feeder.now)
-        return soma_fail(t->s, SOMA_STATE, soma_nowhere(),
-                         "soma_trainer_step: no batch is loaded; call soma_next first and go on while it returns SOMA_OK");
+        return soma_fail(
+            t->s, SOMA_STATE, soma_nowhere(),
+            "soma_trainer_step: no batch is loaded; call soma_next first and go on while it returns SOMA_OK");
     return soma_feeder_step(&t->feeder);
 }
 

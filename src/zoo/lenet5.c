@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/lenet5.c: LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document recognition",
- * section II.B) in the form that is common today: tanh and average pooling as in the paper; C3 connected to all six maps
- * of S2 (the paper's table I leaves some out), plain averages (the paper's pooling has a trained factor and bias), and
- * a dense layer of logits instead of radial basis functions. The paper puts 28x28 digits into the middle of 32x32
- * fields; here the first convolution pads by 2.
+ * zoo/lenet5.c: LeNet-5 (LeCun, Bottou, Bengio, Haffner 1998, "Gradient-based learning applied to document
+ * recognition", section II.B) in the form that is common today: tanh and average pooling as in the paper; C3
+ * connected to all six maps of S2 (the paper's table I leaves some out), plain averages (the paper's pooling has a
+ * trained factor and bias), and a dense layer of logits instead of radial basis functions. The paper puts 28x28
+ * digits into the middle of 32x32 fields; here the first convolution pads by 2.
  */
 #include "zoo/zoo.h"
 

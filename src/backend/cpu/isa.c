@@ -33,10 +33,10 @@ const char *soma_isa_name(int isa)
 }
 
 /* A core's second level is its own. The third is shared, in a virtual machine also with strangers, and is reported
- * for the whole package there: no more than 4 MB a core (what servers have) is counted on. */
+ * for the whole package there: no more than 8 MB a core is counted on. */
 uint64_t soma_cache_bytes(void)
 {
-    const long fair = 4L << 20;
+    const long fair = 8L << 20;
     long second = 0, third = 0;
 #ifdef _SC_LEVEL3_CACHE_SIZE
     second = sysconf(_SC_LEVEL2_CACHE_SIZE);

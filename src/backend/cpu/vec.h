@@ -11,6 +11,15 @@
 #include <stdint.h>
 #include <string.h>
 
+/* Keeps a loaded vector in a register: gcc would rather load it again for every use, and then loads set the speed. */
+#if SOMA_ISA_LEVEL == 3
+#define SOMA_VPIN(v) __asm__("" : "+v"(v))
+#elif SOMA_ISA_LEVEL == 2
+#define SOMA_VPIN(v) __asm__("" : "+x"(v))
+#else
+#define SOMA_VPIN(v) ((void)(v))
+#endif
+
 #if SOMA_ISA_LEVEL == 3
 
 #include <immintrin.h>
@@ -37,11 +46,16 @@ static inline void soma_vstore(float *p, soma_vf v)
 /* The first n lanes; the others read as 0 and are not touched. */
 static inline soma_vf soma_vload_n(const float *p, int n)
 {
+    if (__builtin_constant_p(n) && n == SOMA_LANES)
+        return soma_vload(p);
     return _mm512_maskz_loadu_ps(soma_vfirst(n), p);
 }
 static inline void soma_vstore_n(float *p, soma_vf v, int n)
 {
-    _mm512_mask_storeu_ps(p, soma_vfirst(n), v);
+    if (__builtin_constant_p(n) && n == SOMA_LANES)
+        soma_vstore(p, v);
+    else
+        _mm512_mask_storeu_ps(p, soma_vfirst(n), v);
 }
 static inline soma_vf soma_vfma(soma_vf a, soma_vf b, soma_vf c)
 {
@@ -90,6 +104,36 @@ static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
     return _mm512_maskz_mov_ps(m, a);
 }
 
+/* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of from. */
+static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step, int columns)
+{
+    __m512 a[16], b[16];
+    soma_vm all = soma_vfirst(columns);
+    for (int i = 0; i < 16; i++)
+        a[i] = _mm512_maskz_loadu_ps(all, from + (i < rows ? i : 0) * from_step);
+    for (int i = 0; i < 16; i += 2) { /* pairs of rows */
+        b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
+        b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
+    }
+    for (int i = 0; i < 16; i += 4) /* fours: a[i + j] holds columns j, j + 4, j + 8, j + 12 of rows i .. i + 3 */
+        for (int j = 0; j < 2; j++) {
+            a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(b[i + j]), _mm512_castps_pd(b[i + 2 + j])));
+            a[i + 2 * j + 1] =
+                _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(b[i + j]), _mm512_castps_pd(b[i + 2 + j])));
+        }
+    for (int j = 0; j < 4; j++) { /* quarters of the registers */
+        __m512 low = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88), high = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0x88);
+        __m512 low1 = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd), high1 = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
+        b[j] = _mm512_shuffle_f32x4(low, high, 0x88);
+        b[8 + j] = _mm512_shuffle_f32x4(low, high, 0xdd);
+        b[4 + j] = _mm512_shuffle_f32x4(low1, high1, 0x88);
+        b[12 + j] = _mm512_shuffle_f32x4(low1, high1, 0xdd);
+    }
+    for (int j = 0; j < 16; j++)
+        if (j < columns)
+            soma_vstore(to + j * to_step, b[j]);
+}
+
 #else
 
 typedef float soma_vf __attribute__((vector_size(4 * SOMA_LANES)));
@@ -114,12 +158,18 @@ static inline void soma_vstore(float *p, soma_vf v)
 static inline soma_vf soma_vload_n(const float *p, int n)
 {
     soma_vf v = {0};
+    if (n == SOMA_LANES)
+        return soma_vload(p);
     for (int i = 0; i < n; i++)
         v[i] = p[i];
     return v;
 }
 static inline void soma_vstore_n(float *p, soma_vf v, int n)
 {
+    if (n == SOMA_LANES) {
+        soma_vstore(p, v);
+        return;
+    }
     for (int i = 0; i < n; i++)
         p[i] = v[i];
 }
@@ -175,6 +225,14 @@ static inline soma_vi soma_vichoose(soma_vm m, soma_vi a, soma_vi b)
 static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
 {
     return (soma_vf)(m & (soma_vi)a);
+}
+
+/* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of from. */
+static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step, int columns)
+{
+    for (int j = 0; j < columns; j++)
+        for (int i = 0; i < 16; i++)
+            to[j * to_step + i] = from[(i < rows ? i : 0) * from_step + j];
 }
 
 #endif

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * backend/cpu/vecmath.h: exp, log, tanh and sigmoid in f32 for loops that the compiler vectorises (`#pragma omp simd`).
- * No branches, no calls, no tables: every choice is a select between values that are both computed. Errors: exp
- * and log below 1 unit in the last place, sigmoid 2.1, tanh 2.5; infinities, NaN and the ends of the range are right; under flush-to-zero a result below
- * the smallest normal number is 0. Polynomials: minimax fits (Lawson's iteration), coefficients rounded to f32.
- * Knows no tensors.
+ * No branches, no calls, no tables: every choice is a select between values that are both computed. Errors: exp and log
+ * below 1 unit in the last place, sigmoid 2.5, tanh 2.6; infinities, NaN and the ends of the range are right; under
+ * flush-to-zero a result below the smallest normal number is 0. Polynomials: minimax fits (Lawson's iteration),
+ * coefficients rounded to f32. Knows no tensors.
  */
 #ifndef SOMA_BACKEND_CPU_VECMATH_H
 #define SOMA_BACKEND_CPU_VECMATH_H
@@ -26,7 +26,8 @@ static inline float soma_float_from(uint32_t bits)
     return x;
 }
 
-/* yes ? a : b by masks: gcc keeps `?:` between floats as a branch, and the loop scalar, unless told that nobody traps. */
+/* yes ? a : b by masks: gcc keeps `?:` between floats as a branch, and the loop scalar, unless told that nobody traps.
+ */
 static inline float soma_vselect(int yes, float a, float b)
 {
     uint32_t mask = -(uint32_t)yes;
@@ -39,7 +40,8 @@ static inline float soma_vreduce(float x, uint32_t *n)
     const float shift = 0x1.8p23f; /* adding it rounds to an integer, which then stands in the low bits */
     float z = x * 0x1.715476p+0f + shift, k = z - shift;
     *n = soma_float_bits(z) - soma_float_bits(shift);
-    return (x - k * 0x1.62e4p-1f) - k * 0x1.7f7d1cp-20f; /* ln 2 in two parts, the first of 15 bits: k * part is exact */
+    return (x - k * 0x1.62e4p-1f) -
+           k * 0x1.7f7d1cp-20f; /* ln 2 in two parts, the first of 15 bits: k * part is exact */
 }
 
 /* exp(r) - 1 for |r| <= ln(2) / 2, as r + r^2 q(r). */
@@ -68,7 +70,8 @@ static inline float soma_vlog(float x)
     float big = x * 0x1p23f; /* a denormal number becomes a normal one */
     float z = soma_vselect(x < 0x1p-126f, big, x);
     float shift = soma_vselect(x < 0x1p-126f, 150.0f, 127.0f);
-    /* z = 2^e m with m in [sqrt(1/2), sqrt(2)): moving the bits of sqrt(1/2) to a power of two splits at the right place */
+    /* z = 2^e m with m in [sqrt(1/2), sqrt(2)): moving the bits of sqrt(1/2) to a power of two splits at the right
+     * place */
     uint32_t bits = soma_float_bits(z) + (0x3f800000u - 0x3f3504f3u);
     float e = (float)(int32_t)(bits >> 23) - shift;
     float f = soma_float_from((bits & 0x007fffffu) + 0x3f3504f3u) - 1.0f;

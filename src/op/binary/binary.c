@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/binary/binary.c: y = a + b, a - b, a b, a / b with NumPy's broadcasting: shapes are aligned at the last axis, and a
- * dimension of 1 (or a missing one) stretches to the other's. The batch stretches against 1 and stays the first axis.
+ * op/binary/binary.c: y = a + b, a - b, a b, a / b with NumPy's broadcasting: shapes are aligned at the last axis, and
+ * a dimension of 1 (or a missing one) stretches to the other's. The batch stretches against 1 and stays the first axis.
  * A gradient is summed back to its input's shape (sum_to).
  */
 #include "op/binary/binary.h"
@@ -225,10 +225,9 @@ BINARY_SAMPLES(away_samples, "ns") /* the divisor stays away from 0 */
         .infer = infer,                                                                                                \
         .grad = fn##_gradient,                                                                                         \
         .flops = flops,                                                                                                \
-        .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_##fn##_cpu) SOMA_ISA_LIST(                          \
-                                                    soma_##fn##_broadcast_cpu) &                                       \
-                                                    fn##_reference,                                                    \
-                                                NULL},                                                                 \
+        .kernels =                                                                                                     \
+            (const soma_kernel *const[]){                                                                              \
+                SOMA_ISA_LIST(soma_##fn##_cpu) SOMA_ISA_LIST(soma_##fn##_broadcast_cpu) & fn##_reference, NULL},       \
         .samples = sample_list,                                                                                        \
         .n_in_samples = 2,                                                                                             \
     };

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/binary/binary.h: broadcasting of two arrays against each other, as NumPy does it, prepared once: neighbouring dimensions
- * that broadcast alike become one, dimensions of size 1 vanish.
+ * op/binary/binary.h: broadcasting of two arrays against each other, as NumPy does it, prepared once: neighbouring
+ * dimensions that broadcast alike become one, dimensions of size 1 vanish.
  */
 #ifndef SOMA_OP_BINARY_BINARY_H
 #define SOMA_OP_BINARY_BINARY_H
@@ -9,14 +9,15 @@
 #include "op/element.h"
 
 typedef struct soma_broadcast {
-    int rank;                       /* at least 1; the last dimension is the inner loop */
+    int rank; /* at least 1; the last dimension is the inner loop */
     int64_t dim[SOMA_MAX_RANK];
     int64_t a[SOMA_MAX_RANK], b[SOMA_MAX_RANK]; /* steps in elements; 0: broadcast */
-    int64_t n, rows;                /* elements of the result; rows = n / dim[rank - 1] */
+    int64_t n, rows;                            /* elements of the result; rows = n / dim[rank - 1] */
     int threads;
     soma_dtype dtype;
     void (*span)(const float *, const float *, float *, int64_t); /* cpu: one row, or a share of it */
-    void (*walk)(const struct soma_broadcast *, const float *, const float *, float *, int64_t, int64_t); /* cpu: rows */
+    void (*walk)(const struct soma_broadcast *, const float *, const float *, float *, int64_t,
+                 int64_t);           /* cpu: rows */
     double (*exact)(double, double); /* reference */
 } soma_broadcast;
 

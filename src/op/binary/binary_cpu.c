@@ -89,6 +89,22 @@ static soma_broadcast *plan_same(soma_prepare *p)
     return s;
 }
 
+/* A short row that is broadcast over many is repeated in a tile of whole rows, so that one long loop does the work of
+ * many short ones. Returns the tile's elements; 0: not worth it. */
+#define TILE 256
+static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows, float tile[TILE])
+{
+    const int64_t n = s->dim[s->rank - 1];
+    if (s->rank != 2 || n > TILE / 4 || rows < 2)
+        return 0;
+    int64_t size = rows < TILE / n ? rows * n : TILE / n * n;
+    for (int64_t i = 0; i < n; i++)
+        tile[i] = row[i];
+    for (int64_t i = n; i < size; i++) /* reads what it wrote n places before */
+        tile[i] = tile[i - n];
+    return size;
+}
+
 /* The loops of one op: y = a . b with a and b stepping (same), b one number (right), a one number (left). */
 #define BINARY_SPANS(fn, op)                                                                                           \
     static inline void fn##_same(const float *a, const float *b, float *y, int64_t n)                                  \
@@ -110,6 +126,15 @@ static soma_broadcast *plan_same(soma_prepare *p)
     {                                                                                                                  \
         const int64_t n = s->dim[s->rank - 1];                                                                         \
         const bool left = !s->a[s->rank - 1], right = !s->b[s->rank - 1];                                              \
+        float tile[TILE];                                                                                              \
+        if (!left && !right && (!s->a[0] || !s->b[0])) {                                                               \
+            int64_t size = fill_tile(s, s->a[0] ? b : a, end - begin, tile);                                           \
+            for (int64_t i = begin * n; size && i < end * n; i += size)                                                \
+                fn##_same(s->a[0] ? a + i : tile, s->a[0] ? tile : b + i, y + i,                                       \
+                          end * n - i < size ? end * n - i : size);                                                    \
+            if (size)                                                                                                  \
+                return;                                                                                                \
+        }                                                                                                              \
         soma_row row;                                                                                                  \
         soma_row_begin(&row, s, begin);                                                                                \
         for (int64_t r = begin; r < end; r++, soma_row_next(&row, s)) {                                                \
@@ -162,11 +187,13 @@ static soma_broadcast *plan_same(soma_prepare *p)
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu), SOMA_ISA(soma_##fn##_broadcast_cpu);                           \
-    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu", .isa = SOMA_ISA_LEVEL,                               \
-                                                   .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept_same,               \
+    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
+                                                   .isa = SOMA_ISA_LEVEL,                                              \
+                                                   .layouts = SOMA_LAYOUT_FOLLOW,                                      \
+                                                   .accept = accept_same,                                              \
                                                    .prepare = fn##_prepare};                                           \
-    const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu) = {.name = "cpu broadcast", .isa = SOMA_ISA_LEVEL,           \
-                                                             .accept = accept_any, .prepare = fn##_broadcast_prepare};
+    const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu) = {                                                          \
+        .name = "cpu broadcast", .isa = SOMA_ISA_LEVEL, .accept = accept_any, .prepare = fn##_broadcast_prepare};
 
 BINARY_KERNELS(add, +)
 BINARY_KERNELS(sub, -)

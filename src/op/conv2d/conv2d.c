@@ -123,8 +123,10 @@ static const soma_sample samples[] = {
     {"48 to 3, 1x1", NULL, (const soma_shape[]){S(2, 48, 6, 6), S(3, 48, 1, 1), S(3)}, NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
+SOMA_ISA_DECLARE(soma_conv2d_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn)
-static const soma_kernel *const kernels[] = {SOMA_ONEDNN_LIST(soma_conv2d_onednn) & soma_conv2d_reference, NULL};
+static const soma_kernel *const kernels[] = {
+    SOMA_ISA_LIST(soma_conv2d_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn) & soma_conv2d_reference, NULL};
 
 const soma_op soma_op_conv2d = {
     .name = "conv2d",

@@ -104,9 +104,10 @@ static const soma_sample input_samples[] = {
     {"depthwise 32", "groups=32 pad=1,1,1,1 size=9,9", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3)}, NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
+SOMA_ISA_DECLARE(soma_conv2d_input_grad_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn)
 static const soma_kernel *const input_kernels[] = {
-    SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
+    SOMA_ISA_LIST(soma_conv2d_input_grad_cpu) SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
         soma_conv2d_input_grad_reference,
     NULL};
 
@@ -198,9 +199,10 @@ static const soma_sample weight_samples[] = {
     {"depthwise 32", "groups=32 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 32, 9, 9), S(2, 32, 9, 9)}, NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
+SOMA_ISA_DECLARE(soma_conv2d_weight_grad_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
 static const soma_kernel *const weight_kernels[] = {
-    SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
+    SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu) SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
         soma_conv2d_weight_grad_reference,
     NULL};
 

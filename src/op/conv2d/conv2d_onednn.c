@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_onednn.c: direct convolutions of oneDNN. One rule gives the layouts of x and y from the shape alone, so that
+ * op/conv2d/conv2d_onednn.c: convolutions of oneDNN, direct or (2.6 only, 3x3) Winograd. One rule gives the layouts of x and y from the shape alone, so that
  * the forward node and both gradients agree; weights take whatever order the primitive likes best and stay packed.
  */
 #include "backend/onednn/shim.h"
@@ -121,6 +121,32 @@ static soma_status finish(request *r, soma_prepare *p, direction d)
     return status;
 }
 
+/* F(4x4, 3x3) needs a quarter of the multiplications; transforms eat the gain where channels are few or the picture small. Its
+ * f32 error stays within the bound for default kernels (tests/test_ops.c). oneDNN 3 has none and refuses. */
+static bool suits_winograd(const soma_conv2d_case *c)
+{
+    const soma_conv2d_attrs *a = c->a;
+    bool unit = a->stride[0] == 1 && a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
+    return unit && c->kh == 3 && c->kw == 3 && c->c >= 32 && c->k >= 32 && c->c % 16 == 0 && c->k % 16 == 0 && c->oh >= 12 &&
+           c->ow >= 12 && (a->activation == SOMA_ACT_NONE || a->activation == SOMA_ACT_RELU);
+}
+
+#define WINOGRAD_SCRATCH ((size_t)256 << 20)
+
+/* Winograd where it suits, else direct. r->pd is set on success. */
+static soma_status choose(request *r, soma_prepare *p, direction d, const soma_conv2d_case *c)
+{
+    if (suits_winograd(c) && create(r, d, dnnl_convolution_winograd) == dnnl_success) {
+        if (finish(r, p, d) == SOMA_OK && p->scratch <= WINOGRAD_SCRATCH)
+            return SOMA_OK;
+        dnnl_primitive_desc_destroy(r->pd);
+        p->scratch = 0;
+    }
+    r->pd = NULL;
+    dnnl_status_t found = create(r, d, dnnl_convolution_direct);
+    return found == dnnl_success ? finish(r, p, d) : soma_onednn_refuse(p, "direct convolution", found);
+}
+
 static soma_status prepare(soma_prepare *p, direction d, const soma_conv2d_case *c, const soma_arg *x, const soma_arg *y,
                            bool bias)
 {
@@ -131,9 +157,7 @@ static soma_status prepare(soma_prepare *p, direction d, const soma_conv2d_case 
     dnnl_status_t found = soma_onednn_attr(&r.attr, d == FORWARD ? c->a->activation : SOMA_ACT_NONE);
     if (found == dnnl_success)
         found = describe(&r, c, x, y, bias);
-    if (found == dnnl_success)
-        found = create(&r, d, dnnl_convolution_direct);
-    status = found == dnnl_success ? finish(&r, p, d) : soma_onednn_refuse(p, "direct convolution", found);
+    status = found == dnnl_success ? choose(&r, p, d, c) : soma_onednn_refuse(p, "convolution", found);
     if (r.pd)
         dnnl_primitive_desc_destroy(r.pd);
     if (r.attr)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/dropout/dropout.c: inverted dropout (Srivastava et al. 2014): y = 0 with probability rate, else x / (1 - rate).
- * Linear in x with a mask that is never stored: the gradient is the same op on dy, drawing the same numbers again from the same
- * site. Where nothing is trained the op is left out (training_only).
+ * Linear in x with a mask that is never stored: the gradient is the same op on dy, drawing the same numbers again from
+ * the same site. Where nothing is trained the op is left out (training_only).
  */
 #include "op/dropout/dropout.h"
 
@@ -11,9 +11,18 @@
 #include "graph/graph.h"
 
 static const soma_field fields[] = {
-    {.name = "rate", .type = SOMA_FIELD_FLOAT, .offset = offsetof(soma_dropout_attrs, rate), .preset = 0.5, .min = 0,
-     .max = 0.999999, .doc = "share of elements set to zero; the others are divided by 1 - rate"},
-    {.name = "stream_site", .type = SOMA_FIELD_INT, .offset = offsetof(soma_dropout_attrs, stream_site), .min = 1, .max = 0,
+    {.name = "rate",
+     .type = SOMA_FIELD_FLOAT,
+     .offset = offsetof(soma_dropout_attrs, rate),
+     .preset = 0.5,
+     .min = 0,
+     .max = 0.999999,
+     .doc = "share of elements set to zero; the others are divided by 1 - rate"},
+    {.name = "stream_site",
+     .type = SOMA_FIELD_INT,
+     .offset = offsetof(soma_dropout_attrs, stream_site),
+     .min = 1,
+     .max = 0,
      .doc = "site of the random draws; 0: the layer's own"},
     {0},
 };
@@ -103,8 +112,9 @@ static const soma_sample samples[] = {
 
 const soma_op soma_op_dropout = {
     .name = "dropout",
-    .doc = "Inverted dropout (Srivastava et al. 2014): zero with probability rate, else x / (1 - rate); identity outside "
-           "training.",
+    .doc =
+        "Inverted dropout (Srivastava et al. 2014): zero with probability rate, else x / (1 - rate); identity outside "
+        "training.",
     .onnx = "Dropout",
     .required_in = 1,
     .required_out = 1,

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/dropout/dropout_cpu.c: dropout in f32 with Philox in vector registers.
- * A 64-bit lane holds one 32-bit word of one draw block; the 32 x 32 -> 64 bit multiplication reads low halves only, so whatever
- * a round leaves in the high halves is never looked at, and a round is two multiplications, two shifts and four exclusive-ors.
- * Lane i of a register starts at block order[i], chosen so that two unpack instructions at the end give the numbers of
- * consecutive blocks in memory order.
+ * A 64-bit lane holds one 32-bit word of one draw block; the 32 x 32 -> 64 bit multiplication reads low halves only,
+ * so whatever a round leaves in the high halves is never looked at, and a round is two multiplications, two shifts and
+ * four exclusive-ors. Lane i of a register starts at block order[i], chosen so that two unpack instructions at the end
+ * give the numbers of consecutive blocks in memory order.
  */
 #include "op/dropout/dropout.h"
 
@@ -21,7 +21,10 @@
 
 #if SOMA_ISA_LEVEL == 3
 typedef __m512i words;
-#define ORDER {0, 4, 1, 5, 2, 6, 3, 7}
+#define ORDER                                                                                                          \
+    {                                                                                                                  \
+        0, 4, 1, 5, 2, 6, 3, 7                                                                                         \
+    }
 #define MULTIPLY(a, b) _mm512_mul_epu32(a, b)
 #define HIGH(a) _mm512_srli_epi64(a, 32)
 #define UPPER(a) _mm512_slli_epi64(a, 32)
@@ -32,7 +35,10 @@ typedef __m512i words;
 #define LOAD(p) _mm512_loadu_si512(p)
 #elif SOMA_ISA_LEVEL == 2
 typedef __m256i words;
-#define ORDER {0, 2, 1, 3}
+#define ORDER                                                                                                          \
+    {                                                                                                                  \
+        0, 2, 1, 3                                                                                                     \
+    }
 #define MULTIPLY(a, b) _mm256_mul_epu32(a, b)
 #define HIGH(a) _mm256_srli_epi64(a, 32)
 #define UPPER(a) _mm256_slli_epi64(a, 32)
@@ -43,7 +49,10 @@ typedef __m256i words;
 #define LOAD(p) _mm256_loadu_si256((const __m256i *)(p))
 #elif defined(__x86_64__)
 typedef __m128i words;
-#define ORDER {0, 1}
+#define ORDER                                                                                                          \
+    {                                                                                                                  \
+        0, 1                                                                                                           \
+    }
 #define MULTIPLY(a, b) _mm_mul_epu32(a, b)
 #define HIGH(a) _mm_srli_epi64(a, 32)
 #define UPPER(a) _mm_slli_epi64(a, 32)
@@ -62,7 +71,8 @@ typedef struct job {
     float scale;
 } job;
 
-/* Elements begin .. end-1 of this piece one by one: the ends of a range, other machines, and a random seam of the caller's. */
+/* Elements begin .. end-1 of this piece one by one: the ends of a range, other machines, and a random seam of the
+ * caller's. */
 static void plain(const job *j, int64_t begin, int64_t end)
 {
     const soma_dropout_state *s = j->s;
@@ -100,7 +110,8 @@ static inline void keep(const float *x, float *y, words number, uint32_t thresho
 }
 
 /* VECTORS * LANES draw blocks from `index` on, for 4 times as many elements. */
-static inline void blocks(const job *j, const float *x, float *y, uint64_t index, const uint32_t start[4], const uint32_t key[2])
+static inline void blocks(const job *j, const float *x, float *y, uint64_t index, const uint32_t start[4],
+                          const uint32_t key[2])
 {
     static const uint64_t order[] = ORDER;
     const words m0 = ALL(0xD2511F53u), m1 = ALL(0xCD9E8D57u);

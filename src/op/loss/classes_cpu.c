@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/loss/classes_cpu.c: softmax cross-entropy, its gradient and accuracy in f32 vectors. Each thread adds up its own rows;
- * the sums are added in the threads' order, so that a thread count always gives the same bits.
+ * op/loss/classes_cpu.c: softmax cross-entropy, its gradient and accuracy in f32 vectors. Each thread adds up its own
+ * rows; the sums are added in the threads' order, so that a thread count always gives the same bits.
  */
 #include "op/loss/loss.h"
 

@@ -13,14 +13,14 @@ soma_status soma_classes_check(soma_infer *i, const soma_type *x, const soma_typ
     soma_type_text(x, a);
     soma_type_text(target, b);
     if (!soma_is_float(x->dtype) || x->shape.rank != 2 || x->shape.dim[1] < 1)
-        return soma_refuse(i->reason, "%s must be f32 or f64 [rows, classes], got %s; flatten it or add a dense layer", name,
-                           a);
+        return soma_refuse(i->reason, "%s must be f32 or f64 [rows, classes], got %s; flatten it or add a dense layer",
+                           name, a);
     bool sparse = target->dtype == SOMA_I32 && target->shape.rank == 1 && target->shape.dim[0] == x->shape.dim[0];
     bool dense = target->dtype == x->dtype && soma_same_shape(&target->shape, &x->shape);
     if (!sparse && !dense)
         return soma_refuse(i->reason,
-                           "target must be i32 [rows] (labels) or %s itself in type and shape (one-hot), got %s for %s", name,
-                           b, a);
+                           "target must be i32 [rows] (labels) or %s itself in type and shape (one-hot), got %s for %s",
+                           name, b, a);
     return SOMA_OK;
 }
 
@@ -53,9 +53,10 @@ soma_status soma_classes_labels(const soma_classes *s, const int32_t *target, co
     while (target[r] >= 0 && target[r] < s->columns)
         r++;
     soma_refuse(run->reason,
-                "sample %" PRId64 " of the batch has label %" PRId32 ", but the model has %" PRId64 " class%s (0 to %" PRId64
-                "): correct the label, or give the last layer more units",
-                run->sample_offset * s->per_sample + r, target[r], s->columns, s->columns == 1 ? "" : "es", s->columns - 1);
+                "sample %" PRId64 " of the batch has label %" PRId32 ", but the model has %" PRId64
+                " class%s (0 to %" PRId64 "): correct the label, or give the last layer more units",
+                run->sample_offset * s->per_sample + r, target[r], s->columns, s->columns == 1 ? "" : "es",
+                s->columns - 1);
     return SOMA_DATA;
 }
 

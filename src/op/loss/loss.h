@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/loss/loss.h: what losses and metrics share: how logits and targets meet, labels checked, means over the full batch.
+ * op/loss/loss.h: what losses and metrics share: how logits and targets meet, labels checked, means over the full
+ * batch.
  */
 #ifndef SOMA_OP_LOSS_H
 #define SOMA_OP_LOSS_H
@@ -25,8 +26,8 @@ typedef struct soma_classes {
     soma_dtype dtype;
     bool sparse; /* target is i32 [rows] */
     int threads;
-    int scratch;  /* index of the scratch pointer among the arguments */
-    bool second;  /* output 1 is wanted */
+    int scratch; /* index of the scratch pointer among the arguments */
+    bool second; /* output 1 is wanted */
 } soma_classes;
 
 /* x [rows, classes] in f32 or f64; target i32 [rows], or x's type [rows, classes]. */

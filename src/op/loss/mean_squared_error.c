@@ -18,7 +18,8 @@ static soma_status check(soma_infer *i, const soma_type *x, const soma_type *tar
     if (!soma_is_float(x->dtype) || x->shape.rank < 1)
         return soma_refuse(i->reason, "x must be f32 or f64 with at least one dimension, got %s", a);
     if (x->dtype != target->dtype || !soma_same_shape(&x->shape, &target->shape))
-        return soma_refuse(i->reason, "x and target must have one type and shape, got %s and %s; reshape one of them", a, b);
+        return soma_refuse(i->reason, "x and target must have one type and shape, got %s and %s; reshape one of them",
+                           a, b);
     return SOMA_OK;
 }
 
@@ -50,8 +51,8 @@ static void gradient(soma_gradient *g)
 {
     if (!soma_ok(g->dout[0]) || (!g->want[0] && !g->want[1]))
         return;
-    soma_value dx = soma_apply1(&soma_op_mean_squared_error_grad, (soma_value[]){g->dout[0], g->in[0], g->in[1]}, 3, NULL,
-                                NULL, soma_nowhere());
+    soma_value dx = soma_apply1(&soma_op_mean_squared_error_grad, (soma_value[]){g->dout[0], g->in[0], g->in[1]}, 3,
+                                NULL, NULL, soma_nowhere());
     if (g->want[0])
         g->din[0] = dx;
     if (g->want[1])
@@ -150,8 +151,7 @@ static void grad_part(void *context, int index, int count)
     int64_t begin, end;
     soma_share(s->elements, 16, index, count, &begin, &end);
     for (int64_t i = begin; i < end; i++)
-        soma_set(j->arg[3], s->dtype, i,
-                 scale * (soma_get(j->arg[1], s->dtype, i) - soma_get(j->arg[2], s->dtype, i)));
+        soma_set(j->arg[3], s->dtype, i, scale * (soma_get(j->arg[1], s->dtype, i) - soma_get(j->arg[2], s->dtype, i)));
 }
 
 static soma_status grad_run(const void *state, void *const *arg, soma_run *run)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/loss/mean_squared_error_cpu.c: mean squared error and its gradient in f32 vectors. Sums of 4096 squares in f32 are added
- * up in f64; each thread has its own sum, and these are added in the threads' order.
+ * op/loss/mean_squared_error_cpu.c: mean squared error and its gradient in f32 vectors. Sums of 4096 squares in f32
+ * are added up in f64; each thread has its own sum, and these are added in the threads' order.
  */
 #include "op/loss/mean_squared_error.h"
 

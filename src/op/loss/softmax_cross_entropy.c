@@ -35,11 +35,12 @@ static soma_value target_gradient(soma_value dloss, soma_value logits)
 static void gradient(soma_gradient *g)
 {
     soma_value logits = g->in[0], target = g->in[1], dloss = g->dout[0];
-    bool two = g->n_out > 1 && soma_ok(g->dout[1]); /* somebody differentiated the gradient, which reads probabilities */
+    bool two = g->n_out > 1 &&
+               soma_ok(g->dout[1]); /* somebody differentiated the gradient, which reads probabilities */
     if (g->want[0] && soma_ok(dloss)) {
         soma_value probabilities = g->n_out > 1 && soma_ok(g->out[1]) ? g->out[1] : soma_softmax(logits);
-        g->din[0] = soma_apply1(&soma_op_softmax_cross_entropy_grad, (soma_value[]){dloss, probabilities, target}, 3, NULL,
-                                NULL, soma_nowhere());
+        g->din[0] = soma_apply1(&soma_op_softmax_cross_entropy_grad, (soma_value[]){dloss, probabilities, target}, 3,
+                                NULL, NULL, soma_nowhere());
     }
     if (g->want[0] && two) {
         soma_value more = soma_apply1(&soma_op_softmax_grad, (soma_value[]){g->dout[1], g->out[1]}, 2, NULL, NULL,
@@ -97,14 +98,18 @@ static const soma_sample samples[] = {
     {.name = "one-hot", .in = (const soma_shape[]){{2, {SOMA_N, 10}}, {2, {SOMA_N, 10}}}, .fill = "no", .classes = 10},
     {.name = "weights", .in = (const soma_shape[]){{2, {5, 37}}, {2, {5, 37}}}, .fill = "nu"},
     {.name = "many rows", .in = (const soma_shape[]){{2, {131, 3}}, {1, {131}}}, .fill = "nk", .classes = 3},
-    {.name = "one class", .in = (const soma_shape[]){{2, {SOMA_N, 1}}, {2, {SOMA_N, 1}}}, .fill = "nu", .no_gradient = true},
+    {.name = "one class",
+     .in = (const soma_shape[]){{2, {SOMA_N, 1}}, {2, {SOMA_N, 1}}},
+     .fill = "nu",
+     .no_gradient = true},
     {0},
 };
 
 const soma_op soma_op_softmax_cross_entropy = {
     .name = "softmax_cross_entropy",
-    .doc = "Mean over rows of -sum target log softmax(logits). target: labels i32 [rows] or weights [rows, classes]. The "
-           "second output, the probabilities, is what the gradient reads.",
+    .doc =
+        "Mean over rows of -sum target log softmax(logits). target: labels i32 [rows] or weights [rows, classes]. The "
+        "second output, the probabilities, is what the gradient reads.",
     .onnx = "SoftmaxCrossEntropyLoss",
     .required_in = 2,
     .required_out = 1,

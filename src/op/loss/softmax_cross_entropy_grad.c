@@ -95,7 +95,13 @@ static soma_status prepare(soma_prepare *p)
 static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = prepare};
 SOMA_ISA_DECLARE(soma_softmax_cross_entropy_grad_cpu)
 
-#define SCALAR {0, {0}}
+#define SCALAR                                                                                                         \
+    {                                                                                                                  \
+        0,                                                                                                             \
+        {                                                                                                              \
+            0                                                                                                          \
+        }                                                                                                              \
+    }
 static const soma_sample samples[] = {
     {.name = "sparse",
      .in = (const soma_shape[]){SCALAR, {2, {SOMA_N, 10}}, {1, {SOMA_N}}},

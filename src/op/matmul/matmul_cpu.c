@@ -164,8 +164,10 @@ static inline __attribute__((always_inline)) void tile_rows(const tile *t, int r
     const float *a = t->a, *b = t->b;
     for (int64_t q = 0; q < t->depth; q++, a += t->a_col, b += t->b_row) {
         soma_vf right[2];
-        for (int v = 0; v < vectors; v++)
+        for (int v = 0; v < vectors; v++) {
             right[v] = soma_vload_n(b + v * SOMA_LANES, v == vectors - 1 ? last : SOMA_LANES);
+            SOMA_VPIN(right[v]);
+        }
         for (int i = 0; i < rows; i++) {
             soma_vf left = soma_vset(a[i * t->a_row]);
             for (int v = 0; v < vectors; v++)
@@ -222,6 +224,13 @@ static void tile_narrow(const tile *t, int rows)
 /* Columns first .. first + n - 1 of `depth` rows of b side by side, filled up with zeros. */
 static void pack_panel(const soma_matmul_case *c, const float *b, int64_t depth, int n, float *panel)
 {
+    if (c->b_row == 1 && SOMA_COLUMNS % 16 == 0) {
+        for (int j = 0; j < n; j += 16)
+            for (int64_t q = 0; q < depth; q += 16)
+                soma_transpose_16(b + j * c->b_col + q, c->b_col, n - j < 16 ? n - j : 16, panel + q * SOMA_COLUMNS + j,
+                                  SOMA_COLUMNS, depth - q < 16 ? (int)(depth - q) : 16);
+        return;
+    }
     for (int j = 0; j < SOMA_COLUMNS; j++)
         for (int64_t q = 0; q < depth; q++)
             panel[q * SOMA_COLUMNS + j] = j < n ? b[q * c->b_row + j * c->b_col] : 0;

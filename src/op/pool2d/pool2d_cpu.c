@@ -164,6 +164,48 @@ static inline int at_most(int64_t n, int most)
     return n < 0 ? 0 : n < most ? (int)n : most;
 }
 
+/* n elements `step` apart. */
+static inline __m512 take(const float *p, int64_t step, int n)
+{
+    float row[16];
+    if (step == 1)
+        return soma_vload_n(p, n);
+    for (int i = 0; i < n; i++)
+        row[i] = p[i * step];
+    return soma_vload_n(row, n);
+}
+static inline void give(float *p, int64_t step, __m512 v, int n)
+{
+    float row[16];
+    if (step == 1) {
+        soma_vstore_n(p, v, n);
+        return;
+    }
+    soma_vstore(row, v);
+    for (int i = 0; i < n; i++)
+        p[i * step] = row[i];
+}
+static inline __m512i take_u8(const uint8_t *p, int64_t step, int n)
+{
+    uint8_t row[16];
+    if (step == 1)
+        return soma_viload_u8(p, n);
+    for (int i = 0; i < n; i++)
+        row[i] = p[i * step];
+    return soma_viload_u8(row, n);
+}
+static inline void give_u8(uint8_t *p, int64_t step, __m512i v, int n)
+{
+    uint8_t row[16];
+    if (step == 1) {
+        soma_vistore_u8(p, v, n);
+        return;
+    }
+    soma_vistore_u8(row, v, 16);
+    for (int i = 0; i < n; i++)
+        p[i * step] = row[i];
+}
+
 /* 16 windows 2 x 2 side by side: the elements at (i, j) of each. */
 static inline void split_row(const float *x, int n, __m512 *even, __m512 *odd)
 {
@@ -187,9 +229,9 @@ static void max_row_2x2(const pool_state *s, const lanes *v, int64_t oh)
             best = soma_vchoose(m, tap[i], best);
             index = soma_vichoose(m, soma_viset(i), index);
         }
-        soma_vstore_n(v->small + ow, best, n);
+        give(v->small + ow * v->small_step, v->small_step, best, n);
         if (v->index)
-            soma_vistore_u8(v->index + ow, index, n);
+            give_u8(v->index + ow * v->index_step, v->index_step, index, n);
     }
 }
 
@@ -198,10 +240,10 @@ static void max_grad_row_2x2(const pool_state *s, const lanes *v, int64_t oh)
     for (int64_t ow = 0; ow < s->c.ow; ow += 16) {
         int n = at_most(s->c.ow - ow, 16);
         float *x = v->big + 2 * oh * s->c.w + 2 * ow;
-        __m512 dy = soma_vload_n(v->small + ow, n);
-        __m512i index = soma_viload_u8(v->index + ow, n);
+        __m512 dy = take(v->small + ow * v->small_step, v->small_step, n);
+        __m512i index = take_u8(v->index + ow * v->index_step, v->index_step, n);
         if (v->gate)
-            dy = soma_vkeep(soma_vpasses(soma_vload_n(v->gate + ow, n)), dy);
+            dy = soma_vkeep(soma_vpasses(take(v->gate + ow * v->gate_step, v->gate_step, n)), dy);
         for (int i = 0; i < 2; i++, x += s->c.w) {
             __m512 even = soma_vkeep(soma_viequal(index, soma_viset(2 * i)), dy);
             __m512 odd = soma_vkeep(soma_viequal(index, soma_viset(2 * i + 1)), dy);
@@ -215,7 +257,7 @@ static bool row_2x2(const pool_state *s, const lanes *v, int64_t oh)
 {
     const soma_pool2d_attrs *a = &s->c.a;
     bool fits = a->size[0] == 2 && a->size[1] == 2 && a->stride[0] == 2 && a->stride[1] == 2 && !a->pad[0] && !a->pad[1] &&
-                !a->pad[2] && !a->pad[3] && v->small_step == 1 && v->index_step == 1 && v->gate_step == 1;
+                !a->pad[2] && !a->pad[3];
     if (fits && s->kind == MAX)
         max_row_2x2(s, v, oh);
     else if (fits && s->kind == MAX_GRAD)
@@ -319,7 +361,25 @@ static void clear_big(const pool_state *s, const lanes *v)
         memset(v->big + i * v->big_step, 0, (size_t)v->n * sizeof *v->big);
 }
 
-/* A plain array's `count` positions of n channels into, or out of, rows of `width` channels. */
+/* A plain array's `count` positions of n channels into, or out of, rows of `width` channels. The buffers hold whole vectors. */
+static bool stage_blocks(float *plain, int64_t plane, float *rows, int64_t width, int64_t count, int n, bool load)
+{
+    if (width != 16 || n != 16)
+        return false;
+    for (int64_t i = 0; i < count; i += 16) {
+        int columns = count - i < 16 ? (int)(count - i) : 16;
+        if (load)
+            soma_transpose_16(plain + i, plane, 16, rows + i * 16, 16, columns);
+        else if (columns == 16)
+            soma_transpose_16(rows + i * 16, 16, 16, plain + i, plane, 16);
+        else
+            for (int64_t c = 0; c < 16; c++)
+                for (int64_t j = i; j < count; j++)
+                    plain[c * plane + j] = rows[j * 16 + c];
+    }
+    return true;
+}
+
 #define STAGE(T, name)                                                                                                  \
     static void name(T *plain, int64_t plane, T *rows, int64_t width, int64_t count, int n, bool load)                 \
     {                                                                                                                  \
@@ -349,11 +409,12 @@ static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int
     if (s->small_block == 1) {
         v.small = small;
         v.small_step = w;
-        if (loads)
+        if (loads && !stage_blocks(plain.small, plane, small, w, count, v.n, true))
             stage_f32(plain.small, plane, small, w, count, v.n, true);
     }
     if (v.gate && s->gate_block == 1) {
-        stage_f32(plain.gate, plane, gate, w, count, v.n, true);
+        if (!stage_blocks(plain.gate, plane, gate, w, count, v.n, true))
+            stage_f32(plain.gate, plane, gate, w, count, v.n, true);
         v.gate = gate;
         v.gate_step = w;
     }
@@ -372,7 +433,7 @@ static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int
         v.gate = v.gate ? v.gate + s->c.ow * v.gate_step : NULL;
         v.index = v.index ? v.index + s->c.ow * v.index_step : NULL;
     }
-    if (s->small_block == 1 && !loads)
+    if (s->small_block == 1 && !loads && !stage_blocks(plain.small, plane, small, w, count, v.n, false))
         stage_f32(plain.small, plane, small, w, count, v.n, false);
     if (plain.index && s->index_block == 1 && !index_in)
         stage_u8(plain.index, plane, index, w, count, v.n, false);

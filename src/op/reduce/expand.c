@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/reduce/expand.c: y = x copied along a set of axes, divided by the number of copies when `mean`: the gradient of reduce_sum
- * and reduce_mean. x either lacks the axes or has them with size 1. Copies count over the full batch.
+ * op/reduce/expand.c: y = x copied along a set of axes, divided by the number of copies when `mean`: the gradient of
+ * reduce_sum and reduce_mean. x either lacks the axes or has them with size 1. Copies count over the full batch.
  *     dx = sum (or mean) of dy over the axes
  */
 #include "backend/cpu/isa.h"
@@ -13,10 +13,19 @@
 #include <soma/ops.h>
 
 static const soma_field fields[] = {
-    {.name = "shape", .type = SOMA_FIELD_SHAPE, .offset = offsetof(soma_expand_attrs, shape), .doc = "the result's shape"},
-    {.name = "axes", .type = SOMA_FIELD_INT, .offset = offsetof(soma_expand_attrs, axes), .max = 255,
+    {.name = "shape",
+     .type = SOMA_FIELD_SHAPE,
+     .offset = offsetof(soma_expand_attrs, shape),
+     .doc = "the result's shape"},
+    {.name = "axes",
+     .type = SOMA_FIELD_INT,
+     .offset = offsetof(soma_expand_attrs, axes),
+     .max = 255,
      .doc = "axes of the result along which x is copied, a bit each; 0: all"},
-    {.name = "mean", .type = SOMA_FIELD_BOOL, .offset = offsetof(soma_expand_attrs, mean), .max = 1,
+    {.name = "mean",
+     .type = SOMA_FIELD_BOOL,
+     .offset = offsetof(soma_expand_attrs, mean),
+     .max = 1,
      .doc = "divide by the number of copies"},
     {0},
 };
@@ -44,9 +53,11 @@ static soma_status infer(soma_infer *i)
         fits = fits && (y->dim[k] > 0 || (k == 0 && y->dim[k] < 0));
     }
     if (!fits)
-        return soma_refuse(i->reason, "%s cannot be copied along axes %u to make %s: it must lack these axes, or have them with "
-                           "size 1, and be equal elsewhere", soma_type_text(&i->in[0], text), axes,
-                           soma_type_text(&result, other));
+        return soma_refuse(
+            i->reason,
+            "%s cannot be copied along axes %u to make %s: it must lack these axes, or have them with size 1, "
+            "and be equal elsewhere",
+            soma_type_text(&i->in[0], text), axes, soma_type_text(&result, other));
     i->out[0] = result;
     return SOMA_OK;
 }

@@ -76,4 +76,5 @@ static soma_status prepare(soma_prepare *p)
 }
 
 extern const soma_kernel SOMA_ISA(soma_expand_cpu);
-const soma_kernel SOMA_ISA(soma_expand_cpu) = {.name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_expand_cpu) = {
+    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};

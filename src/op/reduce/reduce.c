@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/reduce/reduce.c: sum, mean and maximum over a set of axes, and sum_to, which sums down to a given shape (the gradient of
- * broadcasting). A mean divides by the elements of the full batch, so that pieces of the batch add up to it.
- *     reduce_sum    dx = dy, copied along the axes
- *     reduce_mean   dx = dy / count, copied along the axes
- *     reduce_max    dx = dy where x is the maximum, shared evenly among ties, as torch.amax does (ONNX leaves it open)
+ * op/reduce/reduce.c: sum, mean and maximum over a set of axes, and sum_to, which sums down to a given shape (the
+ * gradient of broadcasting). A mean divides by the elements of the full batch, so that pieces of the batch add up to
+ * it. reduce_sum    dx = dy, copied along the axes reduce_mean   dx = dy / count, copied along the axes reduce_max dx =
+ * dy where x is the maximum, shared evenly among ties, as torch.amax does (ONNX leaves it open)
  */
 #include "op/reduce/reduce.h"
 
@@ -21,15 +20,23 @@ extern const soma_op soma_op_reduce_sum, soma_op_reduce_mean, soma_op_reduce_max
 /* ---- attributes ---- */
 
 static const soma_field fields[] = {
-    {.name = "axes", .type = SOMA_FIELD_INT, .offset = offsetof(soma_reduce_attrs, axes), .max = 255,
+    {.name = "axes",
+     .type = SOMA_FIELD_INT,
+     .offset = offsetof(soma_reduce_attrs, axes),
+     .max = 255,
      .doc = "axes to reduce, a bit each (1: the first, 2: the second, 4: the third); 0: all"},
-    {.name = "keep_dims", .type = SOMA_FIELD_BOOL, .offset = offsetof(soma_reduce_attrs, keep_dims), .max = 1,
+    {.name = "keep_dims",
+     .type = SOMA_FIELD_BOOL,
+     .offset = offsetof(soma_reduce_attrs, keep_dims),
+     .max = 1,
      .doc = "reduced axes stay, with size 1"},
     {0},
 };
 
 static const soma_field sum_to_fields[] = {
-    {.name = "shape", .type = SOMA_FIELD_SHAPE, .offset = offsetof(soma_sum_to_attrs, shape),
+    {.name = "shape",
+     .type = SOMA_FIELD_SHAPE,
+     .offset = offsetof(soma_sum_to_attrs, shape),
      .doc = "the result's shape, one that broadcasts to the input's"},
     {0},
 };
@@ -300,13 +307,17 @@ SOMA_ISA_DECLARE(soma_reduce_cpu)
         {.name = "columns 1", .attrs = "axes=1", .in = (const soma_shape[]){{2, {32, 1}}}, .fill = kind},              \
         {.name = "columns 4", .attrs = "axes=1", .in = (const soma_shape[]){{2, {10, 4}}}, .fill = kind},              \
         {.name = "columns 83", .attrs = "axes=1", .in = (const soma_shape[]){{2, {13, 83}}}, .fill = kind},            \
-        {.name = "rows", .attrs = "axes=2 keep_dims=true", .in = (const soma_shape[]){{2, {SOMA_N, 37}}},              \
+        {.name = "rows",                                                                                               \
+         .attrs = "axes=2 keep_dims=true",                                                                             \
+         .in = (const soma_shape[]){{2, {SOMA_N, 37}}},                                                                \
          .fill = kind},                                                                                                \
         {.name = "pixels", .attrs = "axes=12", .in = (const soma_shape[]){{4, {SOMA_N, 3, 5, 7}}}, .fill = kind},      \
         {.name = "channels", .attrs = "axes=13", .in = (const soma_shape[]){{4, {SOMA_N, 3, 5, 7}}}, .fill = kind},    \
         {.name = "middle", .attrs = "axes=2", .in = (const soma_shape[]){{3, {SOMA_N, 5, 19}}}, .fill = kind},         \
         {.name = "alternate", .attrs = "axes=10", .in = (const soma_shape[]){{5, {2, 3, 4, 5, 3}}}, .fill = kind},     \
-        {.name = "alternate first", .attrs = "axes=21", .in = (const soma_shape[]){{5, {2, 3, 4, 5, 3}}},              \
+        {.name = "alternate first",                                                                                    \
+         .attrs = "axes=21",                                                                                           \
+         .in = (const soma_shape[]){{5, {2, 3, 4, 5, 3}}},                                                             \
          .fill = kind},                                                                                                \
         {.name = "size one", .attrs = "axes=5", .in = (const soma_shape[]){{4, {1, 6, 1, 3}}}, .fill = kind},          \
         {.name = "large", .in = (const soma_shape[]){{2, {261, 263}}}, .fill = kind},                                  \
@@ -331,10 +342,16 @@ static const soma_sample sum_to_samples[] = {
 
 /* One-hot rows: in columns of zeros all are maxima, in others y may be no element at all. */
 static const soma_sample share_samples[] = {
-    {.name = "rows", .attrs = "axes=2 keep_dims=true", .in = (const soma_shape[]){{2, {SOMA_N, 7}}, {2, {SOMA_N, 1}}},
-     .fill = "oo", .no_gradient = true},
-    {.name = "columns", .attrs = "axes=1 keep_dims=true", .in = (const soma_shape[]){{2, {9, 5}}, {2, {1, 5}}},
-     .fill = "oo", .no_gradient = true},
+    {.name = "rows",
+     .attrs = "axes=2 keep_dims=true",
+     .in = (const soma_shape[]){{2, {SOMA_N, 7}}, {2, {SOMA_N, 1}}},
+     .fill = "oo",
+     .no_gradient = true},
+    {.name = "columns",
+     .attrs = "axes=1 keep_dims=true",
+     .in = (const soma_shape[]){{2, {9, 5}}, {2, {1, 5}}},
+     .fill = "oo",
+     .no_gradient = true},
     {0},
 };
 
@@ -404,7 +421,8 @@ static void share_gradient(soma_gradient *g)
 
 const soma_op soma_op_max_share = {
     .name = "max_share",
-    .doc = "1 / (number of elements of x that equal y) where x equals y, else 0: the gradient of reduce_max. Inputs x, y.",
+    .doc = "1 / (number of elements of x that equal y) where x equals y, else 0: the gradient of reduce_max. "
+           "Inputs x, y.",
     .required_in = 2,
     .required_out = 1,
     .attrs_size = sizeof(soma_reduce_attrs),

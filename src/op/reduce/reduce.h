@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/reduce/reduce.h: reductions over a set of axes, prepared once: axes of size 1 vanish, neighbours that are both reduced or
- * both kept become one, so that kept and reduced dimensions alternate.
+ * op/reduce/reduce.h: reductions over a set of axes, prepared once: axes of size 1 vanish, neighbours that are both
+ * reduced or both kept become one, so that kept and reduced dimensions alternate.
  */
 #ifndef SOMA_OP_REDUCE_REDUCE_H
 #define SOMA_OP_REDUCE_REDUCE_H
@@ -36,14 +36,14 @@ static inline uint32_t soma_axes(int64_t axes, int rank)
 }
 
 typedef struct soma_reduction {
-    int rank; /* 0: one element */
+    int rank;                                                                    /* 0: one element */
     int64_t dim[SOMA_MAX_RANK], in_step[SOMA_MAX_RANK], out_step[SOMA_MAX_RANK]; /* steps in elements; out 0: reduced */
     bool reduced[SOMA_MAX_RANK];
     int64_t n_in, n_out;
     double divisor; /* of the result: 1, or the number of elements in the full batch */
     float scale;    /* 1 / divisor */
     int threads;
-    bool split;     /* cpu: threads share what is reduced and add up in scratch; otherwise they share results */
+    bool split; /* cpu: threads share what is reduced and add up in scratch; otherwise they share results */
     bool max;
     soma_dtype dtype;
     void (*share)(const struct soma_reduction *, const float *x, float *y, float *scratch, int64_t begin, int64_t end);

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/reduce/reduce_cpu.c: f32 kernels of reduce_sum, reduce_mean, reduce_max and sum_to. Four forms of alternating kept (K) and
- * reduced (R) dimensions have loops of their own: R (all to one number), KR (rows), RK (columns), RKR (channels); the rest walks
- * its dimensions. Sums run in vector lanes for a block and go on in f64, so that errors do not grow with the length.
+ * op/reduce/reduce_cpu.c: f32 kernels of reduce_sum, reduce_mean, reduce_max and sum_to. Four forms of alternating kept
+ * (K) and reduced (R) dimensions have loops of their own: R (all to one number), KR (rows), RK (columns), RKR
+ * (channels); the rest walks its dimensions. Sums run in vector lanes for a block and go on in f64, so that errors do
+ * not grow with the length.
  */
 #include "op/reduce/reduce.h"
 
@@ -54,15 +55,33 @@ INLINE float identity(bool max)
     return max ? -INFINITY : 0.0f;
 }
 
-/* Folds lanes j, j + width, j + 2 width ... into lane j < width; width is a power of two. */
+/* Folds lanes j, j + width, j + 2 width ... into lane j < width; width is a power of two. Loops of constant length:
+ * halves of a vector. */
 INLINE void fold(float lane[SOMA_LANES], int width, bool max)
 {
-    for (int w = SOMA_LANES / 2; w >= width; w /= 2)
-        for (int j = 0; j < w; j++)
-            lane[j] = join1(lane[j], lane[j + w], max);
+#define HALVE(w)                                                                                                       \
+    if (SOMA_LANES > (w) && width <= (w))                                                                              \
+        for (int j = 0; j < (w); j++)                                                                                  \
+            lane[j] = join1(lane[j], lane[(j + (w)) % SOMA_LANES], max);
+    HALVE(8)
+    HALVE(4)
+    HALVE(2)
+    HALVE(1)
+#undef HALVE
 }
 
-/* Joins n <= BLOCK elements into lanes by position modulo SOMA_LANES. */
+/* The last n elements before `end` in the last lanes, and in the others what changes nothing. */
+INLINE vec load_last(const float *end, int64_t n, vec none)
+{
+    static const int32_t keep[32] = {0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,  0,
+                                     -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1};
+    mask take;
+    memcpy(&take, keep + 16 - SOMA_LANES + n, sizeof take);
+    return (vec)(((mask)load(end - SOMA_LANES) & take) | ((mask)none & ~take));
+}
+
+/* Joins n <= BLOCK elements into lanes: element i into a lane that is congruent to it modulo any power of two that
+ * divides n and is at most SOMA_LANES. At least SOMA_LANES elements end at x + n. */
 INLINE void block_lanes(const float *x, int64_t n, float lane[SOMA_LANES], bool max)
 {
     const vec none = all_lanes(identity(max));
@@ -76,10 +95,10 @@ INLINE void block_lanes(const float *x, int64_t n, float lane[SOMA_LANES], bool 
     }
     for (; i + SOMA_LANES <= n; i += SOMA_LANES)
         a = join(a, load(x + i), max);
+    if (i < n)
+        b = join(b, load_last(x + n, n - i, none), max);
     a = join(join(a, b, max), join(c, d, max), max);
     memcpy(lane, &a, sizeof a);
-    for (int j = 0; i < n; i++, j++)
-        lane[j] = join1(lane[j], x[i], max);
 }
 
 /* n elements to one number. */
@@ -109,6 +128,12 @@ INLINE void narrow_columns(const float *x, int64_t rows, int k, float *y, float 
     int64_t n = rows * k;
     for (int j = 0; j < k; j++)
         total[j] = identity(max);
+    if (n < SOMA_LANES) {
+        for (int64_t i = 0; i < n; i += k)
+            for (int j = 0; j < k; j++)
+                total[j] = join_wide(total[j], x[i + j], max);
+        n = 0;
+    }
     for (int64_t i = 0; i < n; i += BLOCK) {
         block_lanes(x + i, n - i < BLOCK ? n - i : BLOCK, lane, max);
         fold(lane, k, max);
@@ -119,8 +144,8 @@ INLINE void narrow_columns(const float *x, int64_t rows, int k, float *y, float 
         y[j] = (float)total[j] * scale;
 }
 
-/* Columns 0 .. SOMA_LANES - 1 of rows of k columns. Lanes beyond the last column read the next row and are not used; `safe` rows
- * can be read so, the others go one by one. */
+/* Columns 0 .. SOMA_LANES - 1 of rows of k columns. Lanes beyond the last column read the next row and are not used;
+ * `safe` rows can be read so, the others go one by one. */
 INLINE void strip(const float *x, int64_t rows, int64_t safe, int64_t k, int width, float *y, float scale, bool max)
 {
     const vec none = all_lanes(identity(max));
@@ -182,7 +207,8 @@ INLINE void wide_strip(const float *x, int64_t rows, int64_t k, float *y, float 
 }
 
 /* Columns begin .. end - 1 of rows x k. */
-INLINE void columns(const float *x, int64_t rows, int64_t k, int64_t begin, int64_t end, float *y, float scale, bool max)
+INLINE void columns(const float *x, int64_t rows, int64_t k, int64_t begin, int64_t end, float *y, float scale,
+                    bool max)
 {
     if (k <= SOMA_LANES && (k & (k - 1)) == 0) {
         narrow_columns(x, rows, (int)k, y, scale, max);
@@ -194,7 +220,8 @@ INLINE void columns(const float *x, int64_t rows, int64_t k, int64_t begin, int6
     for (; j < end; j += SOMA_LANES) {
         int64_t room = rows * k - j - SOMA_LANES; /* row r may be read in full where r k <= room */
         int64_t safe = room < 0 ? 0 : room / k + 1;
-        strip(x + j, rows, safe < rows ? safe : rows, k, (int)(end - j < SOMA_LANES ? end - j : SOMA_LANES), y + j, scale, max);
+        int width = (int)(end - j < SOMA_LANES ? end - j : SOMA_LANES);
+        strip(x + j, rows, safe < rows ? safe : rows, k, width, y + j, scale, max);
     }
 }
 
@@ -209,14 +236,14 @@ static __attribute__((noinline)) double line_max(const float *x, int64_t n)
     return line(x, n, true);
 }
 
-static __attribute__((noinline)) void columns_of_sum(const float *x, int64_t rows, int64_t k, int64_t begin, int64_t end,
-                                                     float *y, float scale)
+static __attribute__((noinline)) void columns_of_sum(const float *x, int64_t rows, int64_t k, int64_t begin,
+                                                     int64_t end, float *y, float scale)
 {
     columns(x, rows, k, begin, end, y, scale, false);
 }
 
-static __attribute__((noinline)) void columns_of_max(const float *x, int64_t rows, int64_t k, int64_t begin, int64_t end,
-                                                     float *y, float scale)
+static __attribute__((noinline)) void columns_of_max(const float *x, int64_t rows, int64_t k, int64_t begin,
+                                                     int64_t end, float *y, float scale)
 {
     columns(x, rows, k, begin, end, y, scale, true);
 }
@@ -428,4 +455,5 @@ static soma_status prepare(soma_prepare *p)
 }
 
 extern const soma_kernel SOMA_ISA(soma_reduce_cpu);
-const soma_kernel SOMA_ISA(soma_reduce_cpu) = {.name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_reduce_cpu) = {
+    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};

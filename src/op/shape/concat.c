@@ -12,8 +12,12 @@
 #include <string.h>
 
 static const soma_field fields[] = {
-    {.name = "axis", .type = SOMA_FIELD_INT, .offset = offsetof(soma_concat_attrs, axis), .max = SOMA_MAX_RANK - 1,
-     .preset = 1, .doc = "the axis along which the inputs follow each other; not the batch"},
+    {.name = "axis",
+     .type = SOMA_FIELD_INT,
+     .offset = offsetof(soma_concat_attrs, axis),
+     .max = SOMA_MAX_RANK - 1,
+     .preset = 1,
+     .doc = "the axis along which the inputs follow each other; not the batch"},
     {0},
 };
 
@@ -94,7 +98,8 @@ static const soma_kernel reference = {.name = "copy", .exact = true, .prepare = 
 
 static const soma_sample samples[] = {
     {.name = "rows", .in = (const soma_shape[]){{2, {SOMA_N, 3}}, {2, {SOMA_N, 5}}, {2, {SOMA_N, 1}}}},
-    {.name = "channels", .in = (const soma_shape[]){{4, {SOMA_N, 2, 3, 5}}, {4, {SOMA_N, 1, 3, 5}}, {4, {SOMA_N, 3, 3, 5}}}},
+    {.name = "channels",
+     .in = (const soma_shape[]){{4, {SOMA_N, 2, 3, 5}}, {4, {SOMA_N, 1, 3, 5}}, {4, {SOMA_N, 3, 3, 5}}}},
     {.name = "front", .attrs = "axis=0", .in = (const soma_shape[]){{2, {2, 7}}, {2, {1, 7}}, {2, {3, 7}}}},
     {.name = "last", .attrs = "axis=2", .in = (const soma_shape[]){{3, {2, 3, 1}}, {3, {2, 3, 4}}, {3, {2, 3, 2}}}},
     {.name = "vectors", .attrs = "axis=0", .in = (const soma_shape[]){{1, {1}}, {1, {5}}, {1, {2}}}},

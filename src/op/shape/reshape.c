@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/shape/reshape.c: the same elements in the same order under another shape. In plain layout this is a view: the kernel copies
- * only where the plan could not give input and output one place.
- *     dx = dy under x's shape
+ * op/shape/reshape.c: the same elements in the same order under another shape. In plain layout this is a view: the
+ * kernel copies only where the plan could not give input and output one place. dx = dy under x's shape
  */
 #include "backend/cpu/parallel.h"
 #include "base/size.h"
@@ -14,7 +13,9 @@
 #include <string.h>
 
 static const soma_field fields[] = {
-    {.name = "shape", .type = SOMA_FIELD_SHAPE, .offset = offsetof(soma_reshape_attrs, shape),
+    {.name = "shape",
+     .type = SOMA_FIELD_SHAPE,
+     .offset = offsetof(soma_reshape_attrs, shape),
      .doc = "the new shape; one dimension may be 0: what is left over; N in front stands for the batch"},
     {0},
 };
@@ -42,8 +43,10 @@ static soma_status check_dims(const soma_shape *wanted, char *reason)
     for (int k = 0; k < wanted->rank; k++) {
         zeros += wanted->dim[k] == 0;
         if (wanted->dim[k] < 0 && k > 0)
-            return soma_refuse(reason, "dimension %d of the new shape is %lld; only the first may hold the batch, the others "
-                                       "are sizes above 0, or 0 for what is left", k, (long long)wanted->dim[k]);
+            return soma_refuse(reason,
+                               "dimension %d of the new shape is %lld; only the first may hold the batch, the others "
+                               "are sizes above 0, or 0 for what is left",
+                               k, (long long)wanted->dim[k]);
     }
     if (zeros > 1)
         return soma_refuse(reason, "%d dimensions of the new shape are 0; only one can be what is left over", zeros);
@@ -153,7 +156,7 @@ const soma_op soma_op_reshape = {
     .required_out = 1,
     .attrs_size = sizeof(soma_reshape_attrs),
     .fields = fields,
-    .inplace_in = 1,
+    .view = true,
     .infer = infer,
     .grad = gradient,
     .kernels = (const soma_kernel *const[]){&reference, NULL},

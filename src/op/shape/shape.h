@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/shape/shape.h: attributes of the ops that move elements and compute nothing: one kernel each, which copies bytes, for
- * every type.
+ * op/shape/shape.h: attributes of the ops that move elements and compute nothing: one kernel each, which copies bytes,
+ * for every type.
  */
 #ifndef SOMA_OP_SHAPE_SHAPE_H
 #define SOMA_OP_SHAPE_SHAPE_H

@@ -11,24 +11,40 @@
 #include <string.h>
 
 #define AXIS_FIELD(attrs)                                                                                              \
-    {.name = "axis", .type = SOMA_FIELD_INT, .offset = offsetof(attrs, axis), .max = SOMA_MAX_RANK - 1, .preset = 1,    \
-     .doc = "not the batch"}
+    {                                                                                                                  \
+        .name = "axis", .type = SOMA_FIELD_INT, .offset = offsetof(attrs, axis), .max = SOMA_MAX_RANK - 1,             \
+        .preset = 1, .doc = "not the batch"                                                                            \
+    }
 
 static const soma_field fields[] = {
     AXIS_FIELD(soma_slice_attrs),
-    {.name = "begin", .type = SOMA_FIELD_INT, .offset = offsetof(soma_slice_attrs, begin), .max = 0x1p40,
+    {.name = "begin",
+     .type = SOMA_FIELD_INT,
+     .offset = offsetof(soma_slice_attrs, begin),
+     .max = 0x1p40,
      .doc = "the first element"},
-    {.name = "end", .type = SOMA_FIELD_INT, .offset = offsetof(soma_slice_attrs, end), .max = 0x1p40,
+    {.name = "end",
+     .type = SOMA_FIELD_INT,
+     .offset = offsetof(soma_slice_attrs, end),
+     .max = 0x1p40,
      .doc = "one past the last element; 0: the axis' end"},
     {0},
 };
 
 static const soma_field grad_fields[] = {
     AXIS_FIELD(soma_slice_grad_attrs),
-    {.name = "begin", .type = SOMA_FIELD_INT, .offset = offsetof(soma_slice_grad_attrs, begin), .max = 0x1p40,
+    {.name = "begin",
+     .type = SOMA_FIELD_INT,
+     .offset = offsetof(soma_slice_grad_attrs, begin),
+     .max = 0x1p40,
      .doc = "where dy begins"},
-    {.name = "size", .type = SOMA_FIELD_INT, .offset = offsetof(soma_slice_grad_attrs, size), .min = 1, .max = 0x1p40,
-     .preset = 1, .doc = "size of the axis in the result"},
+    {.name = "size",
+     .type = SOMA_FIELD_INT,
+     .offset = offsetof(soma_slice_grad_attrs, size),
+     .min = 1,
+     .max = 0x1p40,
+     .preset = 1,
+     .doc = "size of the axis in the result"},
     {0},
 };
 
@@ -51,8 +67,8 @@ static soma_status infer(soma_infer *i)
         return SOMA_INVALID;
     int64_t size = i->in[0].shape.dim[a->axis], end = a->end ? a->end : size;
     if (a->begin >= end || end > size)
-        return soma_refuse(i->reason, "elements %lld to %lld (exclusive) of axis %d do not lie in %s", (long long)a->begin,
-                           (long long)end, (int)a->axis, soma_type_text(&i->in[0], text));
+        return soma_refuse(i->reason, "elements %lld to %lld (exclusive) of axis %d do not lie in %s",
+                           (long long)a->begin, (long long)end, (int)a->axis, soma_type_text(&i->in[0], text));
     i->out[0] = i->in[0];
     i->out[0].shape.dim[a->axis] = end - a->begin;
     return SOMA_OK;
@@ -122,7 +138,8 @@ static soma_status run_slice_grad(const void *state, void *const *arg, soma_run 
     return SOMA_OK;
 }
 
-static soma_status prepare_blocks(soma_prepare *p, const soma_arg *whole, const soma_arg *slice, int64_t axis, int64_t begin)
+static soma_status prepare_blocks(soma_prepare *p, const soma_arg *whole, const soma_arg *slice, int64_t axis,
+                                  int64_t begin)
 {
     slice_state *s = soma_prepare_state(p, sizeof *s);
     if (!s)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/shape/transpose.c: axes in a new order, y[i_order[0], i_order[1], ...] = x[i_0, i_1, ...]. The batch stays in front.
+ * op/shape/transpose.c: axes in a new order, y[i_order[0], i_order[1], ...] = x[i_0, i_1, ...].
+ * The batch stays in front.
  *     dx = dy with its axes in the inverse order
  */
 #include "backend/cpu/parallel.h"
@@ -12,7 +13,9 @@
 #include <string.h>
 
 static const soma_field fields[] = {
-    {.name = "order", .type = SOMA_FIELD_SHAPE, .offset = offsetof(soma_transpose_attrs, order),
+    {.name = "order",
+     .type = SOMA_FIELD_SHAPE,
+     .offset = offsetof(soma_transpose_attrs, order),
      .doc = "for each axis of the result, the axis of x that it is"},
     {0},
 };
@@ -36,7 +39,8 @@ static soma_status infer(soma_infer *i)
                            soma_type_text(&i->in[0], text));
     for (int k = 1; k < x->rank; k++)
         if (y.shape.dim[k] < 0)
-            return soma_refuse(i->reason, "the batch must stay the first axis, but order moves it to axis %d of the result", k);
+            return soma_refuse(i->reason,
+                               "the batch must stay the first axis, but order moves it to axis %d of the result", k);
     i->out[0] = y;
     return SOMA_OK;
 }
@@ -51,8 +55,8 @@ static void gradient(soma_gradient *g)
         g->din[0] = soma_transpose(g->dout[0], inverse);
 }
 
-/* ---- the kernel: rows of the result, `a` the step in x; where neighbours of a row lie apart in x, small tiles keep both sides
- * in the cache ---- */
+/* ---- the kernel: rows of the result, `a` the step in x; where neighbours of a row lie apart in x, small tiles keep
+ * both sides in the cache ---- */
 
 #define TILE 16
 

@@ -24,8 +24,7 @@ static soma_status infer(soma_infer *i)
     char text[96], other[96];
     if (!soma_is_float(i->in[0].dtype))
         return soma_refuse(i->reason, "x must be f32 or f64, got %s", soma_type_text(&i->in[0], text));
-    if (i->n_in == 2 &&
-        (i->in[1].dtype != i->in[0].dtype || !soma_same_shape(&i->in[0].shape, &i->in[1].shape)))
+    if (i->n_in == 2 && (i->in[1].dtype != i->in[0].dtype || !soma_same_shape(&i->in[0].shape, &i->in[1].shape)))
         return soma_refuse(i->reason, "dy and y must be of one type and shape, got %s and %s",
                            soma_type_text(&i->in[0], text), soma_type_text(&i->in[1], other));
     i->out[0] = i->in[0];
@@ -170,8 +169,8 @@ REFERENCE(relu, a < 0 ? 0 : a) /* NaN stays NaN */
 REFERENCE(sigmoid, soma_exact_sigmoid(a))
 REFERENCE(tanh, soma_exact_tanh(a))
 REFERENCE(relu_grad, b <= 0 ? 0 : a)
-REFERENCE(sigmoid_grad, a *b * (1 - b))
-REFERENCE(tanh_grad, a * (1 - b * b))
+REFERENCE(sigmoid_grad, (1 - b) * b * a)
+REFERENCE(tanh_grad, a *(1 - b * b))
 
 /* ---- samples: ranks 0 to 5, odd sizes, batch of one ---- */
 
@@ -206,7 +205,7 @@ GRADIENT_SAMPLES(squash_samples, "nu")
 
 /* ---- the ops ---- */
 
-#define UNARY_OP(op_name, onnx_name, inputs, sample_list, text)                                                       \
+#define UNARY_OP(op_name, onnx_name, inputs, sample_list, text)                                                        \
     const soma_op soma_op_##op_name = {                                                                                \
         .name = #op_name,                                                                                              \
         .doc = text,                                                                                                   \

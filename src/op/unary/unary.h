@@ -17,7 +17,7 @@ typedef struct soma_elementwise {
     int64_t n;
     int threads;
     soma_dtype dtype;
-    soma_span_fn span;                 /* cpu kernels */
+    soma_span_fn span;                   /* cpu kernels */
     double (*exact)(double a, double b); /* reference kernels; b is 0 for one input */
 } soma_elementwise;
 

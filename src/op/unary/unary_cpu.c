@@ -82,9 +82,11 @@ static soma_status prepare_span(soma_prepare *p, soma_span_fn span, soma_run_fn 
         return prepare_span(p, fn##_span, fn##_run, run_shares1);                                                      \
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
-    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu", .isa = SOMA_ISA_LEVEL,                               \
-                                                     .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept,                  \
-                                                     .prepare = fn##_prepare};
+    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
+                                                   .isa = SOMA_ISA_LEVEL,                                              \
+                                                   .layouts = SOMA_LAYOUT_FOLLOW,                                      \
+                                                   .accept = accept,                                                   \
+                                                   .prepare = fn##_prepare};
 
 UNARY_KERNEL(neg, -a)
 UNARY_KERNEL(exp, soma_vexp(a))
@@ -116,10 +118,12 @@ UNARY_KERNEL(tanh, soma_vtanh(a))
         return prepare_span(p, fn##_span, fn##_run, run_shares2);                                                      \
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
-    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu", .isa = SOMA_ISA_LEVEL,                               \
-                                                     .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept,                  \
-                                                     .prepare = fn##_prepare};
+    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
+                                                   .isa = SOMA_ISA_LEVEL,                                              \
+                                                   .layouts = SOMA_LAYOUT_FOLLOW,                                      \
+                                                   .accept = accept,                                                   \
+                                                   .prepare = fn##_prepare};
 
 GRADIENT_KERNEL(relu_grad, a <= 0 ? 0 : g)
-GRADIENT_KERNEL(sigmoid_grad, g *a * (1 - a))
-GRADIENT_KERNEL(tanh_grad, g * (1 - a * a))
+GRADIENT_KERNEL(sigmoid_grad, (1 - a) * a * g)
+GRADIENT_KERNEL(tanh_grad, g *(1 - a * a))

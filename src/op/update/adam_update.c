@@ -78,7 +78,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
 {
     const soma_update_state *s = state;
     const soma_adam_attrs *a = s->attrs;
-    int64_t t = (int64_t)*(const int32_t *)arg[1] + 1;
+    int64_t t = (int64_t) * (const int32_t *)arg[1] + 1;
     job j = {s, arg, soma_get(arg[0], s->lr_dtype, 0) / (1 - soma_power(a->beta1, t)),
              soma_exact_sqrt(1 - soma_power(a->beta2, t))};
     soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &j);
@@ -102,12 +102,16 @@ static soma_status prepare(soma_prepare *p)
 static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = prepare};
 SOMA_ISA_DECLARE(soma_adam_update_cpu)
 
-static const soma_shape shapes[] = {{0, {0}},    {0, {0}}, {2, {5, 7}}, {1, {5}}, {2, {5, 7}},
-                                    {1, {5}},    {2, {5, 7}}, {1, {5}}, {2, {5, 7}}, {1, {5}}};
+static const soma_shape shapes[] = {{0, {0}}, {0, {0}},    {2, {5, 7}}, {1, {5}},    {2, {5, 7}},
+                                    {1, {5}}, {2, {5, 7}}, {1, {5}},    {2, {5, 7}}, {1, {5}}};
 static const soma_sample samples[] = {
     {.name = "defaults", .in = shapes, .fill = "uknnnnnnpp", .classes = 10, .no_gradient = true},
-    {.name = "weight decay", .attrs = "beta1=0.8 beta2=0.99 epsilon=0.001 weight_decay=0.1", .in = shapes,
-     .fill = "uknnnnnnpp", .classes = 1000, .no_gradient = true},
+    {.name = "weight decay",
+     .attrs = "beta1=0.8 beta2=0.99 epsilon=0.001 weight_decay=0.1",
+     .in = shapes,
+     .fill = "uknnnnnnpp",
+     .classes = 1000,
+     .no_gradient = true},
     {0},
 };
 

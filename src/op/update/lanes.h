@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/update/lanes.h: one vector of f32 at each instruction-set level, with loads and stores of its first n lanes only, so
- * that five parameters cost one pass and not five. Arithmetic is the compilers' vector extension. *_cpu.c only.
+ * op/update/lanes.h: one vector of f32 at each instruction-set level, with loads and stores of its first n lanes only,
+ * so that five parameters cost one pass and not five. Arithmetic is the compilers' vector extension. *_cpu.c only.
  */
 #ifndef SOMA_OP_LANES_H
 #define SOMA_OP_LANES_H

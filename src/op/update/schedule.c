@@ -123,8 +123,11 @@ static soma_status rate_prepare(soma_prepare *p)
 
 static const soma_kernel rate_reference = {.name = "reference", .exact = true, .prepare = rate_prepare};
 
-#define SAMPLE(title, text)                                                                                             \
-    {.name = title, .attrs = text, .in = (const soma_shape[]){{0, {0}}}, .fill = "k", .classes = 1000, .no_gradient = true}
+#define SAMPLE(title, text)                                                                                            \
+    {                                                                                                                  \
+        .name = title, .attrs = text, .in = (const soma_shape[]){{0, {0}}}, .fill = "k", .classes = 1000,              \
+        .no_gradient = true                                                                                            \
+    }
 static const soma_sample rate_samples[] = {
     SAMPLE("constant", NULL),
     SAMPLE("inverse time", "schedule=inverse_time lr=0.1 decay=0.01"),

@@ -24,7 +24,8 @@ static soma_status infer(soma_infer *i)
     bool momentum = a->momentum > 0;
     int k;
     const char *what = momentum ? "parameters, gradients, velocities" : "parameters, gradients";
-    if (soma_update_scalar(i, 0, "lr", false) != SOMA_OK || soma_update_check(i, 1, momentum ? 3 : 2, what, &k) != SOMA_OK)
+    if (soma_update_scalar(i, 0, "lr", false) != SOMA_OK ||
+        soma_update_check(i, 1, momentum ? 3 : 2, what, &k) != SOMA_OK)
         return SOMA_INVALID;
     return soma_update_outputs(i, 1, k, momentum ? 2 : 1);
 }
@@ -99,10 +100,14 @@ static const soma_kernel reference = {.name = "reference", .exact = true, .prepa
 SOMA_ISA_DECLARE(soma_sgd_update_cpu)
 
 static const soma_shape shapes[] = {{0, {0}}, {2, {5, 7}}, {1, {5}}, {2, {5, 7}}, {1, {5}}, {2, {5, 7}}, {1, {5}}};
-static const soma_shape same[] = {{0, {0}}, {2, {3, 3}}, {2, {3, 3}}, {2, {3, 3}}, {2, {3, 3}}, {2, {3, 3}}, {2, {3, 3}}};
+static const soma_shape same[] = {{0, {0}},    {2, {3, 3}}, {2, {3, 3}}, {2, {3, 3}},
+                                  {2, {3, 3}}, {2, {3, 3}}, {2, {3, 3}}};
 static const soma_sample samples[] = {
     {.name = "momentum", .attrs = "momentum=0.9", .in = shapes, .fill = "unnnnnn", .no_gradient = true},
-    {.name = "nesterov", .attrs = "momentum=0.9 nesterov=true weight_decay=0.01", .in = shapes, .fill = "unnnnnn",
+    {.name = "nesterov",
+     .attrs = "momentum=0.9 nesterov=true weight_decay=0.01",
+     .in = shapes,
+     .fill = "unnnnnn",
      .no_gradient = true},
     {.name = "plain", .attrs = "weight_decay=0.1", .in = same, .fill = "unnnnnn", .no_gradient = true},
     {0},

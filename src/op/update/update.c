@@ -28,7 +28,8 @@ soma_status soma_update_check(soma_infer *i, int scalars, int groups, const char
     for (int t = 0; t < n; t++) {
         const soma_type *x = &i->in[scalars + t], *p = &i->in[scalars + t % *k];
         if (!soma_is_float(x->dtype) || x->dtype != i->in[scalars].dtype || !soma_same_shape(&x->shape, &p->shape))
-            return soma_refuse(i->reason, "tensor %d (of %s) is %s, but its parameter is %s: types must be equal, f32 or f64",
+            return soma_refuse(i->reason,
+                               "tensor %d (of %s) is %s, but its parameter is %s: types must be equal, f32 or f64",
                                t % *k + 1, what, soma_type_text(x, a), soma_type_text(p, b));
     }
     return SOMA_OK;
@@ -37,7 +38,8 @@ soma_status soma_update_check(soma_infer *i, int scalars, int groups, const char
 soma_status soma_update_outputs(soma_infer *i, int scalars, int k, int groups)
 {
     if (i->n_out != k * groups)
-        return soma_refuse(i->reason, "has %d outputs for %d parameters, but %d were asked for", k * groups, k, i->n_out);
+        return soma_refuse(i->reason, "has %d outputs for %d parameters, but %d were asked for", k * groups, k,
+                           i->n_out);
     for (int g = 0; g < groups; g++) /* every group has the parameters' types */
         memcpy(i->out + g * k, i->in + scalars, (size_t)k * sizeof *i->out);
     return SOMA_OK;

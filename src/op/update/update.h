@@ -18,7 +18,11 @@ extern const soma_op soma_op_learning_rate;
 extern const soma_op soma_op_sgd_update;
 extern const soma_op soma_op_adam_update;
 
-typedef enum soma_schedule { SOMA_SCHEDULE_CONSTANT, SOMA_SCHEDULE_INVERSE_TIME, SOMA_SCHEDULE_ONE_CYCLE } soma_schedule;
+typedef enum soma_schedule {
+    SOMA_SCHEDULE_CONSTANT,
+    SOMA_SCHEDULE_INVERSE_TIME,
+    SOMA_SCHEDULE_ONE_CYCLE
+} soma_schedule;
 
 typedef struct soma_learning_rate_attrs {
     int schedule; /* soma_schedule */
@@ -40,8 +44,8 @@ typedef struct soma_adam_attrs {
 #define SOMA_UPDATE_GRAIN 16       /* f32 elements to which tensors are padded in memory (64 bytes) */
 #define SOMA_UPDATE_PARALLEL 65536 /* fewer elements in all run on the caller's thread */
 
-/* The state of sgd's and adam's kernels: k tensors seen as one range, each beginning at a multiple of the grain, as they lie
- * in memory where neighbours are contiguous. */
+/* The state of sgd's and adam's kernels: k tensors seen as one range, each beginning at a multiple of the grain, as
+ * they lie in memory where neighbours are contiguous. */
 typedef struct soma_update_state {
     const void *attrs;
     soma_dtype dtype, lr_dtype;
@@ -81,7 +85,8 @@ static inline int soma_adam_count(int n_in)
     return (n_in - 2) / 4;
 }
 
-/* beta^t by squaring: t is in the millions at most, and an error of t units in the last place of f64 does not matter. */
+/* beta^t by squaring: t is in the millions at most, and an error of t units in the last place of f64 does not matter.
+ * */
 static inline double soma_power(double beta, int64_t t)
 {
     double power = 1;

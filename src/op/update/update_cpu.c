@@ -11,48 +11,40 @@
 #define MOST_ARRAYS 7
 _Static_assert(SOMA_UPDATE_GRAIN % SOMA_LANES == 0, "shares begin at whole vectors, so bits do not depend on threads");
 
-/* Where the arrays of tensor i stand among the arguments: base[a] + i. */
-typedef struct arrays {
-    int n, base[MOST_ARRAYS];
-} arrays;
+typedef struct job {
+    const soma_update_state *s;
+    void *const *array[MOST_ARRAYS]; /* array[a][i]: tensor i of the a-th group of arguments */
+    float c[8];                      /* the step's numbers */
+    bool merge;                      /* neighbours may share a pass */
+} job;
 
-typedef struct job job;
 typedef void (*pass_fn)(const job *j, float *const *x, int64_t n);
 
-struct job {
-    const soma_update_state *s;
-    void *const *arg;
-    arrays at;
-    pass_fn pass;
-    bool merge; /* neighbours may share a pass */
-    float c[8]; /* the step's numbers */
-};
-
 /* Does tensor i + 1 begin where tensor i's padding ends, in every array? */
-static inline bool contiguous(const job *j, int i)
+static inline bool contiguous(const job *j, int arrays, int i)
 {
     int64_t gap = j->s->start[i + 1] - j->s->start[i];
     bool yes = true;
-    for (int a = 0; a < j->at.n; a++) {
-        void *const *x = j->arg + j->at.base[a] + i;
-        yes = yes && (float *)x[1] == (float *)x[0] + gap;
-    }
+    for (int a = 0; a < arrays; a++)
+        yes &= (float *)j->array[a][i + 1] == (float *)j->array[a][i] + gap;
     return yes;
 }
 
-/* Elements begin .. end-1 of the whole range, begin at a multiple of the grain. */
-static inline void sweep(const job *j, int64_t begin, int64_t end)
+/* Elements begin .. end-1 of the whole range, begin at a multiple of the grain. Inlined with its constants: for a net
+ * of ten parameters this is the update's whole cost. */
+static inline __attribute__((always_inline)) void sweep(const job *j, int arrays, pass_fn pass, int64_t begin,
+                                                        int64_t end)
 {
     const soma_update_state *s = j->s;
-    for (int i = soma_update_find(s, begin); begin < end;) {
+    for (int i = begin ? soma_update_find(s, begin) : 0; begin < end;) {
         int last = i;
-        while (j->merge && last + 1 < s->k && s->start[last + 1] < end && contiguous(j, last))
+        while (j->merge && last + 1 < s->k && s->start[last + 1] < end && contiguous(j, arrays, last))
             last++;
         int64_t stop = s->start[last] + s->count[last];
         float *x[MOST_ARRAYS];
-        for (int a = 0; a < j->at.n; a++)
-            x[a] = (float *)j->arg[j->at.base[a] + i] + (begin - s->start[i]);
-        j->pass(j, x, (stop < end ? stop : end) - begin);
+        for (int a = 0; a < arrays; a++)
+            x[a] = (float *)j->array[a][i] + (begin - s->start[i]);
+        pass(j, x, (stop < end ? stop : end) - begin);
         i = last + 1;
         if (i == s->k)
             return;
@@ -60,21 +52,24 @@ static inline void sweep(const job *j, int64_t begin, int64_t end)
     }
 }
 
-static void part(void *context, int index, int count)
-{
-    const job *j = context;
-    int64_t begin, end;
-    soma_share(j->s->start[j->s->k], SOMA_UPDATE_GRAIN, index, count, &begin, &end);
-    sweep(j, begin, end);
-}
+/* The part function of one pass over so many arrays. */
+#define PART(pass, arrays)                                                                                             \
+    static void pass##_part(void *context, int index, int count)                                                       \
+    {                                                                                                                  \
+        const job *j = context;                                                                                        \
+        int64_t begin = 0, end = j->s->start[j->s->k];                                                                 \
+        if (count > 1)                                                                                                 \
+            soma_share(end, SOMA_UPDATE_GRAIN, index, count, &begin, &end);                                            \
+        sweep(j, arrays, pass, begin, end);                                                                            \
+    }
 
-static void run_all(job *j, const soma_run *run)
+static inline void run_all(job *j, const soma_run *run, soma_part_fn part)
 {
     int threads = j->s->threads < run->threads ? j->s->threads : run->threads;
     if (threads > 1)
         soma_parallel(threads, part, j);
     else
-        sweep(j, 0, j->s->start[j->s->k]);
+        part(j, 0, 1);
 }
 
 static soma_status accept(soma_prepare *p)
@@ -85,11 +80,11 @@ static soma_status accept(soma_prepare *p)
 }
 
 /* A pass applies `step` to whole vectors, then to the lanes that are left. */
-#define PASS(step)                                                                                                      \
-    int64_t i = 0;                                                                                                      \
-    for (; i + SOMA_LANES <= n; i += SOMA_LANES)                                                                        \
-        step(soma_lanes_load, soma_lanes_store);                                                                        \
-    if (i < n)                                                                                                          \
+#define PASS(step)                                                                                                     \
+    int64_t i = 0;                                                                                                     \
+    for (; i + SOMA_LANES <= n; i += SOMA_LANES)                                                                       \
+        step(soma_lanes_load, soma_lanes_store);                                                                       \
+    if (i < n)                                                                                                         \
         step(LOAD_REST, STORE_REST);
 #define LOAD_REST(x) soma_lanes_load_n(x, n - i)
 #define STORE_REST(x, y) soma_lanes_store_n(x, y, n - i)
@@ -101,57 +96,66 @@ static void sgd_plain(const job *j, float *const *x, int64_t n)
     const float *p = x[0], *g = x[1];
     float *q = x[2];
     const soma_lanes lr = soma_lanes_all(j->c[0]), decay = soma_lanes_all(j->c[2]);
-#define STEP(load, store)                                                                                               \
-    do {                                                                                                                \
-        soma_lanes w = load(p + i), h = load(g + i) + decay * w;                                                        \
-        store(q + i, w - lr * h);                                                                                       \
+#define STEP(load, store)                                                                                              \
+    do {                                                                                                               \
+        soma_lanes w = load(p + i), h = load(g + i) + decay * w;                                                       \
+        store(q + i, w - lr * h);                                                                                      \
     } while (0)
     PASS(STEP)
 #undef STEP
 }
+PART(sgd_plain, 3)
 
 static void sgd_momentum(const job *j, float *const *x, int64_t n)
 {
     const float *p = x[0], *g = x[1], *v = x[2];
     float *q = x[3], *u = x[4];
     const soma_lanes lr = soma_lanes_all(j->c[0]), momentum = soma_lanes_all(j->c[1]), decay = soma_lanes_all(j->c[2]);
-#define STEP(load, store)                                                                                               \
-    do {                                                                                                                \
-        soma_lanes w = load(p + i), h = load(g + i) + decay * w, d = momentum * load(v + i) - lr * h;                   \
-        store(u + i, d);                                                                                                \
-        store(q + i, w + d);                                                                                            \
+#define STEP(load, store)                                                                                              \
+    do {                                                                                                               \
+        soma_lanes w = load(p + i), h = load(g + i) + decay * w, d = momentum * load(v + i) - lr * h;                  \
+        store(u + i, d);                                                                                               \
+        store(q + i, w + d);                                                                                           \
     } while (0)
     PASS(STEP)
 #undef STEP
 }
+PART(sgd_momentum, 5)
 
 static void sgd_nesterov(const job *j, float *const *x, int64_t n)
 {
     const float *p = x[0], *g = x[1], *v = x[2];
     float *q = x[3], *u = x[4];
     const soma_lanes lr = soma_lanes_all(j->c[0]), momentum = soma_lanes_all(j->c[1]), decay = soma_lanes_all(j->c[2]);
-#define STEP(load, store)                                                                                               \
-    do {                                                                                                                \
-        soma_lanes w = load(p + i), h = lr * (load(g + i) + decay * w), d = momentum * load(v + i) - h;                 \
-        store(u + i, d);                                                                                                \
-        store(q + i, w + (momentum * d - h));                                                                           \
+#define STEP(load, store)                                                                                              \
+    do {                                                                                                               \
+        soma_lanes w = load(p + i), h = lr * (load(g + i) + decay * w), d = momentum * load(v + i) - h;                \
+        store(u + i, d);                                                                                               \
+        store(q + i, w + (momentum * d - h));                                                                          \
     } while (0)
     PASS(STEP)
 #undef STEP
 }
+PART(sgd_nesterov, 5)
 
 static soma_status sgd_run(const void *state, void *const *arg, soma_run *run)
 {
     const soma_update_state *s = state;
     const soma_sgd_attrs *a = s->attrs;
-    int k = s->k, out = s->n_in;
-    job j = {.s = s, .arg = arg, .at = {3, {1, 1 + k, out}}, .pass = sgd_plain, .merge = true,
-             .c = {(float)soma_get(arg[0], s->lr_dtype, 0), (float)a->momentum, (float)a->weight_decay}};
+    void *const *in = arg + 1, *const *out = arg + s->n_in;
+    int k = s->k;
+    job j = {s,
+             {in, in + k, out},
+             {(float)soma_get(arg[0], s->lr_dtype, 0), (float)a->momentum, (float)a->weight_decay},
+             true};
     if (a->momentum > 0) {
-        j.at = (arrays){5, {1, 1 + k, 1 + 2 * k, out, out + k}};
-        j.pass = a->nesterov ? sgd_nesterov : sgd_momentum;
+        j.array[2] = in + 2 * k;
+        j.array[3] = out;
+        j.array[4] = out + k;
+        run_all(&j, run, a->nesterov ? sgd_nesterov_part : sgd_momentum_part);
+    } else {
+        run_all(&j, run, sgd_plain_part);
     }
-    run_all(&j, run);
     return SOMA_OK;
 }
 
@@ -174,33 +178,37 @@ static void adam_pass(const job *j, float *const *x, int64_t n)
     const float *p = x[0], *g = x[1], *m = x[2], *v = x[3];
     float *q = x[4], *mean = x[5], *square = x[6];
     const soma_lanes rate = soma_lanes_all(j->c[0]), root = soma_lanes_all(j->c[1]), beta1 = soma_lanes_all(j->c[2]);
-    const soma_lanes beta2 = soma_lanes_all(j->c[3]), epsilon = soma_lanes_all(j->c[4]), decay = soma_lanes_all(j->c[5]);
+    const soma_lanes beta2 = soma_lanes_all(j->c[3]), epsilon = soma_lanes_all(j->c[4]),
+                     decay = soma_lanes_all(j->c[5]);
     const soma_lanes rest1 = soma_lanes_all(j->c[6]), rest2 = soma_lanes_all(j->c[7]);
-#define STEP(load, store)                                                                                               \
-    do {                                                                                                                \
-        soma_lanes w = load(p + i), h = load(g + i) + decay * w;                                                        \
-        soma_lanes a = beta1 * load(m + i) + rest1 * h, b = beta2 * load(v + i) + rest2 * h * h;                        \
-        store(mean + i, a);                                                                                             \
-        store(square + i, b);                                                                                           \
-        store(q + i, w - rate * a / (root * soma_lanes_sqrt(b) + epsilon));                                             \
+#define STEP(load, store)                                                                                              \
+    do {                                                                                                               \
+        soma_lanes w = load(p + i), h = load(g + i) + decay * w;                                                       \
+        soma_lanes a = beta1 * load(m + i) + rest1 * h, b = beta2 * load(v + i) + rest2 * h * h;                       \
+        store(mean + i, a);                                                                                            \
+        store(square + i, b);                                                                                          \
+        store(q + i, w - rate * a / (root * soma_lanes_sqrt(b) + epsilon));                                            \
     } while (0)
     PASS(STEP)
 #undef STEP
 }
+PART(adam_pass, 7)
 
 static soma_status adam_run(const void *state, void *const *arg, soma_run *run)
 {
     const soma_update_state *s = state;
     const soma_adam_attrs *a = s->attrs;
-    int k = s->k, out = s->n_in;
-    int64_t t = (int64_t)*(const int32_t *)arg[1] + 1;
+    void *const *in = arg + 2, *const *out = arg + s->n_in;
+    int k = s->k;
+    int64_t t = (int64_t) * (const int32_t *)arg[1] + 1;
     double rate = soma_get(arg[0], s->lr_dtype, 0) / (1 - soma_power(a->beta1, t));
     double root = 1 / __builtin_sqrt(1 - soma_power(a->beta2, t));
-    job j = {.s = s, .arg = arg, .at = {7, {2, 2 + k, 2 + 2 * k, 2 + 3 * k, out, out + k, out + 2 * k}}, .pass = adam_pass,
-             .merge = a->epsilon > 0, /* without it the padding would become 0 / 0 */
-             .c = {(float)rate, (float)root, (float)a->beta1, (float)a->beta2, (float)a->epsilon, (float)a->weight_decay,
-                   (float)(1 - a->beta1), (float)(1 - a->beta2)}};
-    run_all(&j, run);
+    job j = {s,
+             {in, in + k, in + 2 * k, in + 3 * k, out, out + k, out + 2 * k},
+             {(float)rate, (float)root, (float)a->beta1, (float)a->beta2, (float)a->epsilon, (float)a->weight_decay,
+              (float)(1 - a->beta1), (float)(1 - a->beta2)},
+             a->epsilon > 0}; /* without it the padding would become 0 / 0 */
+    run_all(&j, run, adam_pass_part);
     return SOMA_OK;
 }
 
