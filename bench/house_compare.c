@@ -155,8 +155,8 @@ static bool open_peers(comparison *k, const options *o)
 /* Best variant of each peer by its median; ratios of medians. */
 static void compare_print(comparison *k, const char *name)
 {
-    double soma = house_median(k->soma, k->rounds);
-    printf("  %-40s %14.1f samples/s\n", "soma", soma);
+    double mine = house_median(k->soma, k->rounds);
+    printf("  %-40s %14.1f samples/s\n", "soma", mine);
     for (int i = 0; i < k->n_peers; i++) {
         double best = 0;
         for (int v = 0; v < k->n_variants; v++) {
@@ -164,13 +164,13 @@ static void compare_print(comparison *k, const char *name)
             if (strncmp(k->variants[v].name, k->labels[i], length) || k->variants[v].name[length] != ' ')
                 continue;
             double median = house_median(k->variants[v].rates, k->rounds);
-            printf("  %-40s %14.1f samples/s  soma is %.2f times as fast\n", k->variants[v].name, median, soma / median);
+            printf("  %-40s %14.1f samples/s  soma is %.2f times as fast\n", k->variants[v].name, median, mine / median);
             best = fmax(best, median);
         }
         if (best > 0)
-            printf("%s.ratio.%s %.3f\n", name, k->labels[i], soma / best);
+            printf("%s.ratio.%s %.3f\n", name, k->labels[i], mine / best);
     }
-    printf("%s.samples_per_second %.1f\n", name, soma);
+    printf("%s.samples_per_second %.1f\n", name, mine);
 }
 
 static bool compare(comparison *k, house_case *c, const options *o)

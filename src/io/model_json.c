@@ -457,6 +457,9 @@ static soma_status read_knowledge(reader *r, const json_t *json)
     json_t *t = json_object_get(json, "transform"), *classes = json_object_get(json, "classes");
     json_t *scale = json_object_get(t, "scale"), *mean = json_object_get(t, "mean");
     json_t *deviation = json_object_get(t, "deviation");
+    soma_knowledge *k = soma_model_knowledge(r->m);
+    if (!k)
+        return SOMA_MEMORY;
     soma_transform transform;
     bool right = read_number(json_array_get(scale, 0), &transform.scale);
     for (size_t i = 0; i < 4; i++)
@@ -464,7 +467,7 @@ static soma_status read_knowledge(reader *r, const json_t *json)
                 read_number(json_array_get(deviation, i), &transform.deviation[i]);
     if (!right)
         return wrong(r, "has no proper transform");
-    soma_model_set_transform(r->m, transform);
+    k->transform = transform;
     size_t n = json_array_size(classes);
     if (n > SOMA_LIMIT_TENSORS)
         return wrong(r, "has too many classes");

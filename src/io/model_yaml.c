@@ -7,8 +7,11 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "graph/graph.h"
+#include "nn/nn.h"
 #include <soma/io.h>
 
+#include <inttypes.h>
+#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
@@ -16,12 +19,15 @@
 
 typedef enum key_type { KEY_INTS, KEY_FLOAT, KEY_BOOL, KEY_TEXT } key_type;
 
-/* One key of a mapping and where its value goes in an option struct. */
+/* One key of a mapping and where its value goes in an option struct. There, zero means the default, so a description may
+ * say zero only where that is the same. */
 typedef struct key {
     const char *name;
     key_type type;
     size_t offset;
-    int count; /* KEY_INTS: how many; one number given: for all */
+    int count;   /* KEY_INTS: how many; one number given: for all */
+    double from; /* numbers: the least; -HUGE_VAL: any */
+    bool beyond; /* numbers: must be greater than `from` */
 } key;
 
 typedef struct layer {
@@ -31,29 +37,61 @@ typedef struct layer {
     soma_value (*build)(soma_value x, void *options);
 } layer;
 
-#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1}
-#define INTS(T, f, n) {#f, KEY_INTS, offsetof(T, f), n}
-#define FLOAT(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1}
-#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1}
-#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1}
-#define END {NULL, KEY_INTS, 0, 0}
+#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1, 1, false}
+#define INTS(T, f, n, least) {#f, KEY_INTS, offsetof(T, f), n, least, false}
+#define NUMBER(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false}
+#define SHARE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, false}
+#define POSITIVE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, true}
+#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1, 0, false}
+#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1, 0, false}
+#define SECTION(n) {n, KEY_TEXT, 0, 0, 0, false}
+#define END {NULL, KEY_INTS, 0, 0, 0, false}
 
+/* clang-format off */
 static const key dense_keys[] = {
-    INT(soma_dense_options, units),      TEXT(soma_dense_options, activation), TEXT(soma_dense_options, name),
-    TEXT(soma_dense_options, init),      FLOAT(soma_dense_options, init_a),    FLOAT(soma_dense_options, init_b),
-    TEXT(soma_dense_options, bias_init), FLOAT(soma_dense_options, bias_a),    FLOAT(soma_dense_options, bias_b),
-    BOOL(soma_dense_options, no_bias),   END};
+    INT(soma_dense_options, units),
+    TEXT(soma_dense_options, activation),
+    TEXT(soma_dense_options, name),
+    TEXT(soma_dense_options, init),
+    NUMBER(soma_dense_options, init_a),
+    NUMBER(soma_dense_options, init_b),
+    TEXT(soma_dense_options, bias_init),
+    NUMBER(soma_dense_options, bias_a),
+    NUMBER(soma_dense_options, bias_b),
+    BOOL(soma_dense_options, no_bias),
+    END};
 static const key conv2d_keys[] = {
-    INT(soma_conv2d_options, filters),     INTS(soma_conv2d_options, kernel, 2),   INTS(soma_conv2d_options, stride, 2),
-    INTS(soma_conv2d_options, pad, 4),     BOOL(soma_conv2d_options, same),        INTS(soma_conv2d_options, dilation, 2),
-    INT(soma_conv2d_options, groups),      TEXT(soma_conv2d_options, activation),  TEXT(soma_conv2d_options, name),
-    TEXT(soma_conv2d_options, init),       FLOAT(soma_conv2d_options, init_a),     FLOAT(soma_conv2d_options, init_b),
-    TEXT(soma_conv2d_options, bias_init),  FLOAT(soma_conv2d_options, bias_a),     FLOAT(soma_conv2d_options, bias_b),
-    BOOL(soma_conv2d_options, no_bias),    END};
-static const key pool_keys[] = {INTS(soma_pool2d_options, size, 2), INTS(soma_pool2d_options, stride, 2),
-                                INTS(soma_pool2d_options, pad, 4), BOOL(soma_pool2d_options, count_padding), END};
-static const key dropout_keys[] = {FLOAT(soma_dropout_options, rate), TEXT(soma_dropout_options, name), END};
+    INT(soma_conv2d_options, filters),
+    INTS(soma_conv2d_options, kernel, 2, 1),
+    INTS(soma_conv2d_options, stride, 2, 1),
+    INTS(soma_conv2d_options, pad, 4, 0),
+    BOOL(soma_conv2d_options, same),
+    INTS(soma_conv2d_options, dilation, 2, 1),
+    INT(soma_conv2d_options, groups),
+    TEXT(soma_conv2d_options, activation),
+    TEXT(soma_conv2d_options, name),
+    TEXT(soma_conv2d_options, init),
+    NUMBER(soma_conv2d_options, init_a),
+    NUMBER(soma_conv2d_options, init_b),
+    TEXT(soma_conv2d_options, bias_init),
+    NUMBER(soma_conv2d_options, bias_a),
+    NUMBER(soma_conv2d_options, bias_b),
+    BOOL(soma_conv2d_options, no_bias),
+    END};
+static const key max_pool2d_keys[] = {
+    INTS(soma_pool2d_options, size, 2, 1),
+    INTS(soma_pool2d_options, stride, 2, 1),
+    INTS(soma_pool2d_options, pad, 4, 0),
+    END};
+static const key average_pool2d_keys[] = {
+    INTS(soma_pool2d_options, size, 2, 1),
+    INTS(soma_pool2d_options, stride, 2, 1),
+    INTS(soma_pool2d_options, pad, 4, 0),
+    BOOL(soma_pool2d_options, count_padding),
+    END};
+static const key dropout_keys[] = {SHARE(soma_dropout_options, rate), TEXT(soma_dropout_options, name), END};
 static const key no_keys[] = {END};
+/* clang-format on */
 
 static soma_value build_dense(soma_value x, void *options)
 {
@@ -114,8 +152,8 @@ ACTIVATION(softmax)
 static const layer layers[] = {
     {"dense", dense_keys, sizeof(soma_dense_options), build_dense},
     {"conv2d", conv2d_keys, sizeof(soma_conv2d_options), build_conv2d},
-    {"max_pool2d", pool_keys, sizeof(soma_pool2d_options), build_max_pool2d},
-    {"average_pool2d", pool_keys, sizeof(soma_pool2d_options), build_average_pool2d},
+    {"max_pool2d", max_pool2d_keys, sizeof(soma_pool2d_options), build_max_pool2d},
+    {"average_pool2d", average_pool2d_keys, sizeof(soma_pool2d_options), build_average_pool2d},
     {"dropout", dropout_keys, sizeof(soma_dropout_options), build_dropout},
     {"flatten", no_keys, sizeof(bare), build_flatten},
     {"relu", no_keys, sizeof(bare), build_relu},
@@ -125,18 +163,18 @@ static const layer layers[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static const key sgd_keys[] = {FLOAT(soma_sgd_options, lr), FLOAT(soma_sgd_options, momentum), FLOAT(soma_sgd_options, decay),
-                               FLOAT(soma_sgd_options, weight_decay), BOOL(soma_sgd_options, nesterov),
-                               FLOAT(soma_sgd_options, peak_lr), END};
-static const key adam_keys[] = {FLOAT(soma_adam_options, lr), FLOAT(soma_adam_options, beta1), FLOAT(soma_adam_options, beta2),
-                                FLOAT(soma_adam_options, epsilon), FLOAT(soma_adam_options, weight_decay),
-                                FLOAT(soma_adam_options, peak_lr), END};
+static const key sgd_keys[] = {
+    POSITIVE(soma_sgd_options, lr), SHARE(soma_sgd_options, momentum), SHARE(soma_sgd_options, decay),
+    SHARE(soma_sgd_options, weight_decay), BOOL(soma_sgd_options, nesterov), POSITIVE(soma_sgd_options, peak_lr), END};
+static const key adam_keys[] = {
+    POSITIVE(soma_adam_options, lr), POSITIVE(soma_adam_options, beta1), POSITIVE(soma_adam_options, beta2),
+    POSITIVE(soma_adam_options, epsilon), SHARE(soma_adam_options, weight_decay), POSITIVE(soma_adam_options, peak_lr), END};
 
 /* ---- walking the document ---- */
 
 typedef struct reader {
     soma *s;
-    const char *path;
+    const char *path; /* the caller's, and from the moment there is a model a copy that lives with it */
     yaml_document_t *doc;
     soma_arena arena; /* texts that option structs point to while building */
 } reader;
@@ -168,7 +206,7 @@ static const char *layer_name(const void *list, int index)
 
 static soma_status unknown(reader *r, const yaml_node_t *at, const char *what, const char *name, const char *near)
 {
-    return soma_fail(r->s, SOMA_INVALID, place(r, at), "there is no %s \"%s\"%s%s%s", what, name ? name : "(not text)",
+    return soma_fail(r->s, SOMA_INVALID, place(r, at), "there is no %s \"%.100s\"%s%s%s", what, name ? name : "(not text)",
                      near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
@@ -188,8 +226,22 @@ static soma_status read_ints(reader *r, const key *k, const yaml_node_t *value, 
     if (n != 1 && n != k->count)
         return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes %s%d whole number%s", k->name,
                          k->count > 1 ? "one or " : "", k->count, k->count > 1 ? "s" : "");
-    for (int i = 0; i < k->count; i++)
+    for (int i = 0; i < k->count; i++) {
         out[i] = numbers[n == 1 ? 0 : i];
+        if ((double)out[i] < k->from)
+            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be at least %g, got %" PRId64, k->name, k->from,
+                             out[i]);
+    }
+    return SOMA_OK;
+}
+
+static soma_status read_float(reader *r, const key *k, const yaml_node_t *value, const char *text, double *out)
+{
+    if (!soma_parse_f64(text, out) || !isfinite(*out))
+        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes a number, got \"%.100s\"", k->name, text);
+    if (*out < k->from || (k->beyond && *out == k->from))
+        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be %s %g, got %.100s", k->name,
+                         k->beyond ? "greater than" : "at least", k->from, text);
     return SOMA_OK;
 }
 
@@ -201,12 +253,12 @@ static soma_status read_value(reader *r, const key *k, const yaml_node_t *value,
         return read_ints(r, k, value, options);
     if (!text)
         return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes one value, not a list or a mapping", k->name);
-    if (k->type == KEY_FLOAT && !soma_parse_f64(text, (double *)(void *)out))
-        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes a number, got \"%s\"", k->name, text);
+    if (k->type == KEY_FLOAT)
+        return read_float(r, k, value, text, (double *)(void *)out);
     if (k->type == KEY_BOOL) {
         bool yes = !strcmp(text, "true"), no = !strcmp(text, "false");
         if (!yes && !no)
-            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be true or false, got \"%s\"", k->name, text);
+            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be true or false, got \"%.100s\"", k->name, text);
         *(bool *)(void *)out = yes;
     }
     if (k->type == KEY_TEXT) {
@@ -218,27 +270,42 @@ static soma_status read_value(reader *r, const key *k, const yaml_node_t *value,
     return SOMA_OK;
 }
 
+/* The key that `name` names; NULL after telling what is wrong with it. seen: of the keys in their order, for keys that stand
+ * there twice (at most 32). */
+static const key *find_key(reader *r, const yaml_node_t *name, const char *what, const key *keys, uint32_t *seen)
+{
+    char kind[64];
+    const key *k = keys;
+    while (k->name && (!scalar(name) || strcmp(k->name, scalar(name))))
+        k++;
+    snprintf(kind, sizeof kind, "option of %s called", what);
+    if (!k->name) {
+        unknown(r, name, kind, scalar(name), scalar(name) ? soma_nearest(scalar(name), key_name, keys) : NULL);
+        return NULL;
+    }
+    uint32_t bit = UINT32_C(1) << (k - keys);
+    if (*seen & bit) {
+        soma_fail(r->s, SOMA_INVALID, place(r, name), "the option \"%s\" of %s stands here twice", k->name, what);
+        return NULL;
+    }
+    *seen |= bit;
+    return k;
+}
+
 /* A mapping into an option struct. what: "conv2d" for sentences. */
 static soma_status read_keys(reader *r, const yaml_node_t *map, const char *what, const key *keys, void *options)
 {
+    uint32_t seen = 0;
     if (map->type == YAML_SCALAR_NODE && !scalar(map)[0])
         return SOMA_OK; /* "- flatten:" */
     if (map->type != YAML_MAPPING_NODE)
         return soma_fail(r->s, SOMA_INVALID, place(r, map), "%s takes a mapping of options, such as {name: value}", what);
-    soma_status status = SOMA_OK;
-    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top && status == SOMA_OK; p++) {
-        const yaml_node_t *name = node_at(r, p->key), *value = node_at(r, p->value);
-        const key *k = keys;
-        while (k->name && (!scalar(name) || strcmp(k->name, scalar(name))))
-            k++;
-        char kind[64];
-        snprintf(kind, sizeof kind, "option of %s called", what);
-        if (k->name)
-            status = read_value(r, k, value, options);
-        else
-            status = unknown(r, name, kind, scalar(name), scalar(name) ? soma_nearest(scalar(name), key_name, keys) : NULL);
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+        const key *k = find_key(r, node_at(r, p->key), what, keys, &seen);
+        if (!k || read_value(r, k, node_at(r, p->value), options) != SOMA_OK)
+            return soma_error_status(r->s);
     }
-    return status;
+    return SOMA_OK;
 }
 
 /* "flatten" or {conv2d: {filters: 32}}. */
@@ -263,15 +330,15 @@ static soma_status read_layer(reader *r, const yaml_node_t *node, soma_value *x)
     soma_status status = options ? read_keys(r, options, l->name, l->keys, bytes) : SOMA_OK;
     if (status == SOMA_OK) {
         *x = l->build(*x, bytes);
-        status = soma_ok(*x) ? SOMA_OK : SOMA_INVALID;
+        status = soma_ok(*x) ? SOMA_OK : soma_error_status(r->s);
     }
     return status;
 }
 
 static soma_status read_layers(reader *r, const yaml_node_t *list, soma_value *x)
 {
-    if (list->type != YAML_SEQUENCE_NODE)
-        return soma_fail(r->s, SOMA_INVALID, place(r, list), "\"layers\" takes a list");
+    if (list->type != YAML_SEQUENCE_NODE || list->data.sequence.items.start == list->data.sequence.items.top)
+        return soma_fail(r->s, SOMA_INVALID, place(r, list), "\"layers\" takes a list of at least one layer");
     soma_status status = SOMA_OK;
     for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top && status == SOMA_OK; i++)
         status = read_layer(r, node_at(r, *i), x);
@@ -290,7 +357,7 @@ static soma_status read_input(reader *r, const yaml_node_t *node, soma_model *m,
         return soma_fail(r->s, SOMA_INVALID, place(r, node), "\"input\" takes the shape of one sample, such as [1, 28, 28]");
     soma_input_options o = {.struct_size = sizeof o, .at = place(r, node), .shape = shape};
     *x = soma_input_with(m, "x", SOMA_F32, &o);
-    return soma_ok(*x) ? SOMA_OK : SOMA_INVALID;
+    return soma_ok(*x) ? SOMA_OK : soma_error_status(r->s);
 }
 
 /* ---- the train section ---- */
@@ -324,35 +391,41 @@ typedef struct train_numbers {
     const char *loss;
 } train_numbers;
 
+static soma_status check_train(reader *r, const yaml_node_t *map, const train_numbers *n)
+{
+    const char *near = NULL;
+    if (n->loss && !soma_loss_known(n->loss, &near))
+        return unknown(r, map, "loss", n->loss, near);
+    if (n->validation_split >= 1)
+        return soma_fail(r->s, SOMA_INVALID, place(r, map), "\"validation_split\" is a share of the data, below 1");
+    return SOMA_OK;
+}
+
 static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *recipe)
 {
-    static const key keys[] = {INT(train_numbers, batch_size), INT(train_numbers, epochs), FLOAT(train_numbers, validation_split),
-                               TEXT(train_numbers, loss), {"optimizer", KEY_TEXT, 0, 0}, END};
+    static const key keys[] = {INT(train_numbers, batch_size), INT(train_numbers, epochs), SHARE(train_numbers, validation_split),
+                               TEXT(train_numbers, loss), SECTION("optimizer"), END};
     train_numbers n = {0};
-    soma_status status = SOMA_OK;
+    uint32_t seen = 0;
     if (map->type != YAML_MAPPING_NODE)
         return soma_fail(r->s, SOMA_INVALID, place(r, map), "\"train\" takes a mapping");
-    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top && status == SOMA_OK; p++) {
-        const yaml_node_t *name = node_at(r, p->key), *value = node_at(r, p->value);
-        const key *k = keys;
-        while (k->name && (!scalar(name) || strcmp(k->name, scalar(name))))
-            k++;
-        if (!k->name)
-            status = unknown(r, name, "option of train called", scalar(name),
-                             scalar(name) ? soma_nearest(scalar(name), key_name, keys) : NULL);
-        else if (k->count == 0)
-            status = read_optimizer(r, value, recipe);
-        else
-            status = read_value(r, k, value, &n);
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
+        const yaml_node_t *value = node_at(r, p->value);
+        const key *k = find_key(r, node_at(r, p->key), "train", keys, &seen);
+        soma_status status = !k              ? soma_error_status(r->s)
+                             : k->count == 0 ? read_optimizer(r, value, recipe)
+                                             : read_value(r, k, value, &n);
+        if (status == SOMA_OK)
+            status = check_train(r, value, &n);
+        if (status != SOMA_OK)
+            return status;
     }
-    if (status == SOMA_OK && (n.batch_size < 0 || n.epochs < 0 || !(n.validation_split >= 0 && n.validation_split < 1)))
-        status = soma_fail(r->s, SOMA_INVALID, place(r, map), "batch_size and epochs must be at least 1, validation_split in [0, 1)");
     recipe->batch_size = n.batch_size;
     recipe->epochs = n.epochs;
     recipe->validation_split = n.validation_split;
     if (n.loss)
         snprintf(recipe->loss, sizeof recipe->loss, "%s", n.loss);
-    return status;
+    return SOMA_OK;
 }
 
 /* ---- the document ---- */
@@ -383,60 +456,86 @@ static soma_status find_sections(reader *r, const yaml_node_t *root, sections *f
     return SOMA_OK;
 }
 
-static soma_model *build(reader *r, soma_recipe *recipe)
+static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
 {
     sections found = {NULL, NULL, NULL, NULL};
-    soma_recipe ignored;
-    recipe = recipe ? recipe : &ignored;
-    memset(recipe, 0, sizeof *recipe);
-    if (find_sections(r, yaml_document_get_root_node(r->doc), &found) != SOMA_OK)
-        return NULL;
-    soma_model *m = soma_model_new(r->s, scalar(found.name) ? scalar(found.name) : "model");
+    soma_status status = find_sections(r, yaml_document_get_root_node(r->doc), &found);
+    if (status != SOMA_OK)
+        return status;
+    if (found.name && (!scalar(found.name) || !scalar(found.name)[0]))
+        return soma_fail(r->s, SOMA_INVALID, place(r, found.name), "\"name\" takes one word");
+    soma_model *m = *made = soma_model_new(r->s, found.name ? scalar(found.name) : "model");
+    char *path = m ? soma_arena_text(&m->arena, r->path) : NULL;
+    if (!path)
+        return SOMA_MEMORY;
+    r->path = path;
     soma_value x = soma_none();
-    soma_status status = m ? read_input(r, found.input, m, &x) : SOMA_MEMORY;
+    status = read_input(r, found.input, m, &x);
     if (status == SOMA_OK)
         status = read_layers(r, found.layers, &x);
     if (status == SOMA_OK && found.train)
         status = read_train(r, found.train, recipe);
-    if (status == SOMA_OK) {
+    if (status == SOMA_OK)
         soma_output_at(m, "y", x, place(r, found.layers));
-        return m;
-    }
-    soma_model_free(m);
-    return NULL;
+    return m->graph->failed ? soma_error_status(r->s) : status;
 }
 
-static soma_model *parse(reader *r, const void *bytes, size_t size, soma_recipe *recipe)
+static soma_status load_document(reader *r, yaml_parser_t *parser, yaml_document_t *doc)
 {
-    yaml_parser_t parser;
-    yaml_document_t doc;
-    if (!yaml_parser_initialize(&parser)) {
-        soma_fail(r->s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read it", r->path);
-        return NULL;
+    if (yaml_parser_load(parser, doc))
+        return SOMA_OK;
+    if (parser->error == YAML_MEMORY_ERROR)
+        return soma_fail(r->s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read it", r->path);
+    return soma_fail(r->s, SOMA_FORMAT, (soma_at){r->path, (int)parser->problem_mark.line + 1}, "this is not YAML: %s",
+                     parser->problem ? parser->problem : "unreadable");
+}
+
+static soma_status parse(reader *r, yaml_parser_t *parser, soma_model **m, soma_recipe *recipe)
+{
+    yaml_document_t doc, second;
+    soma_status status = load_document(r, parser, &doc);
+    if (status != SOMA_OK)
+        return status;
+    r->doc = &doc;
+    status = build(r, m, recipe);
+    if (status == SOMA_OK)
+        status = load_document(r, parser, &second);
+    if (status == SOMA_OK) {
+        const yaml_node_t *root = yaml_document_get_root_node(&second);
+        if (root)
+            status = soma_fail(r->s, SOMA_INVALID, place(r, root), "a second document begins here, but a description is one");
+        yaml_document_delete(&second);
     }
-    yaml_parser_set_input_string(&parser, bytes, size);
-    soma_model *m = NULL;
-    if (yaml_parser_load(&parser, &doc)) {
-        r->doc = &doc;
-        m = build(r, recipe);
-        yaml_document_delete(&doc);
-    } else {
-        soma_fail(r->s, SOMA_FORMAT, (soma_at){r->path, (int)parser.problem_mark.line + 1}, "this is not YAML: %s",
-                  parser.problem ? parser.problem : "unreadable");
-    }
-    yaml_parser_delete(&parser);
-    return m;
+    yaml_document_delete(&doc);
+    return status;
 }
 
 soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
 {
     void *bytes;
     size_t size;
-    if (!s || !path || soma_file_read(s, path, SOMA_LIMIT_YAML, &bytes, &size) != SOMA_OK)
+    yaml_parser_t parser;
+    soma_recipe ignored;
+    soma_model *m = NULL;
+    recipe = recipe ? recipe : &ignored;
+    memset(recipe, 0, sizeof *recipe);
+    if (!s || soma_file_read(s, path, SOMA_LIMIT_YAML, &bytes, &size) != SOMA_OK)
         return NULL;
     reader r = {.s = s, .path = path};
     soma_arena_init(&r.arena, s);
-    soma_model *m = parse(&r, bytes, size, recipe);
+    soma_status status = SOMA_MEMORY;
+    if (yaml_parser_initialize(&parser)) {
+        yaml_parser_set_input_string(&parser, bytes, size);
+        status = parse(&r, &parser, &m, recipe);
+        yaml_parser_delete(&parser);
+    } else {
+        soma_fail(s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read it", path);
+    }
+    if (status != SOMA_OK) {
+        soma_model_free(m);
+        memset(recipe, 0, sizeof *recipe);
+        m = NULL;
+    }
     soma_arena_free(&r.arena);
     soma_release(s, bytes);
     return m;

@@ -49,6 +49,12 @@ bool soma_loss_of_classes(const char *name)
     return loss && loss->classes;
 }
 
+bool soma_loss_known(const char *name, const char **nearest)
+{
+    *nearest = soma_nearest(name, loss_name, NULL);
+    return loss_find(name) != NULL;
+}
+
 soma_value soma_logits_of(soma_value y)
 {
     if (!soma_ok(y))

@@ -17,6 +17,8 @@ bool soma_activation_known(soma_graph *graph, const char *kind, const char *laye
 soma_value soma_logits_of(soma_value y);
 /* True where the loss named so compares classes (and accuracy makes sense). NULL or unknown: false. */
 bool soma_loss_of_classes(const char *name);
+/* Is there a loss of that name? nearest: the one that may have been meant, or NULL. */
+bool soma_loss_known(const char *name, const char **nearest);
 
 /* The learning rate that the update node `update` reads. */
 soma_value soma_update_rate(soma_value update);

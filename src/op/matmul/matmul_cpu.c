@@ -318,7 +318,8 @@ static soma_status accept(soma_prepare *p)
     }
 #ifdef SOMA_HAVE_ONEDNN
     soma_matmul_case c = soma_matmul_case_of(p);
-    if ((double)c.m * (double)c.n * (double)c.k * (double)c.batches > 32768.0) {
+    double limit = c.b_col == 1 ? 32768 : 8192; /* where a call of the library has paid off; packing b costs */
+    if ((double)c.m * (double)c.n * (double)c.k * (double)c.batches > limit) {
         soma_refuse(p->reason, "large enough for a library call");
         return SOMA_UNSUPPORTED;
     }
