@@ -17,7 +17,9 @@ typedef float vec __attribute__((vector_size(SOMA_LANES * 4)));
 typedef int32_t mask __attribute__((vector_size(SOMA_LANES * 4)));
 #define INLINE static inline __attribute__((always_inline))
 
-#define BLOCK 8192 /* elements (or rows of columns) that lanes add up before f64 takes over */
+/* What lanes add up before f64 takes over: elements of a line, rows of columns. */
+#define BLOCK 8192
+#define ROWS 512
 
 INLINE vec load(const float *x)
 {
@@ -153,8 +155,8 @@ INLINE void strip(const float *x, int64_t rows, int64_t safe, int64_t k, int wid
     float lane[SOMA_LANES];
     for (int j = 0; j < width; j++)
         total[j] = identity(max);
-    for (int64_t begin = 0; begin < rows; begin += BLOCK) {
-        int64_t end = rows < begin + BLOCK ? rows : begin + BLOCK, fast = safe < end ? safe : end, r = begin;
+    for (int64_t begin = 0; begin < rows; begin += ROWS) {
+        int64_t end = rows < begin + ROWS ? rows : begin + ROWS, fast = safe < end ? safe : end, r = begin;
         vec a = none, b = none, c = none, d = none;
         for (; r + 4 <= fast; r += 4) {
             const float *row = x + r * k;
@@ -185,8 +187,8 @@ INLINE void wide_strip(const float *x, int64_t rows, int64_t k, float *y, float 
     float lane[4 * SOMA_LANES];
     for (int j = 0; j < 4 * SOMA_LANES; j++)
         total[j] = identity(max);
-    for (int64_t begin = 0; begin < rows; begin += BLOCK / 16) {
-        int64_t end = rows < begin + BLOCK / 16 ? rows : begin + BLOCK / 16;
+    for (int64_t begin = 0; begin < rows; begin += ROWS) {
+        int64_t end = rows < begin + ROWS ? rows : begin + ROWS;
         vec a = none, b = none, c = none, d = none;
         for (int64_t r = begin; r < end; r++) {
             const float *row = x + r * k;
