@@ -202,6 +202,8 @@ int cli_plan(int argc, char **argv)
     int n = cli_parse(&command, options, argc, argv, &name, 1, 1), code;
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
+    if (o.optimizer && strcmp(o.optimizer, "sgd") && strcmp(o.optimizer, "adam"))
+        return cli_usage("--optimizer takes sgd or adam, got \"%s\"", o.optimizer);
     soma *s = cli_open(&o.common);
     if (!s || soma_failed(s))
         return cli_failed(s);

@@ -44,9 +44,8 @@ int main(int argc, char **argv)
     }
     soma *s = soma_open(nullptr);
     soma_model *m = build(s);
-    soma_dataset *train =
-        soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(samples, 3, side, side), images.data()},
-                            .y = {SOMA_I32, SOMA_SHAPE(samples), labels.data()});
+    soma_dataset *train = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(samples, 3, side, side), images.data()},
+                                              .y = {SOMA_I32, SOMA_SHAPE(samples), labels.data()});
     soma_progress first = {}, last = {};
     soma_fit(m, train, .loss = "softmax_cross_entropy",
              .optimizer = soma_sgd(.lr = 0.02, .momentum = 0.9, .decay = 1e-6, .nesterov = true), .batch_size = 16,

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every kernel of convolution, matmul, pooling and reorder, in every layout it takes, on one and two threads, against the f64
- * reference on the samples of the op: |error| <= 4 sqrt(K) eps sum|a||b|, where the sum is the reference on absolute values.
+ * Every kernel of convolution, matmul, pooling and reorder, in every layout it takes, on one and two threads, against
+ * the f64 reference on the samples of the op: |error| <= 4 sqrt(K) eps sum|a||b|, where the sum is the reference on
+ * absolute values.
  */
 #include "backend/cpu/parallel.h"
 #include "base/random.h"
@@ -11,6 +12,7 @@
 #include "op/reorder/reorder.h"
 
 #include <math.h>
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -47,17 +49,28 @@ typedef struct call {
     char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
 } call;
 
-static void call_open(call *c, const soma_op *op, const void *attrs, int n_in, int n_out, const soma_type *type, int threads)
+static void call_open(call *c, const soma_op *op, const void *attrs, int n_in, int n_out, const soma_type *type,
+                      int threads)
 {
     memset(c, 0, sizeof *c);
     c->s = soma_open(NULL);
     soma_arena_init(&c->program.arena, c->s);
     c->owner.program = &c->program;
     for (int i = 0; i < n_in + n_out; i++)
-        c->arg[i] = (soma_arg){.dtype = type[i].dtype, .shape = type[i].shape,
+        c->arg[i] = (soma_arg){.dtype = type[i].dtype,
+                               .shape = type[i].shape,
                                .elements = type[i].shape.rank < 0 ? 0 : soma_shape_elements(&type[i].shape)};
-    c->p = (soma_prepare){.op = op, .attrs = attrs, .n_in = n_in, .n_out = n_out, .in = c->arg, .out = c->arg + n_in,
-                          .batch = BATCH, .full_batch = BATCH, .threads = threads, .note = c->note, .reason = c->reason,
+    c->p = (soma_prepare){.op = op,
+                          .attrs = attrs,
+                          .n_in = n_in,
+                          .n_out = n_out,
+                          .in = c->arg,
+                          .out = c->arg + n_in,
+                          .batch = BATCH,
+                          .full_batch = BATCH,
+                          .threads = threads,
+                          .note = c->note,
+                          .reason = c->reason,
                           .program = &c->owner};
 }
 
@@ -235,7 +248,8 @@ static void compare(const subject *s, const arrays *a, int i, const void *got, c
         double y = byte ? ((const uint8_t *)got)[j] : (double)((const float *)got)[j];
         double bound = byte ? 0 : 4 * sqrt(s->terms) * 0x1p-24 * (a->bound[i][j] + 1e-3);
         if (!(fabs(y - a->exact[i][j]) <= bound))
-            fail_msg("%s, sample \"%s\", kernel %s %d (%s), threads %d: output %d, element %lld is %.9g, not %.9g (bound %.3g)",
+            fail_msg("%s, sample \"%s\", kernel %s %d (%s), threads %d: output %d, element %lld is %.9g, not %.9g "
+                     "(bound %.3g)",
                      s->op->name, s->sample->name, s->kernel->name, s->kernel->isa, c->note, c->p.threads, i - a->n_in,
                      (long long)j, y, a->exact[i][j], bound);
     }
@@ -291,7 +305,10 @@ static int try_all(const subject *s, void *attrs, const arrays *a)
         for (; i < n; i++) { /* the next combination */
             bool four = s->kernel->layouts == SOMA_LAYOUT_CONVERT && a->type[i].shape.rank == 4;
             soma_layout_kind next = kinds[i] + 1;
-            while (four && next <= SOMA_NCHW16C && a->type[i].shape.dim[1] % (next == SOMA_NCHW16C ? 16 : next == SOMA_NCHW8C ? 8 : 1))
+            while (four && next <= SOMA_NCHW16C &&
+                   a->type[i].shape.dim[1] % (next == SOMA_NCHW16C  ? 16
+                                              : next == SOMA_NCHW8C ? 8
+                                                                    : 1))
                 next++;
             if (four && next <= SOMA_NCHW16C) {
                 kinds[i] = next;
@@ -321,7 +338,7 @@ static int check_sample(const soma_op *op, const soma_sample *sample, int64_t at
     int ran = 0;
     memset(attrs, 0, 32 * sizeof(int64_t));
     open_sample(op, sample, attrs, &a);
-    int *activation = op == &soma_op_conv2d ? &((soma_conv2d_attrs *)attrs)->activation
+    int *activation = op == &soma_op_conv2d         ? &((soma_conv2d_attrs *)attrs)->activation
                       : !strcmp(op->name, "matmul") ? &((soma_matmul_attrs *)attrs)->activation
                                                     : NULL;
     int act = activation ? *activation : 0;
@@ -349,7 +366,7 @@ static void check_op(const char *name)
         assert_true(check_sample(op, sample, attrs) >= 2); /* the reference at least, on one and two threads */
 }
 
-#define OP_TEST(name)                                                                                                   \
+#define OP_TEST(name)                                                                                                  \
     static void test_##name(void **state)                                                                              \
     {                                                                                                                  \
         (void)state;                                                                                                   \
@@ -367,14 +384,99 @@ OP_TEST(average_pool2d_grad)
 OP_TEST(reorder)
 OP_TEST(accumulate)
 
+/* ---- one prepared kernel, two threads: a program may predict in several threads at once ---- */
+
+typedef struct meeting {
+    const call *c;
+    void *data[ARGS + 1];
+    const float *expected;
+    int wrong;
+} meeting;
+
+static void *meet(void *context)
+{
+    meeting *m = context;
+    char reason[SOMA_REASON_MAX];
+    soma_run run = {.threads = 1, .reason = reason};
+    int before = soma_parallel_enter(1);
+    for (int i = 0; i < 300; i++) {
+        memset(m->data[3], 0xff, (size_t)m->c->arg[3].elements * sizeof(float));
+        m->wrong += m->c->p.run(m->c->p.state, m->data, &run) != SOMA_OK;
+        m->wrong += memcmp(m->data[3], m->expected, (size_t)m->c->arg[3].elements * sizeof(float)) != 0;
+    }
+    soma_parallel_leave(before);
+    return NULL;
+}
+
+static void *numbers(soma *s, size_t bytes)
+{
+    float *x = soma_alloc(s, bytes);
+    for (size_t i = 0; i < bytes / sizeof *x; i++)
+        x[i] = (float)uniform();
+    return x;
+}
+
+static void test_runs_of_two_threads(void **state)
+{
+    const soma_type type[4] = {{SOMA_F32, SOMA_SHAPE(2, 16, 9, 11)},
+                               {SOMA_F32, SOMA_SHAPE(16, 16, 3, 3)},
+                               {SOMA_F32, SOMA_SHAPE(16)},
+                               {SOMA_F32, SOMA_SHAPE(2, 16, 9, 11)}};
+    const soma_conv2d_attrs attrs = {.stride = {1, 1}, .pad = {1, 1, 1, 1}, .dilation = {1, 1}, .groups = 1};
+    call c;
+    (void)state;
+    int before = soma_parallel_enter(1);
+    call_open(&c, &soma_op_conv2d, &attrs, 3, 1, type, 1);
+    soma_status status = SOMA_UNSUPPORTED;
+    for (int k = 0; status != SOMA_OK; k++) {
+        const soma_kernel *kernel = soma_op_conv2d.kernels[k];
+        if (kernel->isa > soma_cpu_isa() || (kernel->accept && kernel->accept(&c.p) != SOMA_OK))
+            continue;
+        if (kernel->wish)
+            kernel->wish(&c.p);
+        status = kernel->prepare(&c.p);
+    }
+    meeting m[2];
+    pthread_t thread[2];
+    for (int t = 0; t < 2; t++) {
+        m[t] = (meeting){.c = &c};
+        for (int i = 0; i < 4; i++)
+            m[t].data[i] = numbers(c.s, soma_arg_bytes(&c.arg[i]));
+        m[t].data[4] = soma_alloc(c.s, c.p.scratch + 64);
+        memcpy(c.data, m[t].data, sizeof c.data);
+        c.data[4] = NULL;
+        c.data[3] = numbers(c.s, soma_arg_bytes(&c.arg[3]));
+        assert_int_equal(call_run(&c), SOMA_OK);
+        m[t].expected = c.data[3];
+    }
+    for (int t = 0; t < 2; t++)
+        assert_int_equal(pthread_create(&thread[t], NULL, meet, &m[t]), 0);
+    for (int t = 0; t < 2; t++) {
+        pthread_join(thread[t], NULL);
+        assert_int_equal(m[t].wrong, 0);
+    }
+    soma_parallel_leave(before);
+    for (int t = 0; t < 2; t++) {
+        for (int i = 0; i < 5; i++)
+            soma_release(c.s, m[t].data[i]);
+        soma_release(c.s, (void *)m[t].expected);
+    }
+    call_close(&c);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_conv2d),         cmocka_unit_test(test_conv2d_input_grad),
-        cmocka_unit_test(test_conv2d_weight_grad), cmocka_unit_test(test_matmul),
-        cmocka_unit_test(test_max_pool2d),     cmocka_unit_test(test_max_pool2d_grad),
-        cmocka_unit_test(test_max_pool2d_gather), cmocka_unit_test(test_average_pool2d),
-        cmocka_unit_test(test_average_pool2d_grad), cmocka_unit_test(test_reorder),
-        cmocka_unit_test(test_accumulate)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv2d),
+                                       cmocka_unit_test(test_conv2d_input_grad),
+                                       cmocka_unit_test(test_conv2d_weight_grad),
+                                       cmocka_unit_test(test_matmul),
+                                       cmocka_unit_test(test_max_pool2d),
+                                       cmocka_unit_test(test_max_pool2d_grad),
+                                       cmocka_unit_test(test_max_pool2d_gather),
+                                       cmocka_unit_test(test_average_pool2d),
+                                       cmocka_unit_test(test_average_pool2d_grad),
+                                       cmocka_unit_test(test_reorder),
+                                       cmocka_unit_test(test_accumulate),
+                                       cmocka_unit_test(test_runs_of_two_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

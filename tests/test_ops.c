@@ -21,6 +21,21 @@
 #include <string.h>
 
 static int failures;
+/* What a check compared, and its largest error as a share of what is allowed: bench/bars/house-06 prints them. */
+static struct {
+    long n;
+    double share;
+    char where[160];
+} tally;
+
+static void count_error(const sample_case *c, const char *what, double share)
+{
+    tally.n++;
+    if (share > tally.share) {
+        tally.share = share;
+        snprintf(tally.where, sizeof tally.where, "%s \"%s\", %s", c->op->name, c->sample->name, what);
+    }
+}
 
 static void complain(const sample_case *c, const char *format, ...) SOMA_PRINTF(2, 3);
 static void complain(const sample_case *c, const char *format, ...)
@@ -38,6 +53,7 @@ static void complain(const sample_case *c, const char *format, ...)
 static void for_all(void (*fn)(sample_case *))
 {
     failures = 0;
+    memset(&tally, 0, sizeof tally);
     for (int k = 0; soma_op_at(k); k++)
         for (const soma_sample *sample = soma_op_at(k)->samples; sample && sample->name; sample++) {
             sample_case c;
@@ -45,6 +61,8 @@ static void for_all(void (*fn)(sample_case *))
             fn(&c);
             sample_end(&c);
         }
+    if (tally.n)
+        printf("%ld values compared; the largest error is %.3g of what is allowed: %s\n", tally.n, tally.share, tally.where);
     assert_int_equal(failures, 0);
 }
 
@@ -176,6 +194,7 @@ static void compare(const sample_case *c, const sample_case *reference, double *
         }
         for (int64_t i = 0; i < y->n; i++) {
             bool same = y->at[i] == want->at[i] || (isnan(y->at[i]) && isnan(want->at[i]));
+            count_error(c, kernel, same ? 0 : fabs(y->at[i] - want->at[i]) / bound[k][i]);
             if (!same && !(fabs(y->at[i] - want->at[i]) <= bound[k][i])) {
                 complain(c, "kernel %s: output %d[%lld] is %.9g, the reference says %.9g (allowed %.3g)", kernel, k,
                          (long long)i, y->at[i], want->at[i], bound[k][i]);
@@ -301,6 +320,7 @@ static void check_input(sample_case *c, soma_value loss, int j, const double *gr
         length = sqrt(length);
         double step = k < singles ? h : h / fmax(1, sqrt((double)n) / 8);
         double got = (loss_with(c, loss, j, direction, step) - loss_with(c, loss, j, direction, -step)) / (2 * step);
+        count_error(c, "gradient (1e-6 is allowed)", fabs(got - want) / (1e-6 * fmax(norm, 1e-3) * length));
         if (!(fabs(got - want) <= 1e-6 * fmax(norm, 1e-3) * length)) {
             complain(c, "gradient of input %d along direction %lld is %.12g, central differences say %.12g", j,
                      (long long)k, want, got);
@@ -422,8 +442,7 @@ static const char *const without_fixture[] = {
     "dropout", /* random: test_nn checks its draws against Philox */
     "reorder", /* the plain layout's values do not change: the kernels test above compares them */
     NULL};
-#define LARGE                                                                                                          \
-    6000 /* elements of the outputs from which a sample has none: its kernels are compared with the reference */
+#define LARGE 6000 /* elements of the outputs from which a sample has none: only its kernels are compared */
 
 typedef struct fixtures {
     unsigned char *bytes;
@@ -491,6 +510,7 @@ static void compare_fixture(const sample_case *c, int k)
         float number;
         memcpy(&number, want + 4 * i, 4);
         double y = c->out[k].at[i], error = fabs(y - (double)number);
+        count_error(c, "fixture", error > 0 ? error / (1.2e-7 * fabs(y) + 1e-13 * largest) : 0);
         if (!(error <= 1.2e-7 * fabs(y) + 1e-13 * largest) && !(isnan(y) && isnan(number))) {
             complain(c, "output %d[%lld] is %.9g, the fixture says %.9g", k, (long long)i, y, (double)number);
             return;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * soma-bench-kernels: every kernel of convolution, matmul and pooling on the shapes of the models, one by one, in GFLOPS (or
- * GB/s) beside the machine's FMA peak. Prepares kernels as a program would, but in a buffer of its own: what a kernel can do
- * when its arrays are in the cache.
+ * soma-bench-kernels: every kernel of convolution, matmul and pooling on the shapes of the models, one by one, in
+ * GFLOPS (or GB/s) beside the machine's FMA peak. Prepares kernels as a program would, but in a buffer of its own: what
+ * a kernel can do when its arrays are in the cache.
  *
  *     soma-bench-kernels [threads [part of a case's name]]
  */
@@ -24,19 +24,38 @@ typedef struct bench_case {
     int index;              /* input of class indices, or -1 */
 } bench_case;
 
-#define S(...) {(int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), {__VA_ARGS__}}
-#define CONV(name, n, c, h, w, k, kh, oh, ow, pad)                                                                      \
+#define S(...)                                                                                                         \
+    {                                                                                                                  \
+        (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)),                                                     \
+        {                                                                                                              \
+            __VA_ARGS__                                                                                                \
+        }                                                                                                              \
+    }
+#define CONV(name, n, c, h, w, k, kh, oh, ow, pad)                                                                     \
     {name " forward", "conv2d", "pad=" pad " activation=relu", 3, 1, {S(n, c, h, w), S(k, c, kh, kh), S(k)}, -1},      \
-        {name " input", "conv2d_input_grad", "pad=" pad " size=" #h "," #w, 2, 1, {S(n, k, oh, ow), S(k, c, kh, kh)}, -1}, \
-        {name " weights", "conv2d_weight_grad", "pad=" pad " size=" #kh "," #kh, 2, 2, {S(n, c, h, w), S(n, k, oh, ow)}, -1}
-#define DENSE(name, n, from, to)                                                                                        \
+        {name " input",                                                                                                \
+         "conv2d_input_grad",                                                                                          \
+         "pad=" pad " size=" #h "," #w,                                                                                \
+         2,                                                                                                            \
+         1,                                                                                                            \
+         {S(n, k, oh, ow), S(k, c, kh, kh)},                                                                           \
+         -1},                                                                                                          \
+    {                                                                                                                  \
+        name " weights", "conv2d_weight_grad", "pad=" pad " size=" #kh "," #kh, 2, 2,                                  \
+            {S(n, c, h, w), S(n, k, oh, ow)}, -1                                                                       \
+    }
+#define DENSE(name, n, from, to)                                                                                       \
     {name " forward", "matmul", "transpose_b=true activation=relu", 3, 1, {S(n, from), S(to, from), S(to)}, -1},       \
         {name " input", "matmul", NULL, 2, 1, {S(n, to), S(to, from)}, -1},                                            \
-        {name " weights", "matmul", "transpose_a=true", 2, 1, {S(n, to), S(n, from)}, -1}
-#define POOL(name, n, c, h, w, oh, ow)                                                                                  \
+    {                                                                                                                  \
+        name " weights", "matmul", "transpose_a=true", 2, 1, {S(n, to), S(n, from)}, -1                                \
+    }
+#define POOL(name, n, c, h, w, oh, ow)                                                                                 \
     {name " forward", "max_pool2d", NULL, 1, 2, {S(n, c, h, w)}, -1},                                                  \
-        {name " gradient", "max_pool2d_grad", "relu=true input_size=" #h "," #w, 3, 1,                                 \
-         {S(n, c, oh, ow), S(n, c, oh, ow), S(n, c, oh, ow)}, 1}
+    {                                                                                                                  \
+        name " gradient", "max_pool2d_grad", "relu=true input_size=" #h "," #w, 3, 1,                                  \
+            {S(n, c, oh, ow), S(n, c, oh, ow), S(n, c, oh, ow)}, 1                                                     \
+    }
 
 static const bench_case cases[] = {
     CONV("fashion conv1 b128", 128, 1, 28, 28, 32, 3, 28, 28, "1,1,1,1"),
@@ -102,8 +121,8 @@ static soma_status infer(bench *b, const bench_case *c, const soma_op *op)
     return status;
 }
 
-/* Layouts as the kernel wishes; a kernel that takes any gets blocked ones where they fit, as beside convolutions, but for small
- * images (7 x 7 and less): a dense layer comes next, and y and dy are plain. */
+/* Layouts as the kernel wishes; a kernel that takes any gets blocked ones where they fit, as beside convolutions, but
+ * for small images (7 x 7 and less): a dense layer comes next, and y and dy are plain. */
 static void choose_layouts(bench *b, const soma_kernel *k)
 {
     if (k->layouts == SOMA_LAYOUT_ASK)
@@ -122,9 +141,18 @@ static soma_status prepare(bench *b, const bench_case *c, const soma_kernel *k, 
     soma_arena_init(&b->program.arena, b->s);
     b->owner.program = &b->program;
     soma_status status = infer(b, c, op);
-    b->p = (soma_prepare){.op = op, .attrs = b->attrs, .n_in = c->n_in, .n_out = c->n_out, .in = b->arg,
-                          .out = b->arg + c->n_in, .batch = 1, .full_batch = 1, .threads = threads, .note = b->note,
-                          .reason = b->reason, .program = &b->owner};
+    b->p = (soma_prepare){.op = op,
+                          .attrs = b->attrs,
+                          .n_in = c->n_in,
+                          .n_out = c->n_out,
+                          .in = b->arg,
+                          .out = b->arg + c->n_in,
+                          .batch = 1,
+                          .full_batch = 1,
+                          .threads = threads,
+                          .note = b->note,
+                          .reason = b->reason,
+                          .program = &b->owner};
     if (status == SOMA_OK && k->accept)
         status = k->accept(&b->p);
     if (status != SOMA_OK)
@@ -194,8 +222,8 @@ static void run_case(const bench_case *c, int threads, double peak)
                 bytes += (double)soma_arg_bytes(&b.arg[i]);
             if (op->flops)
                 flops = op->flops(b.attrs, b.arg, c->n_in, b.arg + c->n_in);
-            printf("%-28s %-7s %10.3f us %8.1f GFLOPS %5.1f %% %7.1f GB/s  %s\n", c->name, op->kernels[k]->name, t * 1e6,
-                   flops / t / 1e9, flops / t / 1e7 / peak, bytes / t / 1e9, b.note);
+            printf("%-28s %-7s %10.3f us %8.1f GFLOPS %5.1f %% %7.1f GB/s  %s\n", c->name, op->kernels[k]->name,
+                   t * 1e6, flops / t / 1e9, flops / t / 1e7 / peak, bytes / t / 1e9, b.note);
         } else {
             printf("%-28s %-7s refused: %s\n", c->name, op->kernels[k]->name, b.reason);
         }

@@ -90,15 +90,17 @@ static soma_status make_view(soma_program *p, const soma_plan_step *step, view *
 
 /* ---- kernels ---- */
 
-static void add_refusal(soma_program *p, soma_plan_step *step, const soma_kernel *kernel, const char *reason)
+/* False: no memory for it. */
+static bool add_refusal(soma_program *p, soma_plan_step *step, const soma_kernel *kernel, const char *reason)
 {
     const char *before = step->refused ? step->refused : "";
     char name[32];
     snprintf(name, sizeof name, "%s%s%s", kernel->name, kernel->isa ? " " : "", kernel->isa ? soma_isa_name(kernel->isa) : "");
     step->refused = soma_arena_format(&p->arena, "%s%s%s: %s", before, before[0] ? "; " : "", name, reason);
+    return step->refused;
 }
 
-/* The first kernel from index `from` on that accepts; its index, or -1. */
+/* The first kernel from index `from` on that accepts; its index, or -1 (then no_kernel says why). */
 static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
 {
     for (int k = from; step->op->kernels[k]; k++) {
@@ -114,13 +116,16 @@ static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
             step->kernel = kernel;
             return k;
         }
-        add_refusal(p, step, kernel, reason);
+        if (!add_refusal(p, step, kernel, reason))
+            return -1;
     }
     return -1;
 }
 
 static soma_status no_kernel(soma_program *p, const soma_plan_step *step)
 {
+    if (!step->refused && step->op->kernels[0])
+        return SOMA_MEMORY; /* for the list of refusals */
     return soma_fail(p->s, SOMA_UNSUPPORTED, p->at, "%s \"%s\": no kernel can run it (%s)", step->op->name, step->layer,
                      step->refused ? step->refused : "the op has none");
 }
@@ -264,7 +269,8 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
         if (status == SOMA_MEMORY)
             return soma_fail(p->s, SOMA_MEMORY, p->at, "%s \"%s\": no memory to prepare the kernel %s", step->op->name,
                              step->layer, step->kernel->name);
-        add_refusal(p, step, step->kernel, v->reason);
+        if (!add_refusal(p, step, step->kernel, v->reason))
+            return SOMA_MEMORY;
         for (int j = 0; j < step->n_in + step->n_out; j++)
             v->args[j].layout = plain;
         v->prepare.run = NULL;

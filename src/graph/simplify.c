@@ -115,7 +115,7 @@ static void merge_activations(pass *p)
 
 /* relu_grad(max_pool2d_grad(dy, index), relu's y), where the pool read that y: the pool's gradient can itself leave out what relu
  * stopped, by looking at the pooled y (a window's largest y is > 0 or nothing of it passes). */
-static void merge_pool_relu(pass *p)
+static soma_status merge_pool_relu(pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
         soma_graph_node *relu = &p->graph->nodes[i];
@@ -130,7 +130,7 @@ static void merge_pool_relu(pass *p)
             continue;
         int32_t *in = soma_arena_array(&p->graph->arena, 3, sizeof *in);
         if (!in)
-            return; /* no memory: not merging is right as well */
+            return SOMA_MEMORY;
         in[0] = grad->in[0];
         in[1] = grad->in[1];
         in[2] = pool->out[0];
@@ -146,6 +146,7 @@ static void merge_pool_relu(pass *p)
         grad->out[0] = value;
         p->graph->values[value].node = (int)(grad - p->graph->nodes);
     }
+    return SOMA_OK;
 }
 
 /* From the end: a node none of whose outputs is read goes; an optional output nobody reads is absent from then on. */
@@ -179,8 +180,8 @@ soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training
         drop_training_only(&p);
     remove_dead(&p);
     merge_activations(&p);
-    merge_pool_relu(&p);
+    soma_status status = merge_pool_relu(&p);
     remove_dead(&p);
     soma_release(graph->s, p.uses);
-    return SOMA_OK;
+    return status;
 }

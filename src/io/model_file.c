@@ -90,57 +90,39 @@ static soma_status read_tensors(soma_model *m, const soma_safetensors *f)
     return status;
 }
 
-/* Nesting beyond the limit is refused before anything recursive sees it. */
-static bool deep(const char *text)
-{
-    int depth = 0;
-    bool inside = false;
-    for (; *text; text++) {
-        if (inside && *text == '\\' && text[1])
-            text++;
-        else if (*text == '"')
-            inside = !inside;
-        else if (!inside && (*text == '[' || *text == '{') && ++depth > SOMA_LIMIT_DEPTH)
-            return true;
-        else if (!inside && (*text == ']' || *text == '}'))
-            depth--;
-    }
-    return false;
-}
-
-static soma_status parse(soma *s, const soma_safetensors *f, json_t **json)
+static soma_status parse(soma *s, const soma_safetensors *f, soma_arena *arena, const soma_json **json)
 {
     const char *text = soma_safetensors_text(f, MODEL_KEY);
     if (!text)
         return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
                          "%s: holds tensors but no model that soma wrote (metadata \"" MODEL_KEY "\" is missing)", f->path);
     if (soma_hash_available() && !soma_safetensors_hashed(f)) /* or damage to the hash's name would go unseen */
-        return soma_safetensors_damaged(f, SOMA_HASH_AT, "the hash that soma writes is missing: the file is damaged, or another "
-                                        "program wrote it");
-    if (strlen(text) > SOMA_LIMIT_MODEL || deep(text))
-        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: longer than %d bytes or nested deeper than %d",
-                         f->path, SOMA_LIMIT_MODEL, SOMA_LIMIT_DEPTH);
-    json_error_t error;
-    *json = json_loads(text, JSON_REJECT_DUPLICATES, &error);
-    if (!*json && json_error_code(&error) == json_error_out_of_memory)
-        return soma_fail(s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read the model's description", f->path);
-    if (!json_is_object(*json))
-        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: not an object of JSON: %.160s", f->path,
-                         *json ? "something else" : error.text);
-    return SOMA_OK;
+        return soma_safetensors_damaged(
+            f, SOMA_HASH_AT, "the hash that soma writes is missing: the file is damaged, or another program wrote it");
+    if (strlen(text) > SOMA_LIMIT_MODEL)
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: longer than %d bytes", f->path, SOMA_LIMIT_MODEL);
+    soma_cursor c = {.arena = arena, .begin = (const unsigned char *)text};
+    c.at = c.begin;
+    c.end = c.begin + strlen(text);
+    *json = soma_json_parse(&c);
+    if (!*json && c.why)
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: at letter %zu: %s", f->path, c.where, c.why);
+    return *json ? SOMA_OK : SOMA_MEMORY;
 }
 
 static soma_model *build(soma *s, const soma_safetensors *f)
 {
-    json_t *json = NULL;
+    const soma_json *json = NULL;
     soma_model *m = NULL;
-    soma_status status = parse(s, f, &json);
+    soma_arena arena;
+    soma_arena_init(&arena, s);
+    soma_status status = parse(s, f, &arena, &json);
     if (status == SOMA_OK) {
-        const char *name = json_string_value(json_object_get(json, "name"));
+        const char *name = soma_json_string(soma_json_get(json, "name"));
         m = soma_model_new(s, name ? name : "model");
         status = m ? soma_model_of_json(m, json, f->path) : SOMA_MEMORY;
     }
-    json_decref(json);
+    soma_arena_free(&arena);
     if (status == SOMA_OK)
         status = read_tensors(m, f);
     if (status == SOMA_OK)

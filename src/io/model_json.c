@@ -18,6 +18,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* ---- writing ---- */
@@ -263,38 +264,48 @@ static soma_status push(reader *r, soma_value x)
     return status;
 }
 
-static bool read_type(const json_t *o, soma_type *type)
+static bool read_type(const soma_json *o, soma_type *type)
 {
-    const char *dtype = json_string_value(json_object_get(o, "dtype"));
-    json_t *shape = json_object_get(o, "shape");
-    if (!dtype || !json_is_array(shape) || json_array_size(shape) > SOMA_MAX_RANK)
-        return false;
+    const char *dtype = soma_json_string(soma_json_get(o, "dtype"));
+    const soma_json *shape = soma_json_get(o, "shape");
+    int64_t rank = soma_json_count(shape);
     bool found = false;
+    if (!dtype || rank < 0 || rank > SOMA_MAX_RANK)
+        return false;
     for (int d = SOMA_F32; d <= SOMA_U8 && !found; d++)
         if (!strcmp(soma_dtype_name((soma_dtype)d), dtype)) {
             type->dtype = (soma_dtype)d;
             found = true;
         }
-    type->shape = (soma_shape){.rank = (int)json_array_size(shape)};
-    for (int i = 0; i < type->shape.rank; i++) {
-        json_t *d = json_array_get(shape, (size_t)i);
-        type->shape.dim[i] = json_integer_value(d);
-        bool batch = i == 0 && type->shape.dim[i] == SOMA_N;
-        if (!json_is_integer(d) || (!batch && (type->shape.dim[i] < 1 || type->shape.dim[i] > SOMA_LIMIT_DIM)))
+    type->shape = (soma_shape){.rank = 0};
+    for (const soma_json *d = soma_json_first(shape); d; d = d->next) {
+        int64_t *dim = &type->shape.dim[type->shape.rank++];
+        if (!soma_json_integer(d, dim) || *dim > SOMA_LIMIT_DIM)
+            return false;
+        if (*dim < 1 && !(*dim == SOMA_N && type->shape.rank == 1))
             return false;
     }
     return found;
 }
 
 /* A number, or the text of one that JSON cannot write. */
-static bool read_number(const json_t *json, double *x)
+static bool read_number(const soma_json *json, double *x)
 {
-    const char *text = json_string_value(json);
-    *x = json_number_value(json);
+    const char *text = soma_json_string(json);
     if (!text)
-        return json_is_number(json);
+        return soma_json_number(json, x);
     *x = !strcmp(text, "nan") ? (double)NAN : !strcmp(text, "inf") ? (double)INFINITY : -(double)INFINITY;
     return isnan(*x) || *x > 0 || !strcmp(text, "-inf");
+}
+
+/* Exactly n numbers. */
+static bool read_doubles(const soma_json *list, double *x, int n)
+{
+    const soma_json *v = soma_json_first(list);
+    for (int i = 0; i < n; i++, v = v->next)
+        if (!v || !read_number(v, &x[i]))
+            return false;
+    return !v;
 }
 
 /* False where x is not a number of this type. */
@@ -321,16 +332,16 @@ static bool put_element(soma_dtype dtype, void *bytes, int64_t i, double x)
     return false;
 }
 
-static soma_status read_constant(reader *r, const json_t *numbers, soma_type type)
+static soma_status read_constant(reader *r, const soma_json *numbers, soma_type type)
 {
-    int64_t n = soma_shape_elements(&type.shape);
-    if (n <= 0 || (size_t)n != json_array_size(numbers))
+    int64_t n = soma_shape_elements(&type.shape), i = 0;
+    if (n <= 0 || n != soma_json_count(numbers))
         return wrong(r, "value %d: the constant does not fit its shape", r->n);
     void *bytes = soma_alloc_array(r->m->s, (size_t)n, soma_dtype_size(type.dtype));
     bool right = bytes;
-    for (int64_t i = 0; right && i < n; i++) {
+    for (const soma_json *v = soma_json_first(numbers); right && v; v = v->next) {
         double x;
-        right = read_number(json_array_get(numbers, (size_t)i), &x) && put_element(type.dtype, bytes, i, x);
+        right = read_number(v, &x) && put_element(type.dtype, bytes, i++, x);
     }
     soma_tensor tensor = {type.dtype, type.shape, bytes};
     soma_status status = right   ? push(r, soma_constant_at(r->m, &tensor, (soma_at){r->path, 0}))
@@ -340,34 +351,39 @@ static soma_status read_constant(reader *r, const json_t *numbers, soma_type typ
     return status;
 }
 
-static soma_status read_tensor(reader *r, const json_t *o, const char *name, soma_type type)
+/* [initialiser, a, b, fan_in, fan_out] */
+static bool read_init(const soma_json *init, soma_tensor_options *o)
 {
-    json_t *init = json_object_get(o, "init");
+    const soma_json *v[5] = {soma_json_first(init)};
+    for (int i = 1; i < 5; i++)
+        v[i] = v[i - 1] ? v[i - 1]->next : NULL;
+    o->init = soma_json_string(v[0]);
+    return o->init && read_number(v[1], &o->a) && read_number(v[2], &o->b) && soma_json_integer(v[3], &o->fan_in) &&
+           soma_json_integer(v[4], &o->fan_out) && o->fan_in >= 0 && o->fan_out >= 0;
+}
+
+static soma_status read_tensor(reader *r, const soma_json *o, const char *name, soma_type type)
+{
     soma_tensor_options options = {
         .struct_size = sizeof options, .at = {r->path, 0}, .shape = type.shape, .dtype = type.dtype};
-    options.init = json_string_value(json_array_get(init, 0));
-    options.fan_in = json_integer_value(json_array_get(init, 3));
-    options.fan_out = json_integer_value(json_array_get(init, 4));
-    if (!options.init || !read_number(json_array_get(init, 1), &options.a) || !read_number(json_array_get(init, 2), &options.b))
+    if (!read_init(soma_json_get(o, "init"), &options))
         return wrong(r, "the tensor \"%.200s\" has no proper initialiser", name);
-    options.frozen = json_is_true(json_object_get(o, "frozen"));
+    options.frozen = soma_json_is_true(soma_json_get(o, "frozen"));
     if (soma_model_tensor_index(r->m, name) >= 0)
         return wrong(r, "the tensor \"%.200s\" is listed twice", name);
-    if (options.fan_in < 0 || options.fan_out < 0)
-        return wrong(r, "the tensor \"%.200s\" has a negative fan", name);
     soma_value x = soma_parameter_with(r->m, name, &options);
     if (soma_ok(x) && strcmp(soma_value_name(x), name))
         return wrong(r, "the tensor name \"%.200s\" is used for a layer as well", name);
     return push(r, x);
 }
 
-static soma_status read_leaf(reader *r, const json_t *o)
+static soma_status read_leaf(reader *r, const soma_json *o)
 {
     soma_type type;
-    const char *input = json_string_value(json_object_get(o, "input"));
-    const char *tensor = json_string_value(json_object_get(o, "tensor"));
-    json_t *constant = json_object_get(o, "constant");
-    if (!json_is_object(o) || !read_type(o, &type))
+    const char *input = soma_json_string(soma_json_get(o, "input"));
+    const char *tensor = soma_json_string(soma_json_get(o, "tensor"));
+    const soma_json *constant = soma_json_get(o, "constant");
+    if (!read_type(o, &type))
         return wrong(r, "value %d has no proper type and shape", r->n);
     if (input && strlen(input) <= SOMA_LIMIT_NAME) {
         soma_input_options options = {
@@ -376,45 +392,59 @@ static soma_status read_leaf(reader *r, const json_t *o)
     }
     if (tensor && tensor[0] && strlen(tensor) <= SOMA_LIMIT_NAME)
         return read_tensor(r, o, tensor, type);
-    if (json_is_array(constant))
+    if (soma_json_count(constant) >= 0)
         return read_constant(r, constant, type);
     return wrong(r, "value %d is neither an input nor a tensor nor a constant", r->n);
 }
 
-static soma_status read_attrs(reader *r, const soma_op *op, const json_t *json, void *attrs)
+static soma_status read_attrs(reader *r, const soma_op *op, const soma_json *json, void *attrs)
 {
     char reason[SOMA_REASON_MAX] = "";
     soma_attrs_default(op, attrs);
-    const char *name;
-    json_t *text;
-    json_object_foreach ((json_t *)(uintptr_t)json, name, text) {
-        if (!json_is_string(text))
-            return wrong(r, "attribute \"%.100s\" of op %s is not text", name, op->name);
-        if (soma_attr_parse(op, attrs, name, json_string_value(text), reason) != SOMA_OK)
+    if (!json || json->type != SOMA_JSON_OBJECT)
+        return wrong(r, "op %s has no attributes", op->name);
+    for (const soma_json *v = json->first; v; v = v->next) {
+        if (!soma_json_string(v))
+            return wrong(r, "attribute \"%.100s\" of op %s is not text", v->key, op->name);
+        if (soma_attr_parse(op, attrs, v->key, soma_json_string(v), reason) != SOMA_OK)
             return wrong(r, "%s", reason);
     }
     return SOMA_OK;
 }
 
 /* Value numbers of a node's inputs; -1 stays absent. */
-static soma_status read_inputs(reader *r, const json_t *array, soma_value *in, int n, const char *op)
+static soma_status read_inputs(reader *r, const soma_json *list, soma_value *in, const char *op)
 {
-    for (int i = 0; i < n; i++) {
-        json_t *id = json_array_get(array, (size_t)i);
-        json_int_t number = json_integer_value(id);
-        if (!json_is_integer(id) || number < -1 || number >= r->n)
+    for (const soma_json *v = soma_json_first(list); v; v = v->next) {
+        int64_t number;
+        if (!soma_json_integer(v, &number) || number < -1 || number >= r->n)
             return wrong(r, "op %s reads a value that does not come before it", op);
-        in[i] = number < 0 ? soma_none() : r->values[number];
+        *in++ = number < 0 ? soma_none() : r->values[number];
     }
     return SOMA_OK;
 }
 
-static soma_status read_node(reader *r, const json_t *o, int index)
+/* Numbers of a node's outputs must be the next ones, or -1 for those that nobody wanted. */
+static soma_status read_outs(reader *r, const soma_json *list, const soma_value *out, const char *op)
 {
-    const char *name = json_string_value(json_object_get(o, "op")), *layer = json_string_value(json_object_get(o, "layer"));
-    json_t *in_ids = json_object_get(o, "in"), *out_ids = json_object_get(o, "out");
-    size_t n_in = json_array_size(in_ids), n_out = json_array_size(out_ids);
-    if (!name || !layer || strlen(layer) > SOMA_LIMIT_NAME || n_in > SOMA_MAX_ARGS || n_out < 1 || n_out > SOMA_MAX_ARGS)
+    soma_status status = SOMA_OK;
+    for (const soma_json *v = soma_json_first(list); v && status == SOMA_OK; v = v->next, out++) {
+        int64_t number;
+        if (!soma_json_integer(v, &number) || (number != -1 && number != r->n))
+            return wrong(r, "op %s makes value %d, but under another number", op, r->n);
+        if (number >= 0)
+            status = push(r, *out);
+    }
+    return status;
+}
+
+static soma_status read_node(reader *r, const soma_json *o, int index)
+{
+    const char *name = soma_json_string(soma_json_get(o, "op")), *layer = soma_json_string(soma_json_get(o, "layer"));
+    const soma_json *in_ids = soma_json_get(o, "in"), *out_ids = soma_json_get(o, "out");
+    int64_t n_in = soma_json_count(in_ids), n_out = soma_json_count(out_ids);
+    if (!name || !layer || strlen(layer) > SOMA_LIMIT_NAME || n_in < 0 || n_in > SOMA_MAX_ARGS || n_out < 1 ||
+        n_out > SOMA_MAX_ARGS)
         return wrong(r, "node %d has no proper op, layer, inputs and outputs", index);
     const soma_op *op = soma_op_find(name);
     if (!op)
@@ -422,85 +452,81 @@ static soma_status read_node(reader *r, const json_t *o, int index)
                          "%s: the model uses the op \"%.100s\", which this soma does not have", r->path, name);
     if (op->assign)
         return wrong(r, "op %s assigns state and cannot be part of a model", name);
-    soma_value *args = soma_alloc_array(r->m->s, n_in + n_out + 1, sizeof *args);
+    if (n_out > op->required_out + op->optional_out)
+        return wrong(r, "op %s does not have %d outputs", name, (int)n_out);
+    soma_value *args = soma_alloc_array(r->m->s, (size_t)(n_in + n_out) + 1, sizeof *args);
     _Alignas(16) char attrs[SOMA_ATTRS_MAX];
-    soma_status status = args ? read_attrs(r, op, json_object_get(o, "attrs"), attrs) : SOMA_MEMORY;
+    soma_status status = args ? read_attrs(r, op, soma_json_get(o, "attrs"), attrs) : SOMA_MEMORY;
     if (status == SOMA_OK)
-        status = read_inputs(r, in_ids, args, (int)n_in, name);
-    if (status == SOMA_OK && (int)n_out > op->required_out + op->optional_out)
-        status = wrong(r, "op %s does not have %zu outputs", name, n_out);
+        status = read_inputs(r, in_ids, args, name);
     if (status == SOMA_OK)
         status = soma_graph_apply(r->m->graph, op, args, (int)n_in, args + n_in, (int)n_out, attrs, layer,
                                   (soma_at){r->path, 0});
-    for (size_t i = 0; status == SOMA_OK && i < n_out; i++)
-        if (json_integer_value(json_array_get(out_ids, i)) >= 0)
-            status = push(r, args[n_in + i]);
+    if (status == SOMA_OK)
+        status = read_outs(r, out_ids, args + n_in, name);
     soma_release(r->m->s, args);
     return status;
 }
 
-static soma_status read_outputs(reader *r, const json_t *array)
+static soma_status read_outputs(reader *r, const soma_json *list)
 {
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        json_t *o = json_array_get(array, i), *value = json_object_get(o, "value");
-        const char *name = json_string_value(json_object_get(o, "name"));
-        json_int_t id = json_integer_value(value);
-        if (!name || strlen(name) > SOMA_LIMIT_NAME || !json_is_integer(value) || id < 0 || id >= r->n)
-            return wrong(r, "output %zu has no name or no value", i);
+    for (const soma_json *o = soma_json_first(list); o; o = o->next) {
+        const char *name = soma_json_string(soma_json_get(o, "name"));
+        int64_t id;
+        if (!name || strlen(name) > SOMA_LIMIT_NAME || !soma_json_integer(soma_json_get(o, "value"), &id) || id < 0 || id >= r->n)
+            return wrong(r, "output %d has no name or no value", r->m->n_outputs);
         soma_output_at(r->m, name, r->values[id], (soma_at){r->path, 0});
+        if (r->m->graph->failed)
+            return soma_error_status(r->m->s);
     }
-    return r->m->graph->failed ? soma_error_status(r->m->s) : SOMA_OK;
+    return SOMA_OK;
 }
 
-static soma_status read_knowledge(reader *r, const json_t *json)
+static soma_status read_knowledge(reader *r, const soma_json *json)
 {
-    json_t *t = json_object_get(json, "transform"), *classes = json_object_get(json, "classes");
-    json_t *scale = json_object_get(t, "scale"), *mean = json_object_get(t, "mean");
-    json_t *deviation = json_object_get(t, "deviation");
+    const soma_json *t = soma_json_get(json, "transform"), *classes = soma_json_get(json, "classes");
     soma_knowledge *k = soma_model_knowledge(r->m);
     if (!k)
         return SOMA_MEMORY;
-    soma_transform transform;
-    bool right = read_number(json_array_get(scale, 0), &transform.scale);
-    for (size_t i = 0; i < 4; i++)
-        right = right && read_number(json_array_get(mean, i), &transform.mean[i]) &&
-                read_number(json_array_get(deviation, i), &transform.deviation[i]);
-    if (!right)
+    if (!read_doubles(soma_json_get(t, "scale"), &k->transform.scale, 1) ||
+        !read_doubles(soma_json_get(t, "mean"), k->transform.mean, 4) ||
+        !read_doubles(soma_json_get(t, "deviation"), k->transform.deviation, 4))
         return wrong(r, "has no proper transform");
-    k->transform = transform;
-    size_t n = json_array_size(classes);
-    if (n > SOMA_LIMIT_TENSORS)
-        return wrong(r, "has too many classes");
-    const char **names = soma_alloc_array(r->m->s, n + 1, sizeof *names);
+    int64_t n = soma_json_count(classes), i = 0;
+    if (n < 0 || n > SOMA_LIMIT_TENSORS)
+        return wrong(r, "has no list of classes, or too many");
+    const char **names = soma_alloc_array(r->m->s, (size_t)n + 1, sizeof *names);
     if (!names)
         return SOMA_MEMORY;
-    for (size_t i = 0; i < n; i++) {
-        names[i] = json_string_value(json_array_get(classes, i));
-        right = right && names[i];
+    bool right = true;
+    for (const soma_json *v = soma_json_first(classes); v; v = v->next) {
+        names[i] = soma_json_string(v);
+        right = right && names[i++];
     }
     soma_status status = right ? soma_model_set_classes(r->m, names, (int)n) : wrong(r, "class names must be texts");
     soma_release(r->m->s, names);
     return status;
 }
 
-soma_status soma_model_of_json(soma_model *m, const json_t *json, const char *path)
+soma_status soma_model_of_json(soma_model *m, const soma_json *json, const char *path)
 {
     reader r = {.m = m, .path = soma_arena_text(&m->arena, path)};
     if (!r.path)
         return SOMA_MEMORY;
-    json_t *values = json_object_get(json, "values"), *nodes = json_object_get(json, "nodes");
-    if (json_integer_value(json_object_get(json, "format")) != 1)
+    const soma_json *values = soma_json_get(json, "values"), *nodes = soma_json_get(json, "nodes");
+    int64_t format = 0, n_values = soma_json_count(values), n_nodes = soma_json_count(nodes);
+    if (!soma_json_integer(soma_json_get(json, "format"), &format) || format != 1)
         return wrong(&r, "its format is not 1; it was written by a newer soma");
-    if (!json_is_array(values) || !json_is_array(nodes) || json_array_size(nodes) > SOMA_LIMIT_NODES ||
-        json_array_size(values) > SOMA_LIMIT_NODES)
+    if (n_values < 0 || n_nodes < 0 || n_values > SOMA_LIMIT_NODES || n_nodes > SOMA_LIMIT_NODES)
         return wrong(&r, "has no proper lists of values and nodes");
     soma_status status = SOMA_OK;
-    for (size_t i = 0; i < json_array_size(values) && status == SOMA_OK; i++)
-        status = read_leaf(&r, json_array_get(values, i));
-    for (size_t i = 0; i < json_array_size(nodes) && status == SOMA_OK; i++)
-        status = read_node(&r, json_array_get(nodes, i), (int)i);
+    int index = 0;
+    for (const soma_json *v = soma_json_first(values); v && status == SOMA_OK; v = v->next)
+        status = read_leaf(&r, v);
+    for (const soma_json *v = soma_json_first(nodes); v && status == SOMA_OK; v = v->next)
+        status = read_node(&r, v, index++);
     if (status == SOMA_OK)
-        status = read_outputs(&r, json_object_get(json, "outputs"));
+        status = read_outputs(&r, soma_json_get(json, "outputs"));
     if (status == SOMA_OK)
         status = read_knowledge(&r, json);
     soma_release(m->s, r.values);

@@ -7,13 +7,13 @@
 
 #include "base/text.h"
 #include "graph/graph.h"
+#include "io/json.h"
 #include "io/knowledge.h"
-#include <jansson.h>
 
 /* path: for sentences. */
 soma_status soma_model_to_json(const soma_model *m, soma_text *text, const char *path);
 /* Builds the graph into an empty model; every node goes through infer, so a hostile description ends in a sentence.
  * path: for sentences, now and later. */
-soma_status soma_model_of_json(soma_model *m, const json_t *json, const char *path);
+soma_status soma_model_of_json(soma_model *m, const soma_json *json, const char *path);
 
 #endif

@@ -480,33 +480,65 @@ static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
     return m->graph->failed ? soma_error_status(r->s) : status;
 }
 
-static soma_status load_document(reader *r, yaml_parser_t *parser, yaml_document_t *doc)
+static soma_status no_memory(reader *r)
 {
-    if (yaml_parser_load(parser, doc))
-        return SOMA_OK;
+    return soma_fail(r->s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read it", r->path);
+}
+
+static soma_status not_yaml(reader *r, const yaml_parser_t *parser)
+{
     if (parser->error == YAML_MEMORY_ERROR)
-        return soma_fail(r->s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read it", r->path);
+        return no_memory(r);
     return soma_fail(r->s, SOMA_FORMAT, (soma_at){r->path, (int)parser->problem_mark.line + 1}, "this is not YAML: %s",
                      parser->problem ? parser->problem : "unreadable");
 }
 
-static soma_status parse(reader *r, yaml_parser_t *parser, soma_model **m, soma_recipe *recipe)
+/* A first look: mistakes of YAML, depth (libyaml takes quadratic time for it), more than one document. */
+static soma_status check_events(reader *r, yaml_parser_t *parser)
 {
-    yaml_document_t doc, second;
-    soma_status status = load_document(r, parser, &doc);
-    if (status != SOMA_OK)
-        return status;
-    r->doc = &doc;
-    status = build(r, m, recipe);
-    if (status == SOMA_OK)
-        status = load_document(r, parser, &second);
-    if (status == SOMA_OK) {
-        const yaml_node_t *root = yaml_document_get_root_node(&second);
-        if (root)
-            status = soma_fail(r->s, SOMA_INVALID, place(r, root), "a second document begins here, but a description is one");
-        yaml_document_delete(&second);
+    int depth = 0, documents = 0;
+    soma_status status = SOMA_OK;
+    for (bool over = false; !over && status == SOMA_OK;) {
+        yaml_event_t event;
+        if (!yaml_parser_parse(parser, &event))
+            return not_yaml(r, parser);
+        soma_at at = {r->path, (int)event.start_mark.line + 1};
+        bool opens = event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
+        bool closes = event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
+        depth += opens - closes;
+        documents += event.type == YAML_DOCUMENT_START_EVENT;
+        over = event.type == YAML_STREAM_END_EVENT;
+        if (depth > SOMA_LIMIT_DEPTH)
+            status = soma_fail(r->s, SOMA_FORMAT, at, "it is nested deeper than %d", SOMA_LIMIT_DEPTH);
+        else if (documents > 1)
+            status = soma_fail(r->s, SOMA_INVALID, at, "a second document begins here, but a description is one");
+        yaml_event_delete(&event);
     }
+    return status;
+}
+
+static soma_status load_document(reader *r, yaml_parser_t *parser, soma_model **m, soma_recipe *recipe)
+{
+    yaml_document_t doc;
+    if (!yaml_parser_load(parser, &doc))
+        return not_yaml(r, parser); /* an alias of nothing */
+    r->doc = &doc;
+    soma_status status = build(r, m, recipe);
     yaml_document_delete(&doc);
+    return status;
+}
+
+static soma_status parse(reader *r, const void *bytes, size_t size, soma_model **m, soma_recipe *recipe)
+{
+    soma_status status = SOMA_OK;
+    for (int pass = 0; pass < 2 && status == SOMA_OK; pass++) {
+        yaml_parser_t parser;
+        if (!yaml_parser_initialize(&parser))
+            return no_memory(r);
+        yaml_parser_set_input_string(&parser, bytes, size);
+        status = pass == 0 ? check_events(r, &parser) : load_document(r, &parser, m, recipe);
+        yaml_parser_delete(&parser);
+    }
     return status;
 }
 
@@ -514,7 +546,6 @@ soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
 {
     void *bytes;
     size_t size;
-    yaml_parser_t parser;
     soma_recipe ignored;
     soma_model *m = NULL;
     recipe = recipe ? recipe : &ignored;
@@ -523,14 +554,7 @@ soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
         return NULL;
     reader r = {.s = s, .path = path};
     soma_arena_init(&r.arena, s);
-    soma_status status = SOMA_MEMORY;
-    if (yaml_parser_initialize(&parser)) {
-        yaml_parser_set_input_string(&parser, bytes, size);
-        status = parse(&r, &parser, &m, recipe);
-        yaml_parser_delete(&parser);
-    } else {
-        soma_fail(s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read it", path);
-    }
+    soma_status status = parse(&r, bytes, size, &m, recipe);
     if (status != SOMA_OK) {
         soma_model_free(m);
         memset(recipe, 0, sizeof *recipe);

@@ -38,152 +38,31 @@ const char *soma_safetensors_dtype(soma_dtype dtype)
     return "F32";
 }
 
-/* ---- the letters ---- */
+/* ---- lists ---- */
 
 typedef struct cursor {
+    soma_cursor json;
     soma_safetensors *f;
-    const unsigned char *at, *end;
 } cursor;
 
-static size_t place(const cursor *c)
-{
-    return (size_t)(c->at - (const unsigned char *)c->f->bytes);
-}
-
-/* The place of the next thing that is not space. */
 static size_t next(cursor *c)
 {
-    while (c->at < c->end && (*c->at == ' ' || *c->at == '\t' || *c->at == '\n' || *c->at == '\r'))
-        c->at++;
-    return place(c);
+    return soma_cursor_next(&c->json) + 8; /* counted from the file's beginning */
 }
 
 static bool take(cursor *c, char wanted)
 {
-    next(c);
-    if (c->at == c->end || *c->at != wanted)
-        return false;
-    c->at++;
-    return true;
+    return soma_cursor_take(&c->json, wanted);
 }
 
 static soma_status expect(cursor *c, char wanted)
 {
-    return take(c, wanted) ? SOMA_OK : soma_safetensors_damaged(c->f, place(c), "the header needs a '%c' here", wanted);
+    return soma_cursor_expect(&c->json, wanted);
 }
 
-/* The four digits behind \u. */
-static bool read_hex(cursor *c, unsigned *code)
-{
-    *code = 0;
-    if (c->end - c->at < 4)
-        return false;
-    for (int i = 0; i < 4; i++) {
-        unsigned char d = *c->at++;
-        int value = d >= '0' && d <= '9'   ? d - '0'
-                    : d >= 'a' && d <= 'f' ? d - 'a' + 10
-                    : d >= 'A' && d <= 'F' ? d - 'A' + 10
-                                           : -1;
-        if (value < 0)
-            return false;
-        *code = *code << 4 | (unsigned)value;
-    }
-    return true;
-}
-
-/* The character that an escape stands for (the backslash is behind us); 0: not one. */
-static unsigned read_escape(cursor *c)
-{
-    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    unsigned code, low;
-    unsigned char letter = *c->at++;
-    const char *simple = letter ? strchr(from, letter) : NULL;
-    if (simple)
-        return (unsigned char)to[simple - from];
-    if (letter != 'u' || !read_hex(c, &code) || (code >= 0xdc00 && code <= 0xdfff))
-        return 0;
-    if (code < 0xd800 || code > 0xdbff)
-        return code;
-    if (c->end - c->at < 2 || c->at[0] != '\\' || c->at[1] != 'u') /* a high surrogate needs its low one */
-        return 0;
-    c->at += 2;
-    if (!read_hex(c, &low) || low < 0xdc00 || low > 0xdfff)
-        return 0;
-    return 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
-}
-
-static size_t write_utf8(char *out, unsigned code)
-{
-    if (code < 0x80) {
-        out[0] = (char)code;
-        return 1;
-    }
-    size_t length = code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
-    static const unsigned char first[] = {0, 0, 0xc0, 0xe0, 0xf0};
-    for (size_t i = length - 1; i > 0; i--, code >>= 6)
-        out[i] = (char)(0x80 | (code & 0x3f));
-    out[0] = (char)(first[length] | code);
-    return length;
-}
-
-static soma_status read_characters(cursor *c, const unsigned char *end, char *out)
-{
-    size_t n = 0;
-    while (c->at < end) {
-        size_t at = place(c);
-        if (*c->at == '\\') {
-            c->at++;
-            unsigned code = read_escape(c);
-            if (!code)
-                return soma_safetensors_damaged(c->f, at, "the header has an escape that JSON does not know or soma does not take");
-            n += write_utf8(out + n, code);
-            continue;
-        }
-        size_t length = soma_utf8_length(c->at, (size_t)(end - c->at));
-        if (length == 0 || *c->at < 0x20)
-            return soma_safetensors_damaged(c->f, at, length ? "the header has a control character inside a text"
-                                                             : "the header is not UTF-8 here");
-        memcpy(out + n, c->at, length);
-        n += length;
-        c->at += length;
-    }
-    out[n] = 0;
-    return SOMA_OK;
-}
-
-/* A string; lives in the file's arena. */
 static soma_status read_text(cursor *c, const char **text)
 {
-    size_t at = next(c);
-    if (!take(c, '"'))
-        return soma_safetensors_damaged(c->f, at, "the header needs a text in quotes here");
-    const unsigned char *end = c->at;
-    while (end < c->end && *end != '"')
-        end += *end == '\\' ? 2 : 1;
-    if (end >= c->end)
-        return soma_safetensors_damaged(c->f, at, "the text that begins here does not end within the header");
-    char *copy = soma_arena_alloc(&c->f->arena, (size_t)(end - c->at) + 1);
-    soma_status status = copy ? read_characters(c, end, copy) : SOMA_MEMORY;
-    c->at = end + 1;
-    *text = copy;
-    return status;
-}
-
-static soma_status read_number(cursor *c, uint64_t *number)
-{
-    size_t at = next(c);
-    const unsigned char *first = c->at;
-    uint64_t n = 0;
-    bool overflow = false;
-    for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++)
-        overflow = overflow || __builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(*c->at - '0'), &n);
-    bool whole = c->at > first && !(*first == '0' && c->at > first + 1);
-    whole = whole && !(c->at < c->end && (*c->at == '.' || *c->at == 'e' || *c->at == 'E'));
-    *number = n;
-    if (whole && !overflow)
-        return SOMA_OK;
-    return soma_safetensors_damaged(c->f, at, whole ? "the number is too large"
-                                                    : "the header needs a whole number here, not negative");
+    return soma_cursor_text(&c->json, text);
 }
 
 /* [n, ...]: at most `most` numbers. */
@@ -192,13 +71,13 @@ static soma_status read_numbers(cursor *c, uint64_t *numbers, int most, int *n)
     size_t at = next(c);
     *n = 0;
     if (!take(c, '['))
-        return soma_safetensors_damaged(c->f, at, "the header needs a list of numbers here");
+        return soma_safetensors_damaged(c->f, at, "a list of numbers is needed here");
     if (take(c, ']'))
         return SOMA_OK;
     do {
         if (*n == most)
             return soma_safetensors_damaged(c->f, at, "the list has more than %d numbers", most);
-        soma_status status = read_number(c, &numbers[(*n)++]);
+        soma_status status = soma_cursor_count(&c->json, &numbers[(*n)++]);
         if (status != SOMA_OK)
             return status;
     } while (take(c, ','));
@@ -376,35 +255,44 @@ static soma_status check_names(soma_safetensors *f)
     return SOMA_OK;
 }
 
-soma_status soma_safetensors_header(soma_safetensors *f, size_t length)
+static soma_status read_header(cursor *c, size_t length)
 {
-    cursor c = {.f = f, .at = (const unsigned char *)f->bytes + 8};
     bool metadata = false;
-    c.end = c.at + length;
-    soma_status status = expect(&c, '{');
-    if (status == SOMA_OK && !take(&c, '}')) {
+    soma_status status = expect(c, '{');
+    if (status == SOMA_OK && !take(c, '}')) {
         do {
-            size_t at = next(&c);
+            size_t at = next(c);
             const char *name;
-            status = read_text(&c, &name);
+            status = read_text(c, &name);
             if (status == SOMA_OK)
-                status = expect(&c, ':');
+                status = expect(c, ':');
             if (status != SOMA_OK)
                 return status;
             if (strcmp(name, "__metadata__")) {
-                status = read_entry(&c, name, at);
+                status = read_entry(c, name, at);
             } else if (metadata) {
-                status = soma_safetensors_damaged(f, at, "\"__metadata__\" stands here twice");
+                status = soma_safetensors_damaged(c->f, at, "\"__metadata__\" stands here twice");
             } else {
                 metadata = true;
-                status = read_metadata(&c);
+                status = read_metadata(c);
             }
-        } while (status == SOMA_OK && take(&c, ','));
+        } while (status == SOMA_OK && take(c, ','));
         if (status == SOMA_OK)
-            status = expect(&c, '}');
+            status = expect(c, '}');
     }
-    if (status == SOMA_OK && next(&c) != 8 + length)
-        status = soma_safetensors_damaged(f, place(&c), "the header goes on behind its last brace");
+    if (status == SOMA_OK && next(c) != 8 + length)
+        status = soma_safetensors_damaged(c->f, next(c), "the header goes on behind its last brace");
+    return status;
+}
+
+soma_status soma_safetensors_header(soma_safetensors *f, size_t length)
+{
+    cursor c = {.f = f, .json = {.arena = &f->arena, .begin = (const unsigned char *)f->bytes + 8}};
+    c.json.at = c.json.begin;
+    c.json.end = c.json.begin + length;
+    soma_status status = read_header(&c, length);
+    if (c.json.why)
+        return soma_safetensors_damaged(f, c.json.where + 8, "the header is not right: %s", c.json.why);
     if (status == SOMA_OK)
         status = check_holes(f);
     return status == SOMA_OK ? check_names(f) : status;

@@ -171,7 +171,7 @@ soma_status soma_feeder_next(soma_feeder *f)
 /* The batch of soma_feeder_next again, after others have used the slots. */
 static soma_status reload(soma_feeder *f)
 {
-    f->started = false;
+    f->started = f->ahead = false;
     return load(f, f->batch - 1, f->slot);
 }
 
@@ -185,7 +185,7 @@ soma_status soma_feeder_step(soma_feeder *f)
     p->read_slot = f->slot;
     p->write_slot = f->slot ^ 1;
     p->step = f->steps;
-    if (f->batch < f->batches) {
+    if (!f->ahead && f->batch < f->batches) { /* ahead already: the same batch once more, after a refusal */
         const soma_stage *next = stage_of(f, f->batch);
         f->ahead_status = soma_loader_fill(f->loader, next->x[f->slot ^ 1], next->y[f->slot ^ 1]);
         f->ahead = true;

@@ -4,6 +4,7 @@
  */
 #include "base/context.h"
 #include "base/text.h"
+#include "graph/graph.h"
 #include "zoo/zoo.h"
 
 #include <string.h>
@@ -64,7 +65,7 @@ soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
     soma_value x = soma_input_with(m, "x", SOMA_F32, &input);
     soma_value y = entry->build(m, x, o->classes > 0 ? o->classes : entry->classes);
     soma_output_at(m, "y", y, o->at);
-    if (soma_ok(y))
+    if (!m->graph->failed)
         return m;
     soma_model_free(m);
     return NULL;

@@ -15,7 +15,8 @@ int main(void)
     soma *s = soma_open(NULL);
     soma_model *m = soma_model_new(s, "neuron");
     soma_output(m, "y", soma_dense(soma_input(m, "x", SOMA_F32, SOMA_SHAPE(1)), .units = 1));
-    soma_dataset *d = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(64, 1), x}, .y = {SOMA_F32, SOMA_SHAPE(64, 1), y});
+    soma_dataset *d = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(64, 1), x},
+                                          .y = {SOMA_F32, SOMA_SHAPE(64, 1), y});
     soma_fit(m, d, .loss = "mean_squared_error", .optimizer = soma_sgd(.lr = 0.1), .batch_size = 8, .epochs = 50);
     float two = 2;
     soma_predict(m, &(soma_tensor){SOMA_F32, SOMA_SHAPE(1, 1), &two}, &(soma_tensor){SOMA_F32, SOMA_SHAPE(1, 1), &w});

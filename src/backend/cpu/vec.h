@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * backend/cpu/vec.h: a vector of SOMA_LANES f32, for kernels (*_cpu.c) whose lanes are channels, columns or samples. With AVX-512
- * intrinsics (masks make partial vectors free), else the compiler's vectors. Knows no tensors.
+ * backend/cpu/vec.h: a vector of SOMA_LANES f32, for kernels (*_cpu.c) whose lanes are channels, columns or samples.
+ * With AVX-512 intrinsics (masks make partial vectors free), else the compiler's vectors. Knows no tensors.
  */
 #ifndef SOMA_BACKEND_CPU_VEC_H
 #define SOMA_BACKEND_CPU_VEC_H
@@ -104,8 +104,10 @@ static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
     return _mm512_maskz_mov_ps(m, a);
 }
 
-/* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of from. */
-static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step, int columns)
+/* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of
+ * from. */
+static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step,
+                                     int columns)
 {
     __m512 a[16], b[16];
     soma_vm all = soma_vfirst(columns);
@@ -117,13 +119,15 @@ static inline void soma_transpose_16(const float *from, int64_t from_step, int r
     }
     for (int i = 0; i < 16; i += 4) /* fours: a[i + j] holds columns j, j + 4, j + 8, j + 12 of rows i .. i + 3 */
         for (int j = 0; j < 2; j++) {
-            a[i + 2 * j] = _mm512_castpd_ps(_mm512_unpacklo_pd(_mm512_castps_pd(b[i + j]), _mm512_castps_pd(b[i + 2 + j])));
-            a[i + 2 * j + 1] =
-                _mm512_castpd_ps(_mm512_unpackhi_pd(_mm512_castps_pd(b[i + j]), _mm512_castps_pd(b[i + 2 + j])));
+            a[i + 2 * j] = _mm512_castpd_ps(
+                _mm512_unpacklo_pd(_mm512_castps_pd(b[i + j]), _mm512_castps_pd(b[i + 2 + j])));
+            a[i + 2 * j + 1] = _mm512_castpd_ps(
+                _mm512_unpackhi_pd(_mm512_castps_pd(b[i + j]), _mm512_castps_pd(b[i + 2 + j])));
         }
     for (int j = 0; j < 4; j++) { /* quarters of the registers */
         __m512 low = _mm512_shuffle_f32x4(a[j], a[4 + j], 0x88), high = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0x88);
-        __m512 low1 = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd), high1 = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
+        __m512 low1 = _mm512_shuffle_f32x4(a[j], a[4 + j], 0xdd),
+               high1 = _mm512_shuffle_f32x4(a[8 + j], a[12 + j], 0xdd);
         b[j] = _mm512_shuffle_f32x4(low, high, 0x88);
         b[8 + j] = _mm512_shuffle_f32x4(low, high, 0xdd);
         b[4 + j] = _mm512_shuffle_f32x4(low1, high1, 0x88);
@@ -227,8 +231,10 @@ static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
     return (soma_vf)(m & (soma_vi)a);
 }
 
-/* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of from. */
-static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step, int columns)
+/* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of
+ * from. */
+static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step,
+                                     int columns)
 {
     for (int j = 0; j < columns; j++)
         for (int i = 0; i < 16; i++)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * backend/onednn/call_onednn.c: a prepared primitive as a kernel's run. Memory objects are made at prepare without a buffer;
- * a run points them to its arrays. Runs of several threads may meet in one program: the first takes the prepared
- * objects, whoever finds them taken makes objects for that one call.
+ * backend/onednn/call_onednn.c: a prepared primitive as a kernel's run. Memory objects are made at prepare without a
+ * buffer; a run points them to its arrays. Runs of several threads may meet in one program: the first takes the
+ * prepared objects, whoever finds them taken makes objects for that one call.
  */
 #include "backend/onednn/shim.h"
 

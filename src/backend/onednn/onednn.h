@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * backend/onednn/onednn.h: how an op lists its oneDNN kernel: compiled in whole where the library was found, or not at all.
+ * backend/onednn/onednn.h: how an op lists its oneDNN kernel: compiled in whole where the library was found, or not at
+ * all.
  *
  *     SOMA_ONEDNN_DECLARE(soma_matmul_onednn)
  *     ... kernels = { SOMA_ONEDNN_LIST(soma_matmul_onednn) &reference, NULL }

@@ -31,7 +31,8 @@ dnnl_status_t soma_md_activation(soma_md *md, const soma_arg *a);
 /* Row-major of the descriptor's own rank and dimensions: the plain side of a packed array, grouped weights included. */
 dnnl_status_t soma_md_dense_like(soma_md *md, soma_md_ref like);
 
-/* Makes `layout` say what `md` says: plain where it is row-major, else SOMA_PACKED with a copy that the program owns. */
+/* Makes `layout` say what `md` says: plain where it is row-major, else SOMA_PACKED with a copy that the program owns.
+ * */
 soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_layout *layout);
 /* The descriptor of a packed layout. */
 soma_md_ref soma_md_of_layout(const soma_layout *layout);
@@ -48,15 +49,16 @@ dnnl_status_t soma_pd_convolution_forward(dnnl_primitive_desc_t *pd, dnnl_engine
 dnnl_status_t soma_pd_convolution_input(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_alg_kind_t algorithm,
                                         const soma_md_ref md[3], const soma_onednn_window *w,
                                         const_dnnl_primitive_attr_t attr); /* diff src, weights, diff dst */
-dnnl_status_t soma_pd_convolution_weights(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_alg_kind_t algorithm,
-                                          const soma_md_ref md[4], const soma_onednn_window *w,
-                                          const_dnnl_primitive_attr_t attr); /* src, diff weights, diff bias, diff dst */
+dnnl_status_t soma_pd_convolution_weights(
+    dnnl_primitive_desc_t *pd, dnnl_engine_t engine, dnnl_alg_kind_t algorithm, const soma_md_ref md[4],
+    const soma_onednn_window *w, const_dnnl_primitive_attr_t attr); /* src, diff weights, diff bias, diff dst */
 dnnl_status_t soma_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const soma_md_ref md[4],
                              const_dnnl_primitive_attr_t attr); /* src, weights, bias, dst */
 dnnl_status_t soma_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, soma_md_ref from, soma_md_ref to,
                               const_dnnl_primitive_attr_t attr);
 
-/* Attributes with the scratchpad in the caller's hands and, unless SOMA_ACT_NONE (op/activation.h), an eltwise post-op. */
+/* Attributes with the scratchpad in the caller's hands and, unless SOMA_ACT_NONE (op/activation.h), an eltwise post-op.
+ * */
 dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, int activation);
 
 /* Which of the run's pointers (inputs, then outputs) an argument of the primitive is. */

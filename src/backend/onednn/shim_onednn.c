@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * backend/onednn/shim_onednn.c: descriptors and primitive descriptors for both majors. In 2.6 a memory descriptor is a struct
- * and an op has a descriptor of its own; in 3.x the former is a handle and the latter is gone.
+ * backend/onednn/shim_onednn.c: descriptors and primitive descriptors for both majors. In 2.6 a memory descriptor is a
+ * struct and an op has a descriptor of its own; in 3.x the former is a handle and the latter is gone.
  */
 #include "backend/onednn/shim.h"
 #include "base/random.h"
@@ -9,7 +9,7 @@
 
 #include <string.h>
 
-#define SOMA_TRY(call)                                                                                                  \
+#define SOMA_TRY(call)                                                                                                 \
     do {                                                                                                               \
         dnnl_status_t try_status = (call);                                                                             \
         if (try_status != dnnl_success)                                                                                \
@@ -121,9 +121,8 @@ dnnl_status_t soma_pd_convolution_weights(dnnl_primitive_desc_t *pd, dnnl_engine
                                           const soma_md_ref md[4], const soma_onednn_window *w,
                                           const_dnnl_primitive_attr_t attr)
 {
-    return dnnl_convolution_backward_weights_primitive_desc_create(pd, engine, algorithm, md[0], md[1], md[2], md[3],
-                                                                   w->stride, w->dilate, w->pad_begin, w->pad_end, NULL,
-                                                                   attr);
+    return dnnl_convolution_backward_weights_primitive_desc_create(
+        pd, engine, algorithm, md[0], md[1], md[2], md[3], w->stride, w->dilate, w->pad_begin, w->pad_end, NULL, attr);
 }
 
 dnnl_status_t soma_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, const soma_md_ref md[4],
@@ -274,10 +273,8 @@ dnnl_status_t soma_md_tag(soma_md *md, int rank, const int64_t *dim, dnnl_format
 
 dnnl_status_t soma_md_activation(soma_md *md, const soma_arg *a)
 {
-    static const dnnl_format_tag_t tags[] = {[SOMA_PLAIN] = dnnl_nchw,
-                                             [SOMA_NHWC] = dnnl_nhwc,
-                                             [SOMA_NCHW8C] = dnnl_nChw8c,
-                                             [SOMA_NCHW16C] = dnnl_nChw16c};
+    static const dnnl_format_tag_t tags[] = {
+        [SOMA_PLAIN] = dnnl_nchw, [SOMA_NHWC] = dnnl_nhwc, [SOMA_NCHW8C] = dnnl_nChw8c, [SOMA_NCHW16C] = dnnl_nChw16c};
     if (a->layout.kind == SOMA_PACKED || a->shape.rank != 4)
         return dnnl_invalid_arguments;
     return soma_md_tag(md, 4, a->shape.dim, tags[a->layout.kind]);

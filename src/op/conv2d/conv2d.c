@@ -27,20 +27,23 @@ soma_status soma_conv2d_check(const soma_conv2d_attrs *a, const soma_shape *x, c
     if (x->rank != 4)
         return soma_refuse(reason, "x must have 4 dimensions [N, C, H, W], not %d", x->rank);
     if (w->rank != 4)
-        return soma_refuse(reason, "the weight must have 4 dimensions [filters, channels / groups, height, width], not %d",
-                           w->rank);
-    if (x->dim[1] < 1 || x->dim[2] < 1 || x->dim[3] < 1 || w->dim[0] < 1 || w->dim[1] < 1 || w->dim[2] < 1 || w->dim[3] < 1)
+        return soma_refuse(
+            reason, "the weight must have 4 dimensions [filters, channels / groups, height, width], not %d", w->rank);
+    if (x->dim[1] < 1 || x->dim[2] < 1 || x->dim[3] < 1 || w->dim[0] < 1 || w->dim[1] < 1 || w->dim[2] < 1 ||
+        w->dim[3] < 1)
         return soma_refuse(reason, "only the first dimension of x may depend on the batch");
     if (x->dim[1] % a->groups || w->dim[0] % a->groups)
         return soma_refuse(reason, "%lld groups must divide both the %lld channels of x and the %lld filters",
                            (long long)a->groups, (long long)x->dim[1], (long long)w->dim[0]);
     if (x->dim[1] / a->groups != w->dim[1])
-        return soma_refuse(reason, "the weight expects %lld channels, but x has %lld%s", (long long)(w->dim[1] * a->groups),
-                           (long long)x->dim[1], a->groups > 1 ? " (all groups together)" : "");
+        return soma_refuse(reason, "the weight expects %lld channels, but x has %lld%s",
+                           (long long)(w->dim[1] * a->groups), (long long)x->dim[1],
+                           a->groups > 1 ? " (all groups together)" : "");
     for (int i = 0; i < 2; i++) {
         out[i] = soma_conv2d_out(x->dim[2 + i], a->pad[i] + a->pad[2 + i], w->dim[2 + i], a->dilation[i], a->stride[i]);
         if (out[i] < 1)
-            return soma_refuse(reason, "the window's %s %lld (dilation %lld) does not fit into x's %lld and its padding %lld",
+            return soma_refuse(reason,
+                               "the window's %s %lld (dilation %lld) does not fit into x's %lld and its padding %lld",
                                i ? "width" : "height", (long long)w->dim[2 + i], (long long)a->dilation[i],
                                (long long)x->dim[2 + i], (long long)(a->pad[i] + a->pad[2 + i]));
     }
@@ -103,23 +106,33 @@ static const soma_sample samples[] = {
     {"odd 3x3", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 2, 5, 7), S(3, 2, 3, 3), S(3)}, NULL, 0, false},
     {"no bias", NULL, (const soma_shape[]){S(SOMA_N, 3, 5, 4), S(4, 3, 2, 3), S(4)}, "nn-", 0, false},
     {"asymmetric pad", "pad=0,1,2,0", (const soma_shape[]){S(1, 3, 4, 5), S(2, 3, 3, 2), S(2)}, NULL, 0, false},
-    {"stride 2", "stride=2,2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 3, 7, 6), S(6, 3, 3, 3), S(6)}, NULL, 0, false},
+    {"stride 2", "stride=2,2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 3, 7, 6), S(6, 3, 3, 3), S(6)}, NULL, 0,
+     false},
     {"stride 3 and 1", "stride=3,1", (const soma_shape[]){S(2, 1, 8, 5), S(2, 1, 2, 2), S(2)}, NULL, 0, false},
-    {"dilation", "dilation=2,3 pad=2,1,2,3", (const soma_shape[]){S(SOMA_N, 2, 6, 7), S(2, 2, 3, 3), S(2)}, NULL, 0, false},
+    {"dilation", "dilation=2,3 pad=2,1,2,3", (const soma_shape[]){S(SOMA_N, 2, 6, 7), S(2, 2, 3, 3), S(2)}, NULL, 0,
+     false},
     {"groups", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 4, 4, 5), S(6, 2, 3, 3), S(6)}, NULL, 0, false},
-    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2", (const soma_shape[]){S(2, 6, 5, 5), S(6, 1, 3, 3), S(6)}, NULL, 0, false},
+    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2", (const soma_shape[]){S(2, 6, 5, 5), S(6, 1, 3, 3), S(6)}, NULL, 0,
+     false},
     {"1x1", NULL, (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(16, 16, 1, 1), S(16)}, NULL, 0, false},
     {"5x5 from 1", "pad=2,2,2,2", (const soma_shape[]){S(1, 1, 6, 6), S(6, 1, 5, 5), S(6)}, NULL, 0, false},
     {"tanh", "activation=tanh", (const soma_shape[]){S(SOMA_N, 2, 4, 4), S(2, 2, 3, 3), S(2)}, NULL, 0, false},
-    {"sigmoid", "activation=sigmoid pad=1,1,1,1", (const soma_shape[]){S(2, 2, 3, 3), S(2, 2, 3, 3), S(2)}, NULL, 0, false},
-    {"relu 16 to 16", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3), S(16)}, NULL, 0, true},
+    {"sigmoid", "activation=sigmoid pad=1,1,1,1", (const soma_shape[]){S(2, 2, 3, 3), S(2, 2, 3, 3), S(2)}, NULL, 0,
+     false},
+    {"relu 16 to 16", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3), S(16)},
+     NULL, 0, true},
     {"32 to 48", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 32, 14, 13), S(48, 32, 3, 3), S(48)}, NULL, 0, true},
-    {"1 to 32, 28x28", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 1, 28, 28), S(32, 1, 3, 3), S(32)}, NULL, 0, true},
+    {"1 to 32, 28x28", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 1, 28, 28), S(32, 1, 3, 3), S(32)},
+     NULL, 0, true},
     {"3 to 6, 5x5", NULL, (const soma_shape[]){S(SOMA_N, 3, 32, 32), S(6, 3, 5, 5), S(6)}, NULL, 0, true},
-    {"6 to 16, 5x5", "activation=relu", (const soma_shape[]){S(SOMA_N, 6, 14, 14), S(16, 6, 5, 5), S(16)}, NULL, 0, true},
-    {"3 to 64, 7x7", "stride=2,2 pad=3,3,3,3", (const soma_shape[]){S(2, 3, 31, 33), S(64, 3, 7, 7), S(64)}, NULL, 0, true},
-    {"groups of 16", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3), S(32)}, NULL, 0, true},
-    {"depthwise 32", "groups=32 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(32)}, NULL, 0, true},
+    {"6 to 16, 5x5", "activation=relu", (const soma_shape[]){S(SOMA_N, 6, 14, 14), S(16, 6, 5, 5), S(16)}, NULL, 0,
+     true},
+    {"3 to 64, 7x7", "stride=2,2 pad=3,3,3,3", (const soma_shape[]){S(2, 3, 31, 33), S(64, 3, 7, 7), S(64)}, NULL, 0,
+     true},
+    {"groups of 16", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3), S(32)}, NULL, 0,
+     true},
+    {"depthwise 32", "groups=32 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(32)}, NULL, 0,
+     true},
     {"48 to 3, 1x1", NULL, (const soma_shape[]){S(2, 48, 6, 6), S(3, 48, 1, 1), S(3)}, NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 

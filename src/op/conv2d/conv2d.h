@@ -22,13 +22,27 @@ typedef struct soma_conv2d_attrs {
 /* The attributes that all three have. The limit keeps sums of sizes far from overflow. */
 #define SOMA_CONV2D_LIMIT 1e6
 #define SOMA_CONV2D_AT(field) offsetof(soma_conv2d_attrs, field)
-#define SOMA_CONV2D_GEOMETRY                                                                                            \
-    {"stride", SOMA_FIELD_INTS, SOMA_CONV2D_AT(stride), 2, 1, 1, SOMA_CONV2D_LIMIT, NULL,                              \
+#define SOMA_CONV2D_GEOMETRY                                                                                           \
+    {"stride",                                                                                                         \
+     SOMA_FIELD_INTS,                                                                                                  \
+     SOMA_CONV2D_AT(stride),                                                                                           \
+     2,                                                                                                                \
+     1,                                                                                                                \
+     1,                                                                                                                \
+     SOMA_CONV2D_LIMIT,                                                                                                \
+     NULL,                                                                                                             \
      "steps of the window: down, right"},                                                                              \
-        {"pad", SOMA_FIELD_INTS, SOMA_CONV2D_AT(pad), 4, 0, 0, SOMA_CONV2D_LIMIT, NULL,                                \
+        {"pad",                                                                                                        \
+         SOMA_FIELD_INTS,                                                                                              \
+         SOMA_CONV2D_AT(pad),                                                                                          \
+         4,                                                                                                            \
+         0,                                                                                                            \
+         0,                                                                                                            \
+         SOMA_CONV2D_LIMIT,                                                                                            \
+         NULL,                                                                                                         \
          "zeros around x: top, left, bottom, right"},                                                                  \
-        {"dilation", SOMA_FIELD_INTS, SOMA_CONV2D_AT(dilation), 2, 1, 1, SOMA_CONV2D_LIMIT, NULL,                      \
-         "distance between taps"},                                                                                     \
+        {"dilation", SOMA_FIELD_INTS,        SOMA_CONV2D_AT(dilation), 2, 1, 1, SOMA_CONV2D_LIMIT,                     \
+         NULL,       "distance between taps"},                                                                         \
     {                                                                                                                  \
         "groups", SOMA_FIELD_INT, SOMA_CONV2D_AT(groups), 0, 1, 1, SOMA_CONV2D_LIMIT, NULL,                            \
             "channels and filters split into groups"                                                                   \

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_cpu.c: convolutions with few filters (stride 1, one group), and their input gradients, which are convolutions
- * of dy with turned filters. Lanes are columns: up to 6 filters x 2 vectors of one output row stay in registers while
- * all taps pass. Threads share images.
+ * op/conv2d/conv2d_cpu.c: convolutions with few filters (stride 1, one group), and their input gradients, which are
+ * convolutions of dy with turned filters. Lanes are columns: up to 6 filters x 2 vectors of one output row stay in
+ * registers while all taps pass. Threads share images.
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
@@ -13,13 +13,13 @@
 #define SOMA_SMALL_PARALLEL 1e5 /* multiply-adds from which a parallel region pays */
 
 typedef struct small_state {
-    soma_padded in;              /* the image that is read */
-    int64_t n, filters, oh, ow;  /* what is written: [n, filters, oh, ow], plain */
+    soma_padded in;             /* the image that is read */
+    int64_t n, filters, oh, ow; /* what is written: [n, filters, oh, ow], plain */
     int64_t channels, kh, kw, c, k;
-    bool turned;                 /* input gradient */
+    bool turned; /* input gradient */
     soma_act activation;
     int bias, out, scratch, threads; /* positions in arg; bias -1: none */
-    size_t weights, image;       /* bytes of scratch: filters in the order of use; one padded image per thread */
+    size_t weights, image;           /* bytes of scratch: filters in the order of use; one padded image per thread */
 } small_state;
 
 /* w [k,c,kh,kw] into [channels, kh, kw, filters]. */
@@ -36,11 +36,12 @@ static void order_weights(const small_state *s, const float *w, float *to)
 typedef struct strip {
     const float *in, *w, *bias; /* at the strip's first row and column; at its first filter */
     float *out;
-    int64_t i0, i1;             /* rows of taps that meet the image, not its padding */
-    int last;                   /* lanes of the last vector */
+    int64_t i0, i1; /* rows of taps that meet the image, not its padding */
+    int last;       /* lanes of the last vector */
 } strip;
 
-static inline __attribute__((always_inline)) void strip_of(const small_state *s, const strip *t, int filters, int vectors)
+static inline __attribute__((always_inline)) void strip_of(const small_state *s, const strip *t, int filters,
+                                                           int vectors)
 {
     soma_vf sum[SOMA_FILTERS][2];
     for (int f = 0; f < filters; f++)
@@ -72,7 +73,8 @@ static inline __attribute__((always_inline)) void strip_of(const small_state *s,
         }
 }
 
-static inline __attribute__((always_inline)) void strip_width(const small_state *s, const strip *t, int filters, int vectors)
+static inline __attribute__((always_inline)) void strip_width(const small_state *s, const strip *t, int filters,
+                                                              int vectors)
 {
     switch (filters) { /* constants: the sums stay in registers */
     case 1:
@@ -255,13 +257,14 @@ static soma_status input_prepare(soma_prepare *p)
     small_state *s = soma_prepare_state(p, sizeof *s);
     if (!s)
         return SOMA_MEMORY;
-    *s = (small_state){.in = {.channels = c.k, .h = c.oh, .w = c.ow, .top = c.kh - 1 - c.a->pad[0], .left = c.kw - 1 - c.a->pad[1]},
-                       .filters = c.c,
-                       .channels = c.k,
-                       .oh = c.h,
-                       .ow = c.w,
-                       .turned = true,
-                       .bias = -1};
+    *s = (small_state){
+        .in = {.channels = c.k, .h = c.oh, .w = c.ow, .top = c.kh - 1 - c.a->pad[0], .left = c.kw - 1 - c.a->pad[1]},
+        .filters = c.c,
+        .channels = c.k,
+        .oh = c.h,
+        .ow = c.w,
+        .turned = true,
+        .bias = -1};
     return finish(p, s, &c);
 }
 

@@ -2,9 +2,11 @@
  *
  * op/conv2d/conv2d_grad.c: the two gradients of conv2d as ops.
  *
- *     conv2d_input_grad   dx[n,c,h,w] = sum over k, i, j of dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j]
+ *     conv2d_input_grad   dx[n,c,h,w] = sum over k, i, j of
+ *                             dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j]
  *                         (where the divisions leave no rest; also known as transposed convolution)
- *     conv2d_weight_grad  dw[k,c,i,j] = sum over n, oh, ow of dy[n,k,oh,ow] x[n, c, oh sh - top + i dh, ow sw - left + j dw]
+ *     conv2d_weight_grad  dw[k,c,i,j] = sum over n, oh, ow of
+ *                             dy[n,k,oh,ow] x[n, c, oh sh - top + i dh, ow sw - left + j dw]
  *                         db[k]       = sum over n, oh, ow of dy[n,k,oh,ow]
  *
  * All three are bilinear, so each one's gradients are the other two.
@@ -25,7 +27,8 @@ static soma_status check_out(const int64_t out[2], const soma_shape *dy, int64_t
 {
     if (dy->rank == 4 && dy->dim[1] == filters && dy->dim[2] == out[0] && dy->dim[3] == out[1])
         return SOMA_OK;
-    return soma_refuse(reason, "dy must be [N,%lld,%lld,%lld], what the convolution of this size and these attributes makes",
+    return soma_refuse(reason,
+                       "dy must be [N,%lld,%lld,%lld], what the convolution of this size and these attributes makes",
                        (long long)filters, (long long)out[0], (long long)out[1]);
 }
 
@@ -89,27 +92,33 @@ static double input_flops(const void *attrs, const soma_arg *in, int n_in, const
 static const soma_sample input_samples[] = {
     {"odd 3x3", "pad=1,1,1,1 size=5,7", (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(3, 2, 3, 3)}, NULL, 0, false},
     {"asymmetric pad", "pad=0,1,2,0 size=4,5", (const soma_shape[]){S(1, 2, 4, 5), S(2, 3, 3, 2)}, NULL, 0, false},
-    {"stride 2, even", "stride=2,2 pad=1,1,1,1 size=6,8", (const soma_shape[]){S(SOMA_N, 6, 3, 4), S(6, 3, 3, 3)}, NULL, 0, false},
+    {"stride 2, even", "stride=2,2 pad=1,1,1,1 size=6,8", (const soma_shape[]){S(SOMA_N, 6, 3, 4), S(6, 3, 3, 3)}, NULL,
+     0, false},
     {"stride 2, odd", "stride=2,2 size=7,9", (const soma_shape[]){S(SOMA_N, 2, 3, 4), S(2, 3, 2, 2)}, NULL, 0, false},
-    {"dilation", "dilation=2,3 pad=2,1,2,3 size=6,7", (const soma_shape[]){S(SOMA_N, 2, 6, 5), S(2, 2, 3, 3)}, NULL, 0, false},
-    {"groups", "groups=2 pad=1,1,1,1 size=4,5", (const soma_shape[]){S(SOMA_N, 6, 4, 5), S(6, 2, 3, 3)}, NULL, 0, false},
-    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2 size=5,5", (const soma_shape[]){S(2, 6, 3, 3), S(6, 1, 3, 3)}, NULL, 0, false},
+    {"dilation", "dilation=2,3 pad=2,1,2,3 size=6,7", (const soma_shape[]){S(SOMA_N, 2, 6, 5), S(2, 2, 3, 3)}, NULL, 0,
+     false},
+    {"groups", "groups=2 pad=1,1,1,1 size=4,5", (const soma_shape[]){S(SOMA_N, 6, 4, 5), S(6, 2, 3, 3)}, NULL, 0,
+     false},
+    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2 size=5,5", (const soma_shape[]){S(2, 6, 3, 3), S(6, 1, 3, 3)}, NULL,
+     0, false},
     {"1x1", "size=3,3", (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(16, 16, 1, 1)}, NULL, 0, false},
     {"16 to 16", "pad=1,1,1,1 size=9,11", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3)}, NULL, 0, true},
     {"32 to 48", "pad=1,1,1,1 size=14,13", (const soma_shape[]){S(SOMA_N, 48, 14, 13), S(48, 32, 3, 3)}, NULL, 0, true},
     {"1 to 32", "pad=1,1,1,1 size=14,14", (const soma_shape[]){S(SOMA_N, 32, 14, 14), S(32, 1, 3, 3)}, NULL, 0, true},
     {"3 to 6, 5x5", "size=32,32", (const soma_shape[]){S(SOMA_N, 6, 28, 28), S(6, 3, 5, 5)}, NULL, 0, true},
     {"6 to 16, 5x5", "size=14,14", (const soma_shape[]){S(SOMA_N, 16, 10, 10), S(16, 6, 5, 5)}, NULL, 0, true},
-    {"groups of 16", "groups=2 pad=1,1,1,1 size=7,7", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3)}, NULL, 0, true},
-    {"depthwise 32", "groups=32 pad=1,1,1,1 size=9,9", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3)}, NULL, 0, true},
+    {"groups of 16", "groups=2 pad=1,1,1,1 size=7,7", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3)}, NULL, 0,
+     true},
+    {"depthwise 32", "groups=32 pad=1,1,1,1 size=9,9", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3)}, NULL, 0,
+     true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn)
-static const soma_kernel *const input_kernels[] = {
-    SOMA_ISA_LIST(soma_conv2d_input_grad_cpu) SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
-        soma_conv2d_input_grad_reference,
-    NULL};
+static const soma_kernel *const input_kernels[] = {SOMA_ISA_LIST(soma_conv2d_input_grad_cpu)
+                                                           SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
+                                                       soma_conv2d_input_grad_reference,
+                                                   NULL};
 
 const soma_op soma_op_conv2d_input_grad = {
     .name = "conv2d_input_grad",
@@ -184,27 +193,35 @@ static double weight_flops(const void *attrs, const soma_arg *in, int n_in, cons
 static const soma_sample weight_samples[] = {
     {"odd 3x3", "pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 2, 5, 7), S(SOMA_N, 3, 5, 7)}, NULL, 0, false},
     {"asymmetric pad", "pad=0,1,2,0 size=3,2", (const soma_shape[]){S(1, 3, 4, 5), S(1, 2, 4, 5)}, NULL, 0, false},
-    {"stride 2", "stride=2,2 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 3, 6, 8), S(SOMA_N, 6, 3, 4)}, NULL, 0, false},
-    {"dilation", "dilation=2,3 pad=2,1,2,3 size=3,3", (const soma_shape[]){S(SOMA_N, 2, 6, 7), S(SOMA_N, 2, 6, 5)}, NULL, 0, false},
-    {"groups", "groups=2 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 4, 4, 5), S(SOMA_N, 6, 4, 5)}, NULL, 0, false},
-    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2 size=3,3", (const soma_shape[]){S(2, 6, 5, 5), S(2, 6, 3, 3)}, NULL, 0, false},
+    {"stride 2", "stride=2,2 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 3, 6, 8), S(SOMA_N, 6, 3, 4)}, NULL,
+     0, false},
+    {"dilation", "dilation=2,3 pad=2,1,2,3 size=3,3", (const soma_shape[]){S(SOMA_N, 2, 6, 7), S(SOMA_N, 2, 6, 5)},
+     NULL, 0, false},
+    {"groups", "groups=2 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 4, 4, 5), S(SOMA_N, 6, 4, 5)}, NULL, 0,
+     false},
+    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2 size=3,3", (const soma_shape[]){S(2, 6, 5, 5), S(2, 6, 3, 3)}, NULL,
+     0, false},
     {"1x1", "size=1,1", (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(SOMA_N, 16, 3, 3)}, NULL, 0, false},
     {"16 to 16", "pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 16, 9, 11), S(2, 16, 9, 11)}, NULL, 0, true},
-    {"32 to 48", "pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 32, 14, 13), S(SOMA_N, 48, 14, 13)}, NULL, 0, true},
-    {"1 to 32, 28x28", "pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 1, 28, 28), S(SOMA_N, 32, 28, 28)}, NULL, 0, true},
+    {"32 to 48", "pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 32, 14, 13), S(SOMA_N, 48, 14, 13)}, NULL, 0,
+     true},
+    {"1 to 32, 28x28", "pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 1, 28, 28), S(SOMA_N, 32, 28, 28)}, NULL,
+     0, true},
     {"3 to 6, 5x5", "size=5,5", (const soma_shape[]){S(SOMA_N, 3, 32, 32), S(SOMA_N, 6, 28, 28)}, NULL, 0, true},
     {"6 to 16, 5x5", "size=5,5", (const soma_shape[]){S(SOMA_N, 6, 14, 14), S(SOMA_N, 16, 10, 10)}, NULL, 0, true},
     {"3 to 32, 3x3", "size=3,3", (const soma_shape[]){S(SOMA_N, 3, 21, 19), S(SOMA_N, 32, 19, 17)}, NULL, 0, true},
-    {"groups of 16", "groups=2 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 32, 7, 7), S(2, 32, 7, 7)}, NULL, 0, true},
-    {"depthwise 32", "groups=32 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 32, 9, 9), S(2, 32, 9, 9)}, NULL, 0, true},
+    {"groups of 16", "groups=2 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 32, 7, 7), S(2, 32, 7, 7)}, NULL, 0,
+     true},
+    {"depthwise 32", "groups=32 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 32, 9, 9), S(2, 32, 9, 9)}, NULL, 0,
+     true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
-static const soma_kernel *const weight_kernels[] = {
-    SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu) SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
-        soma_conv2d_weight_grad_reference,
-    NULL};
+static const soma_kernel *const weight_kernels[] = {SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu)
+                                                            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
+                                                        soma_conv2d_weight_grad_reference,
+                                                    NULL};
 
 const soma_op soma_op_conv2d_weight_grad = {
     .name = "conv2d_weight_grad",

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_onednn.c: convolutions of oneDNN, direct or (2.6 only, 3x3) Winograd. One rule gives the layouts of x and y from the shape alone, so that
- * the forward node and both gradients agree; weights take whatever order the primitive likes best and stay packed.
+ * op/conv2d/conv2d_onednn.c: convolutions of oneDNN, direct or (2.6 only, 3x3) Winograd. One rule gives the layouts of
+ * x and y from the shape alone, so that the forward node and both gradients agree; weights take whatever order the
+ * primitive likes best and stay packed.
  */
 #include "backend/onednn/shim.h"
 #include "op/conv2d/conv2d.h"
 
-/* x (or dx) and y (or dy). "any" is a trap: for 6 -> 16 channels it picks a blocked y whose gradients run reference code. */
+/* x (or dx) and y (or dy). "any" is a trap: for 6 -> 16 channels it picks a blocked y whose gradients run reference
+ * code. */
 static void rule(const soma_conv2d_case *c, soma_layout_kind *x, soma_layout_kind *y)
 {
     int64_t block = soma_onednn_block(), groups = c->a->groups, cg = c->c / groups, kg = c->k / groups;
@@ -93,8 +95,10 @@ static dnnl_status_t create(request *r, direction d, dnnl_alg_kind_t algorithm)
         return soma_pd_convolution_forward(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, b, y}, &r->window,
                                            r->attr);
     if (d == INPUT)
-        return soma_pd_convolution_input(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, y}, &r->window, r->attr);
-    return soma_pd_convolution_weights(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, b, y}, &r->window, r->attr);
+        return soma_pd_convolution_input(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, y}, &r->window,
+                                         r->attr);
+    return soma_pd_convolution_weights(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, b, y}, &r->window,
+                                       r->attr);
 }
 
 static soma_status finish(request *r, soma_prepare *p, direction d)
@@ -117,18 +121,19 @@ static soma_status finish(request *r, soma_prepare *p, direction d)
         status = soma_onednn_commit(p, r->engine, r->pd, bind, r->b.present ? 4 : 3);
     soma_layout *weights = d == WEIGHTS ? &p->out[0].layout : &p->in[1].layout;
     if (status == SOMA_OK)
-        status = soma_md_to_layout(p, dnnl_primitive_desc_query_md(r->pd, dnnl_query_exec_arg_md, of[d].weights), weights);
+        status = soma_md_to_layout(p, dnnl_primitive_desc_query_md(r->pd, dnnl_query_exec_arg_md, of[d].weights),
+                                   weights);
     return status;
 }
 
-/* F(4x4, 3x3) needs a quarter of the multiplications; transforms eat the gain where channels are few or the picture small. Its
- * f32 error stays within the bound for default kernels (tests/test_ops.c). oneDNN 3 has none and refuses. */
+/* F(4x4, 3x3) needs a quarter of the multiplications; transforms eat the gain where channels are few or the picture
+ * small. Its f32 error stays within the bound for default kernels (tests/test_ops.c). oneDNN 3 has none and refuses. */
 static bool suits_winograd(const soma_conv2d_case *c)
 {
     const soma_conv2d_attrs *a = c->a;
     bool unit = a->stride[0] == 1 && a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
-    return unit && c->kh == 3 && c->kw == 3 && c->c >= 32 && c->k >= 32 && c->c % 16 == 0 && c->k % 16 == 0 && c->oh >= 12 &&
-           c->ow >= 12 && (a->activation == SOMA_ACT_NONE || a->activation == SOMA_ACT_RELU);
+    return unit && c->kh == 3 && c->kw == 3 && c->c >= 32 && c->k >= 32 && c->c % 16 == 0 && c->k % 16 == 0 &&
+           c->oh >= 12 && c->ow >= 12 && (a->activation == SOMA_ACT_NONE || a->activation == SOMA_ACT_RELU);
 }
 
 #define WINOGRAD_SCRATCH ((size_t)256 << 20)
@@ -147,8 +152,8 @@ static soma_status choose(request *r, soma_prepare *p, direction d, const soma_c
     return found == dnnl_success ? finish(r, p, d) : soma_onednn_refuse(p, "direct convolution", found);
 }
 
-static soma_status prepare(soma_prepare *p, direction d, const soma_conv2d_case *c, const soma_arg *x, const soma_arg *y,
-                           bool bias)
+static soma_status prepare(soma_prepare *p, direction d, const soma_conv2d_case *c, const soma_arg *x,
+                           const soma_arg *y, bool bias)
 {
     request r = {0};
     soma_status status = soma_onednn_engine(p, &r.engine);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_reference.c: the three convolutions as loops. Each output element is one sum in f64 in a fixed order;
- * threads share outputs, never a sum, so their number changes no bit.
+ * op/conv2d/conv2d_reference.c: the three convolutions as loops. Each output element is one sum in f64 in a fixed
+ * order; threads share outputs, never a sum, so their number changes no bit.
  */
 #include "backend/cpu/parallel.h"
 #include "op/conv2d/conv2d.h"
@@ -29,7 +29,7 @@ static void taps(int64_t position, int64_t dilation, int64_t window, int64_t siz
 }
 
 /* y[n,k,oh,ow] = act(b[k] + sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw] w[k,c,i,j]) */
-#define SOMA_CONV2D_FORWARD(T, name)                                                                                    \
+#define SOMA_CONV2D_FORWARD(T, name)                                                                                   \
     static double name(const soma_conv2d_case *c, const T *x, const T *w, int64_t oh, int64_t ow)                      \
     {                                                                                                                  \
         const soma_conv2d_attrs *a = c->a;                                                                             \
@@ -73,9 +73,9 @@ static void forward_part(void *context, int index, int count)
     }
 }
 
-/* dx[n,c,h,w] = sum over k of the group, i, j of dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j] where
- * the divisions leave no rest */
-#define SOMA_CONV2D_INPUT(T, name)                                                                                      \
+/* dx[n,c,h,w] = sum over k of the group, i, j of dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j]
+ * where the divisions leave no rest */
+#define SOMA_CONV2D_INPUT(T, name)                                                                                     \
     static double name(const soma_conv2d_case *c, const T *dy, const T *w, int64_t h, int64_t v)                       \
     {                                                                                                                  \
         const soma_conv2d_attrs *a = c->a;                                                                             \
@@ -120,7 +120,7 @@ static void input_part(void *context, int index, int count)
 }
 
 /* dw[k,c,i,j] = sum over n, oh, ow of dy[n,k,oh,ow] x[n, c, oh sh - top + i dh, ow sw - left + j dw] */
-#define SOMA_CONV2D_WEIGHT(T, name)                                                                                     \
+#define SOMA_CONV2D_WEIGHT(T, name)                                                                                    \
     static double name(const soma_conv2d_case *c, const T *x, const T *dy, int64_t i, int64_t j)                       \
     {                                                                                                                  \
         const soma_conv2d_attrs *a = c->a;                                                                             \

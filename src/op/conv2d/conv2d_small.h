@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_small.h: which convolutions soma's own kernels take, and how they see an image: padded with zeros, plain.
- * A library that puts filters into vector lanes wastes most of them when there are 3 or 6 filters; here lanes are columns.
+ * op/conv2d/conv2d_small.h: which convolutions soma's own kernels take, and how they see an image: padded with zeros,
+ * plain. A library that puts filters into vector lanes wastes most of them when there are 3 or 6 filters; here lanes
+ * are columns.
  */
 #ifndef SOMA_OP_CONV2D_CONV2D_SMALL_H
 #define SOMA_OP_CONV2D_CONV2D_SMALL_H
@@ -26,16 +27,16 @@ static inline bool soma_conv2d_unit(const soma_conv2d_attrs *a)
 /* Forward and weight gradient: one rule, so that x and y have one layout. */
 static inline bool soma_conv2d_small(const soma_conv2d_case *c)
 {
-    return soma_conv2d_unit(c->a) && c->k <= SOMA_SMALL_LIMIT && c->c <= SOMA_SMALL_LIMIT && (c->kw == 3 || c->kw == 5) &&
-           c->kh <= 16 && c->ow >= SOMA_SMALL_WIDTH;
+    return soma_conv2d_unit(c->a) && c->k <= SOMA_SMALL_LIMIT && c->c <= SOMA_SMALL_LIMIT &&
+           (c->kw == 3 || c->kw == 5) && c->kh <= 16 && c->ow >= SOMA_SMALL_WIDTH;
 }
 
 /* Input gradient: a convolution of dy, padded by size - 1 - pad, with turned filters. */
 static inline bool soma_conv2d_small_input(const soma_conv2d_case *c)
 {
     const int64_t *pad = c->a->pad;
-    return soma_conv2d_unit(c->a) && c->c <= SOMA_SMALL_LIMIT && c->kh <= 16 && c->kw <= 16 && c->w >= SOMA_SMALL_WIDTH &&
-           pad[0] < c->kh && pad[1] < c->kw && pad[2] < c->kh && pad[3] < c->kw;
+    return soma_conv2d_unit(c->a) && c->c <= SOMA_SMALL_LIMIT && c->kh <= 16 && c->kw <= 16 &&
+           c->w >= SOMA_SMALL_WIDTH && pad[0] < c->kh && pad[1] < c->kw && pad[2] < c->kh && pad[3] < c->kw;
 }
 
 /* One image as the kernels read it: [channels, rows, step], zeros outside. */

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_weight_cpu.c: weight and bias gradient of convolutions with few filters (stride 1, one group). Lanes are
- * columns: 3 filters x one row of taps stay in registers while an image's rows pass; their lanes are added up at the
- * very end. Threads share images and own their sums, which are added in the order of threads.
+ * op/conv2d/conv2d_weight_cpu.c: weight and bias gradient of convolutions with few filters (stride 1, one group). Lanes
+ * are columns: 3 filters x one row of taps stay in registers while an image's rows pass; their lanes are added up at
+ * the very end. Threads share images and own their sums, which are added in the order of threads.
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
@@ -18,8 +18,8 @@ typedef struct weight_state {
 } weight_state;
 
 /* sum[f][j] += over rows and columns of dy[f] x shifted by j. */
-static inline __attribute__((always_inline)) void taps(const weight_state *s, const float *x, const float *dy, float *sums,
-                                                       int64_t filter_step, int filters, int width)
+static inline __attribute__((always_inline)) void taps(const weight_state *s, const float *x, const float *dy,
+                                                       float *sums, int64_t filter_step, int filters, int width)
 {
     soma_vf sum[3][5];
     for (int f = 0; f < filters; f++)
@@ -147,10 +147,15 @@ static soma_status prepare(soma_prepare *p)
         return SOMA_MEMORY;
     soma_conv2d_case c = soma_conv2d_weight_case(p);
     s->c = c;
-    s->x = (soma_padded){.channels = c.c, .h = c.h, .w = c.w, .top = c.a->pad[0], .left = c.a->pad[1],
-                         .rows = c.oh + c.kh - 1, .step = c.ow + c.kw - 1};
-    s->dy = (soma_padded){.channels = c.k, .h = c.oh, .w = c.ow, .rows = c.oh,
-                          .step = (c.ow + SOMA_LANES - 1) / SOMA_LANES * SOMA_LANES};
+    s->x = (soma_padded){.channels = c.c,
+                         .h = c.h,
+                         .w = c.w,
+                         .top = c.a->pad[0],
+                         .left = c.a->pad[1],
+                         .rows = c.oh + c.kh - 1,
+                         .step = c.ow + c.kw - 1};
+    s->dy = (soma_padded){
+        .channels = c.k, .h = c.oh, .w = c.ow, .rows = c.oh, .step = (c.ow + SOMA_LANES - 1) / SOMA_LANES * SOMA_LANES};
     s->out = p->n_in;
     s->bias = soma_conv2d_has_out(p, 1) ? p->n_in + 1 : -1;
     s->scratch = p->n_in + p->n_out;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/matmul/matmul.c: y = act(op(a) op(b) + bias), op(x) = x or x with its last two axes exchanged; numpy.matmul, ONNX MatMul
- * and Gemm. Leading dimensions are batches of matrices and broadcast as NumPy does.
+ * op/matmul/matmul.c: y = act(op(a) op(b) + bias), op(x) = x or x with its last two axes exchanged; numpy.matmul, ONNX
+ * MatMul and Gemm. Leading dimensions are batches of matrices and broadcast as NumPy does.
  *
  *     y[t,i,j] = act(bias[j] + sum over q of op(a)[t,i,q] op(b)[t,q,j])
  *
@@ -52,12 +52,13 @@ static soma_status infer(soma_infer *i)
     const soma_shape *a = &i->in[0].shape, *b = &i->in[1].shape;
     char ta[96], tb[96];
     if (!soma_is_float(i->in[0].dtype) || i->in[1].dtype != i->in[0].dtype)
-        return soma_refuse(i->reason, "a and b must both be f32 or both f64, not %s and %s", soma_dtype_name(i->in[0].dtype),
-                           soma_dtype_name(i->in[1].dtype));
+        return soma_refuse(i->reason, "a and b must both be f32 or both f64, not %s and %s",
+                           soma_dtype_name(i->in[0].dtype), soma_dtype_name(i->in[1].dtype));
     if (a->rank < 2 || b->rank < 2)
         return soma_refuse(i->reason, "a and b must have at least 2 dimensions, not %d and %d", a->rank, b->rank);
     int64_t rows = a->dim[a->rank - (attrs->transpose_a ? 1 : 2)], ka = a->dim[a->rank - (attrs->transpose_a ? 2 : 1)];
-    int64_t columns = b->dim[b->rank - (attrs->transpose_b ? 2 : 1)], kb = b->dim[b->rank - (attrs->transpose_b ? 1 : 2)];
+    int64_t columns = b->dim[b->rank - (attrs->transpose_b ? 2 : 1)],
+            kb = b->dim[b->rank - (attrs->transpose_b ? 1 : 2)];
     if (ka != kb)
         return soma_refuse(i->reason, "the inner sizes of a %s%s and b %s%s differ", soma_type_text(&i->in[0], ta),
                            attrs->transpose_a ? " transposed" : "", soma_type_text(&i->in[1], tb),
@@ -122,7 +123,7 @@ typedef struct reference_job {
     void *const *arg;
 } reference_job;
 
-#define DOT(T, name)                                                                                                    \
+#define DOT(T, name)                                                                                                   \
     static double name(const T *a, int64_t a_step, const T *b, int64_t b_step, int64_t k)                              \
     {                                                                                                                  \
         double sum = 0;                                                                                                \
@@ -208,8 +209,8 @@ static const soma_sample samples[] = {
 SOMA_ISA_DECLARE(soma_matmul_cpu)
 SOMA_ONEDNN_DECLARE(soma_matmul_onednn)
 static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = reference_prepare};
-static const soma_kernel *const kernels[] = {SOMA_ISA_LIST(soma_matmul_cpu) SOMA_ONEDNN_LIST(soma_matmul_onednn) & reference,
-                                             NULL};
+static const soma_kernel *const kernels[] = {
+    SOMA_ISA_LIST(soma_matmul_cpu) SOMA_ONEDNN_LIST(soma_matmul_onednn) & reference, NULL};
 
 const soma_op soma_op_matmul = {
     .name = "matmul",

@@ -17,7 +17,7 @@ typedef struct soma_matmul_attrs {
 typedef struct soma_matmul_case {
     int64_t m, n, k, batches;
     int64_t a_row, a_col, b_row, b_col;
-    int rank;                                                   /* of the leading dimensions */
+    int rank;                                                                 /* of the leading dimensions */
     int64_t dim[SOMA_MAX_RANK], a_step[SOMA_MAX_RANK], b_step[SOMA_MAX_RANK]; /* steps are 0 where broadcast */
     soma_act activation;
     bool bias;

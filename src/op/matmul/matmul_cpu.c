@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/matmul/matmul_cpu.c: f32 matrices without a library call. Three ways: tiny products keep both operands in registers and
- * permute lanes (AVX-512 only); everything else goes through tiles of SOMA_ROWS x 2 vectors.
+ * op/matmul/matmul_cpu.c: f32 matrices without a library call. Three ways: tiny products keep both operands in
+ * registers and permute lanes (AVX-512 only); everything else goes through tiles of SOMA_ROWS x 2 vectors.
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
 #include "backend/cpu/vecmath.h"
 #include "op/matmul/matmul.h"
 
-#define SOMA_ROWS 8                  /* of a tile */
+#define SOMA_ROWS 8                   /* of a tile */
 #define SOMA_COLUMNS (2 * SOMA_LANES) /* of a tile */
-#define SOMA_DEPTH 256               /* of b that is packed at once: a panel then fits the first-level cache */
-#define SOMA_TINY 16                 /* lanes of the permuting kernels */
+#define SOMA_DEPTH 256                /* of b that is packed at once: a panel then fits the first-level cache */
+#define SOMA_TINY 16                  /* lanes of the permuting kernels */
 
 typedef struct matmul_state {
     soma_matmul_case c;
-    int y, scratch;   /* positions in arg */
+    int y, scratch; /* positions in arg */
     int threads;
-    bool pack;        /* b's columns are not side by side: panels are copied to scratch */
-    bool by_rows;     /* how threads share */
-    size_t panel;     /* bytes of scratch per thread */
-    int group;        /* tiny: rows of y per vector, or samples per step */
+    bool pack;    /* b's columns are not side by side: panels are copied to scratch */
+    bool by_rows; /* how threads share */
+    size_t panel; /* bytes of scratch per thread */
+    int group;    /* tiny: rows of y per vector, or samples per step */
     int32_t a_lane[SOMA_TINY][16], b_lane[SOMA_TINY][16], bias_lane[16];
 } matmul_state;
 
@@ -147,9 +147,9 @@ typedef struct tile {
     const float *a, *b; /* of the tile's first row and column */
     float *y;
     int64_t a_row, a_col, b_row, y_row, depth;
-    const float *bias;  /* NULL: none */
-    bool add;           /* to what y holds */
-    int n;              /* columns, 1 .. SOMA_COLUMNS */
+    const float *bias; /* NULL: none */
+    bool add;          /* to what y holds */
+    int n;             /* columns, 1 .. SOMA_COLUMNS */
 } tile;
 
 static inline __attribute__((always_inline)) void tile_rows(const tile *t, int rows, int vectors, int last)
@@ -239,7 +239,8 @@ static void pack_panel(const soma_matmul_case *c, const float *b, int64_t depth,
 /* Rows row .. row + rows - 1 of columns `first` .. of one matrix, for q of one block of the inner size. */
 static void block(const matmul_state *s, void *const *arg, tile t, int64_t row, int64_t end)
 {
-    void (*run)(const tile *, int) = t.n > SOMA_LANES ? (t.n == SOMA_COLUMNS ? tile_wide : tile_partial_wide) : tile_narrow;
+    void (*run)(const tile *, int) = t.n > SOMA_LANES ? (t.n == SOMA_COLUMNS ? tile_wide : tile_partial_wide)
+                                                      : tile_narrow;
     (void)arg;
     t.a += row * s->c.a_row;
     t.y += row * t.y_row;
@@ -250,7 +251,8 @@ static void block(const matmul_state *s, void *const *arg, tile t, int64_t row, 
     }
 }
 
-static void panel(const matmul_state *s, void *const *arg, int64_t t, int64_t first, int64_t row, int64_t end, float *buffer)
+static void panel(const matmul_state *s, void *const *arg, int64_t t, int64_t first, int64_t row, int64_t end,
+                  float *buffer)
 {
     const soma_matmul_case *c = &s->c;
     int64_t a0, b0;
@@ -291,7 +293,8 @@ static void part(void *context, int index, int count)
     const matmul_state *s = job->s;
     const soma_matmul_case *c = &s->c;
     float *buffer = s->panel ? (float *)(void *)((char *)job->arg[s->scratch] + (size_t)index * s->panel) : NULL;
-    int64_t panels = (c->n + SOMA_COLUMNS - 1) / SOMA_COLUMNS, begin = 0, end = panels * c->batches, row = 0, rows = c->m;
+    int64_t panels = (c->n + SOMA_COLUMNS - 1) / SOMA_COLUMNS, begin = 0, end = panels * c->batches, row = 0,
+            rows = c->m;
     if (s->by_rows)
         soma_share(c->m, SOMA_ROWS, index, count, &row, &rows);
     else
@@ -351,4 +354,5 @@ static soma_status prepare(soma_prepare *p)
     return SOMA_OK;
 }
 
-const soma_kernel SOMA_ISA(soma_matmul_cpu) = {.name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_matmul_cpu) = {
+    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/matmul/matmul_onednn.c: matmul by oneDNN on plain arrays; transposes are strides, broadcast matrices have leading size 1.
+ * op/matmul/matmul_onednn.c: matmul by oneDNN on plain arrays; transposes are strides, broadcast matrices have leading
+ * size 1.
  */
 #include "backend/onednn/shim.h"
 #include "op/matmul/matmul.h"

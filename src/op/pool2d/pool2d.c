@@ -3,7 +3,7 @@
  * op/pool2d/pool2d.c: pooling over windows of H and W, ONNX MaxPool and AveragePool. Window (oh, ow) holds the elements
  * x[n, c, oh sh - top + i, ow sw - left + j] that exist, 0 <= i < size[0], 0 <= j < size[1].
  *
- *     max_pool2d         y = the largest; index = i size[1] + j of the first largest (u8), so that the gradient reads one byte
+ *     max_pool2d         y = the largest; index = i size[1] + j of the first largest (u8): all the gradient reads
  *     max_pool2d_grad    dx = sum of dy over the windows that dx's element won; with relu: where also y > 0
  *     max_pool2d_gather  y' = x' at the element that won: the gradient of max_pool2d_grad with respect to dy
  *     average_pool2d     y = the mean; with count_padding: sum / window size
@@ -22,17 +22,29 @@
 /* ---- attributes ---- */
 
 #define AT(field) offsetof(soma_pool2d_attrs, field)
-#define END                                                                                                             \
+#define END                                                                                                            \
     {                                                                                                                  \
         NULL, 0, 0, 0, 0, 0, 0, NULL, NULL                                                                             \
     }
-#define WINDOW                                                                                                          \
+#define WINDOW                                                                                                         \
     {"size", SOMA_FIELD_INTS, AT(size), 2, 2, 1, 1e6, NULL, "the window: height, width"},                              \
         {"stride", SOMA_FIELD_INTS, AT(stride), 2, 2, 1, 1e6, NULL, "steps of the window: down, right"},               \
-        {"pad", SOMA_FIELD_INTS, AT(pad), 4, 0, 0, 1e6, NULL, "around x: top, left, bottom, right"}
-#define INPUT_SIZE {"input_size", SOMA_FIELD_INTS, AT(input_size), 2, 1, 1, 1e12, NULL, "height and width of dx"}
-#define RELU {"relu", SOMA_FIELD_BOOL, AT(relu), 0, 0, 0, 1, NULL, "x was relu's result: nothing passes where y <= 0"}
-#define COUNT {"count_padding", SOMA_FIELD_BOOL, AT(count_padding), 0, 0, 0, 1, NULL, "divide by the whole window at the border"}
+    {                                                                                                                  \
+        "pad", SOMA_FIELD_INTS, AT(pad), 4, 0, 0, 1e6, NULL, "around x: top, left, bottom, right"                      \
+    }
+#define INPUT_SIZE                                                                                                     \
+    {                                                                                                                  \
+        "input_size", SOMA_FIELD_INTS, AT(input_size), 2, 1, 1, 1e12, NULL, "height and width of dx"                   \
+    }
+#define RELU                                                                                                           \
+    {                                                                                                                  \
+        "relu", SOMA_FIELD_BOOL, AT(relu), 0, 0, 0, 1, NULL, "x was relu's result: nothing passes where y <= 0"        \
+    }
+#define COUNT                                                                                                          \
+    {                                                                                                                  \
+        "count_padding", SOMA_FIELD_BOOL, AT(count_padding), 0, 0, 0, 1, NULL,                                         \
+            "divide by the whole window at the border"                                                                 \
+    }
 
 static const soma_field max_fields[] = {WINDOW, END};
 static const soma_field max_grad_fields[] = {WINDOW, RELU, INPUT_SIZE, END};
@@ -47,8 +59,10 @@ static soma_status out_size(const soma_pool2d_attrs *a, const int64_t in[2], int
     for (int i = 0; i < 2; i++) {
         int64_t room = in[i] + a->pad[i] + a->pad[2 + i] - a->size[i];
         if (a->pad[i] >= a->size[i] || a->pad[2 + i] >= a->size[i])
-            return soma_refuse(reason, "padding (%lld and %lld) must be smaller than the window's %s %lld: a window of padding "
-                               "alone has no value", (long long)a->pad[i], (long long)a->pad[2 + i], i ? "width" : "height",
+            return soma_refuse(reason,
+                               "padding (%lld and %lld) must be smaller than the window's %s %lld: a window of padding "
+                               "alone has no value",
+                               (long long)a->pad[i], (long long)a->pad[2 + i], i ? "width" : "height",
                                (long long)a->size[i]);
         if (room < 0)
             return soma_refuse(reason, "the window's %s %lld does not fit into x's %lld and its padding",
@@ -63,7 +77,8 @@ static soma_status forward_type(soma_infer *i, soma_type *y)
     const soma_shape *x = &i->in[0].shape;
     int64_t out[2];
     if (x->rank != 4 || x->dim[1] < 1 || x->dim[2] < 1 || x->dim[3] < 1)
-        return soma_refuse(i->reason, "x must have 4 dimensions [N, C, H, W], only the first of which may depend on the batch");
+        return soma_refuse(i->reason,
+                           "x must have 4 dimensions [N, C, H, W], only the first of which may depend on the batch");
     if (!soma_is_float(i->in[0].dtype))
         return soma_refuse(i->reason, "x must be f32 or f64, not %s", soma_dtype_name(i->in[0].dtype));
     soma_status status = out_size(i->attrs, &x->dim[2], out, i->reason);
@@ -84,9 +99,9 @@ static soma_status backward_type(soma_infer *i, soma_type *dx)
     if (status != SOMA_OK)
         return status;
     if (dy->dim[2] != out[0] || dy->dim[3] != out[1])
-        return soma_refuse(i->reason, "dy is %lld x %lld, but pooling %lld x %lld makes %lld x %lld", (long long)dy->dim[2],
-                           (long long)dy->dim[3], (long long)a->input_size[0], (long long)a->input_size[1],
-                           (long long)out[0], (long long)out[1]);
+        return soma_refuse(i->reason, "dy is %lld x %lld, but pooling %lld x %lld makes %lld x %lld",
+                           (long long)dy->dim[2], (long long)dy->dim[3], (long long)a->input_size[0],
+                           (long long)a->input_size[1], (long long)out[0], (long long)out[1]);
     *dx = (soma_type){i->in[0].dtype, SOMA_SHAPE(dy->dim[0], dy->dim[1], a->input_size[0], a->input_size[1])};
     return SOMA_OK;
 }
@@ -107,7 +122,8 @@ static soma_status max_infer(soma_infer *i)
 {
     const soma_pool2d_attrs *a = i->attrs;
     if (a->size[0] > 255 || a->size[1] > 255 || a->size[0] * a->size[1] > 255)
-        return soma_refuse(i->reason, "a window of %lld x %lld has more than the 255 elements that a one-byte index can name",
+        return soma_refuse(i->reason,
+                           "a window of %lld x %lld has more than the 255 elements that a one-byte index can name",
                            (long long)a->size[0], (long long)a->size[1]);
     soma_status status = forward_type(i, &i->out[0]);
     if (status == SOMA_OK && i->n_out > 1)
@@ -167,7 +183,8 @@ static void max_grad(soma_gradient *g)
     if (in[1].graph)
         g->din[0] = soma_apply1(&soma_op_max_pool2d_grad, in, 2, &a, NULL, soma_nowhere());
     else
-        g->din[0] = soma_value_fail(g->in[0].graph, soma_nowhere(), "max_pool2d: its gradient needs the second output, index");
+        g->din[0] = soma_value_fail(g->in[0].graph, soma_nowhere(),
+                                    "max_pool2d: its gradient needs the second output, index");
 }
 static void max_grad_grad(soma_gradient *g)
 {
@@ -208,28 +225,38 @@ static const soma_sample max_samples[] = {
     {NULL, NULL, NULL, NULL, 0, false}};
 /* index: class indices below the window's size, all of which must name elements of x: no padding here */
 static const soma_sample max_grad_samples[] = {
-    {"2x2", "input_size=4,6", (const soma_shape[]){S(SOMA_N, 2, 2, 3), S(SOMA_N, 2, 2, 3), S(SOMA_N, 2, 2, 3)}, "nk-", 4, false},
+    {"2x2", "input_size=4,6", (const soma_shape[]){S(SOMA_N, 2, 2, 3), S(SOMA_N, 2, 2, 3), S(SOMA_N, 2, 2, 3)}, "nk-",
+     4, false},
     {"odd size", "input_size=5,7", (const soma_shape[]){S(2, 3, 2, 3), S(2, 3, 2, 3), S(2, 3, 2, 3)}, "nk-", 4, false},
-    {"overlapping", "size=3,3 stride=2,2 input_size=7,5", (const soma_shape[]){S(2, 3, 3, 2), S(2, 3, 3, 2), S(2, 3, 3, 2)}, "nk-", 9, false},
-    {"relu", "relu=true input_size=4,4", (const soma_shape[]){S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2)}, "nks", 4, false},
-    {"32 channels", "input_size=14,14", (const soma_shape[]){S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7)}, "nk-", 4, true},
-    {"32 channels, relu", "relu=true input_size=15,14", (const soma_shape[]){S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7)}, "nkn", 4, true},
+    {"overlapping", "size=3,3 stride=2,2 input_size=7,5",
+     (const soma_shape[]){S(2, 3, 3, 2), S(2, 3, 3, 2), S(2, 3, 3, 2)}, "nk-", 9, false},
+    {"relu", "relu=true input_size=4,4",
+     (const soma_shape[]){S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2)}, "nks", 4, false},
+    {"32 channels", "input_size=14,14",
+     (const soma_shape[]){S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7)}, "nk-", 4, true},
+    {"32 channels, relu", "relu=true input_size=15,14",
+     (const soma_shape[]){S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7)}, "nkn", 4, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 static const soma_sample gather_samples[] = {
-    {"2x2", "input_size=4,6", (const soma_shape[]){S(SOMA_N, 2, 4, 6), S(SOMA_N, 2, 2, 3), S(SOMA_N, 2, 2, 3)}, "nk-", 4, false},
-    {"overlapping", "size=3,3 stride=2,2 input_size=7,5", (const soma_shape[]){S(2, 3, 7, 5), S(2, 3, 3, 2), S(2, 3, 3, 2)}, "nk-", 9, false},
-    {"relu", "relu=true input_size=5,4", (const soma_shape[]){S(SOMA_N, 2, 5, 4), S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2)}, "nks", 4, false},
+    {"2x2", "input_size=4,6", (const soma_shape[]){S(SOMA_N, 2, 4, 6), S(SOMA_N, 2, 2, 3), S(SOMA_N, 2, 2, 3)}, "nk-",
+     4, false},
+    {"overlapping", "size=3,3 stride=2,2 input_size=7,5",
+     (const soma_shape[]){S(2, 3, 7, 5), S(2, 3, 3, 2), S(2, 3, 3, 2)}, "nk-", 9, false},
+    {"relu", "relu=true input_size=5,4",
+     (const soma_shape[]){S(SOMA_N, 2, 5, 4), S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2)}, "nks", 4, false},
     {NULL, NULL, NULL, NULL, 0, false}};
 static const soma_sample average_samples[] = {
     {"2x2", NULL, (const soma_shape[]){S(SOMA_N, 2, 4, 6)}, NULL, 0, false},
     {"overlapping 3x3", "size=3,3 stride=2,2 pad=1,1,1,1", (const soma_shape[]){S(2, 3, 7, 6)}, NULL, 0, false},
-    {"count padding", "size=3,2 stride=1,2 pad=2,0,1,1 count_padding=true", (const soma_shape[]){S(1, 2, 5, 6)}, NULL, 0, false},
+    {"count padding", "size=3,2 stride=1,2 pad=2,0,1,1 count_padding=true", (const soma_shape[]){S(1, 2, 5, 6)}, NULL,
+     0, false},
     {"whole", "size=4,5 stride=1,1", (const soma_shape[]){S(SOMA_N, 2, 4, 5)}, NULL, 0, false},
     {"32 channels", NULL, (const soma_shape[]){S(SOMA_N, 32, 13, 14)}, NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 static const soma_sample average_grad_samples[] = {
     {"2x2", "input_size=4,6", (const soma_shape[]){S(SOMA_N, 2, 2, 3)}, NULL, 0, false},
-    {"overlapping 3x3", "size=3,3 stride=2,2 pad=1,1,1,1 input_size=7,6", (const soma_shape[]){S(2, 3, 4, 3)}, NULL, 0, false},
+    {"overlapping 3x3", "size=3,3 stride=2,2 pad=1,1,1,1 input_size=7,6", (const soma_shape[]){S(2, 3, 4, 3)}, NULL, 0,
+     false},
     {"count padding", "size=3,2 stride=1,2 pad=2,0,1,1 count_padding=true input_size=5,6",
      (const soma_shape[]){S(1, 2, 6, 3)}, NULL, 0, false},
     {"32 channels", "input_size=13,14", (const soma_shape[]){S(SOMA_N, 32, 6, 7)}, NULL, 0, true},
@@ -237,16 +264,17 @@ static const soma_sample average_grad_samples[] = {
 
 /* ---- ops ---- */
 
-#define KERNELS(name)                                                                                                   \
+#define KERNELS(name)                                                                                                  \
     SOMA_ISA_DECLARE(soma_##name##_cpu)                                                                                \
-    static const soma_kernel *const name##_kernels[] = {SOMA_ISA_LIST(soma_##name##_cpu) & soma_##name##_reference, NULL};
+    static const soma_kernel *const name##_kernels[] = {SOMA_ISA_LIST(soma_##name##_cpu) & soma_##name##_reference,    \
+                                                        NULL};
 KERNELS(max_pool2d)
 KERNELS(max_pool2d_grad)
 KERNELS(max_pool2d_gather)
 KERNELS(average_pool2d)
 KERNELS(average_pool2d_grad)
 
-#define OP(op_name, op_fields, op_infer, op_grad, op_samples)                                                           \
+#define OP(op_name, op_fields, op_infer, op_grad, op_samples)                                                          \
     .name = #op_name, .required_out = 1, .attrs_size = sizeof(soma_pool2d_attrs), .fields = op_fields,                 \
     .batch = SOMA_BATCH_EACH, .infer = op_infer, .grad = op_grad, .kernels = op_name##_kernels, .samples = op_samples
 
@@ -260,26 +288,17 @@ const soma_op soma_op_max_pool2d = {
 const soma_op soma_op_max_pool2d_grad = {
     OP(max_pool2d_grad, max_grad_fields, max_grad_infer, max_grad_grad, max_grad_samples),
     .doc = "Gradient of max_pool2d: dy goes to the element that won; with relu, only where y (third input) > 0",
-    .required_in = 2,
-    .optional_in = 1,
-    .n_in_samples = 3};
+    .required_in = 2, .optional_in = 1, .n_in_samples = 3};
 const soma_op soma_op_max_pool2d_gather = {
     OP(max_pool2d_gather, max_grad_fields, gather_infer, gather_grad, gather_samples),
     .doc = "Takes from x the element of each window that the index names; with relu, 0 where y (third input) <= 0",
-    .required_in = 2,
-    .optional_in = 1,
-    .n_in_samples = 3};
+    .required_in = 2, .optional_in = 1, .n_in_samples = 3};
 const soma_op soma_op_average_pool2d = {
     OP(average_pool2d, average_fields, average_infer, average_grad, average_samples),
-    .doc = "Mean of each window of H and W",
-    .onnx = "AveragePool",
-    .required_in = 1,
-    .n_in_samples = 1};
+    .doc = "Mean of each window of H and W", .onnx = "AveragePool", .required_in = 1, .n_in_samples = 1};
 const soma_op soma_op_average_pool2d_grad = {
     OP(average_pool2d_grad, average_grad_fields, average_grad_infer, average_grad_grad, average_grad_samples),
-    .doc = "Gradient of average_pool2d: dy is spread over its window",
-    .required_in = 1,
-    .n_in_samples = 1};
+    .doc = "Gradient of average_pool2d: dy is spread over its window", .required_in = 1, .n_in_samples = 1};
 
 /* ---- builders ---- */
 
@@ -299,7 +318,8 @@ static bool has_window(const soma_pool2d_options *o, const char *op, soma_value 
 {
     if (o->size[0] > 0 && o->size[1] > 0)
         return true;
-    *failed = soma_value_fail(o->x.graph, o->at, "%s: size must name the window, as in .size = {2, 2}; it is %lld x %lld", op,
+    *failed = soma_value_fail(o->x.graph, o->at,
+                              "%s: size must name the window, as in .size = {2, 2}; it is %lld x %lld", op,
                               (long long)o->size[0], (long long)o->size[1]);
     return false;
 }

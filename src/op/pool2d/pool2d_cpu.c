@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/pool2d/pool2d_cpu.c: pooling where each array may have its own layout, seen as [N, C / block, H, W, block]. Where the big
- * side (x or dx) has channels inside, lanes are channels; small arrays (y, index) that are plain then pass through a buffer
- * of some rows. Where the big side is plain, lanes are columns. Each byte of memory is touched once.
+ * op/pool2d/pool2d_cpu.c: pooling where each array may have its own layout, seen as [N, C / block, H, W, block]. Where
+ * the big side (x or dx) has channels inside, lanes are channels; small arrays (y, index) that are plain then pass
+ * through a buffer of some rows. Where the big side is plain, lanes are columns. Each byte of memory is touched once.
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
 #include "op/pool2d/pool2d.h"
 #include "op/reorder/reorder.h"
 
-#define SOMA_POOL_STAGE 256       /* positions that a buffer holds */
-#define SOMA_POOL_PARALLEL 65536  /* elements of the big side from which a parallel region pays */
+#define SOMA_POOL_STAGE 256      /* positions that a buffer holds */
+#define SOMA_POOL_PARALLEL 65536 /* elements of the big side from which a parallel region pays */
 
 typedef enum kind { MAX, MAX_GRAD, GATHER, AVERAGE, AVERAGE_GRAD } kind;
 
@@ -19,13 +19,13 @@ typedef struct pool_state {
     kind kind;
     int big, small, index, gate; /* positions in arg; -1: none */
     int64_t big_block, small_block, index_block, gate_block;
-    int width;          /* channels that one unit takes; 1: the big side is plain */
-    int64_t rows;       /* of the small side that pass through the buffer at once */
-    size_t buffer;      /* bytes per thread */
-    int scratch;        /* position in arg */
+    int width;     /* channels that one unit takes; 1: the big side is plain */
+    int64_t rows;  /* of the small side that pass through the buffer at once */
+    size_t buffer; /* bytes per thread */
+    int scratch;   /* position in arg */
     int threads;
-    bool clear;         /* windows do not cover the big side, or overlap: it starts as zeros */
-    bool add;           /* windows overlap */
+    bool clear; /* windows do not cover the big side, or overlap: it starts as zeros */
+    bool add;   /* windows overlap */
 } pool_state;
 
 /* One unit's arrays at a row of windows: big at its own (0, 0), the others at (oh, 0). Steps are between columns. */
@@ -60,8 +60,8 @@ static inline __attribute__((always_inline)) void max_window(const pool_state *s
         soma_vistore_u8(v->index + ow * v->index_step, index, n);
 }
 
-static inline __attribute__((always_inline)) void max_grad_window(const pool_state *s, const lanes *v, float *x, int64_t ow,
-                                                                  taps t, int64_t kw, int n)
+static inline __attribute__((always_inline)) void max_grad_window(const pool_state *s, const lanes *v, float *x,
+                                                                  int64_t ow, taps t, int64_t kw, int n)
 {
     int64_t row = s->c.w * v->big_step;
     soma_vf dy = soma_vload_n(v->small + ow * v->small_step, n);
@@ -119,8 +119,8 @@ static inline __attribute__((always_inline)) void average_grad_window(const pool
         }
 }
 
-static inline __attribute__((always_inline)) void any_window(const pool_state *s, const lanes *v, int64_t oh, int64_t ow,
-                                                             taps t, int64_t kw, int n)
+static inline __attribute__((always_inline)) void any_window(const pool_state *s, const lanes *v, int64_t oh,
+                                                             int64_t ow, taps t, int64_t kw, int n)
 {
     const soma_pool2d_attrs *a = &s->c.a;
     float *x = v->big + ((oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1]) * v->big_step;
@@ -256,8 +256,8 @@ static void max_grad_row_2x2(const pool_state *s, const lanes *v, int64_t oh)
 static bool row_2x2(const pool_state *s, const lanes *v, int64_t oh)
 {
     const soma_pool2d_attrs *a = &s->c.a;
-    bool fits = a->size[0] == 2 && a->size[1] == 2 && a->stride[0] == 2 && a->stride[1] == 2 && !a->pad[0] && !a->pad[1] &&
-                !a->pad[2] && !a->pad[3];
+    bool fits = a->size[0] == 2 && a->size[1] == 2 && a->stride[0] == 2 && a->stride[1] == 2 && !a->pad[0] &&
+                !a->pad[1] && !a->pad[2] && !a->pad[3];
     if (fits && s->kind == MAX)
         max_row_2x2(s, v, oh);
     else if (fits && s->kind == MAX_GRAD)
@@ -361,7 +361,8 @@ static void clear_big(const pool_state *s, const lanes *v)
         memset(v->big + i * v->big_step, 0, (size_t)v->n * sizeof *v->big);
 }
 
-/* A plain array's `count` positions of n channels into, or out of, rows of `width` channels. The buffers hold whole vectors. */
+/* A plain array's `count` positions of n channels into, or out of, rows of `width` channels. The buffers hold whole
+ * vectors. */
 static bool stage_blocks(float *plain, int64_t plane, float *rows, int64_t width, int64_t count, int n, bool load)
 {
     if (width != 16 || n != 16)
@@ -380,7 +381,7 @@ static bool stage_blocks(float *plain, int64_t plane, float *rows, int64_t width
     return true;
 }
 
-#define STAGE(T, name)                                                                                                  \
+#define STAGE(T, name)                                                                                                 \
     static void name(T *plain, int64_t plane, T *rows, int64_t width, int64_t count, int n, bool load)                 \
     {                                                                                                                  \
         for (int c = 0; c < n; c++)                                                                                    \
@@ -565,16 +566,16 @@ static soma_status prepare(soma_prepare *p, kind k)
     return SOMA_OK;
 }
 
-#define KERNEL(op_name, k)                                                                                                 \
-    static soma_status op_name##_prepare(soma_prepare *p)                                                                 \
+#define KERNEL(op_name, k)                                                                                             \
+    static soma_status op_name##_prepare(soma_prepare *p)                                                              \
     {                                                                                                                  \
         return prepare(p, k);                                                                                          \
     }                                                                                                                  \
-    const soma_kernel SOMA_ISA(soma_##op_name##_cpu) = {.name = "cpu",                                                    \
-                                                     .isa = SOMA_ISA_LEVEL,                                            \
-                                                     .layouts = SOMA_LAYOUT_CONVERT,                                   \
-                                                     .accept = accept,                                                 \
-                                                     .prepare = op_name##_prepare};
+    const soma_kernel SOMA_ISA(soma_##op_name##_cpu) = {.name = "cpu",                                                 \
+                                                        .isa = SOMA_ISA_LEVEL,                                         \
+                                                        .layouts = SOMA_LAYOUT_CONVERT,                                \
+                                                        .accept = accept,                                              \
+                                                        .prepare = op_name##_prepare};
 KERNEL(max_pool2d, MAX)
 KERNEL(max_pool2d_grad, MAX_GRAD)
 KERNEL(max_pool2d_gather, GATHER)

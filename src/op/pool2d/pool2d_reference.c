@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/pool2d/pool2d_reference.c: pooling as loops over plain arrays, in f64. Threads share planes [h, w], so sums have a fixed
- * order.
+ * op/pool2d/pool2d_reference.c: pooling as loops over plain arrays, in f64. Threads share planes [h, w], so sums have a
+ * fixed order.
  */
 #include "backend/cpu/parallel.h"
 #include "op/element.h"
@@ -73,8 +73,7 @@ static void max_grad_window(const reference_state *s, void *const *arg, int64_t 
 {
     int64_t at = winner(s, arg, plane, v);
     if (at >= 0)
-        soma_set(arg[s->n_in], s->dtype, at,
-                 soma_get(arg[s->n_in], s->dtype, at) + soma_get(arg[0], s->dtype, v->y));
+        soma_set(arg[s->n_in], s->dtype, at, soma_get(arg[s->n_in], s->dtype, at) + soma_get(arg[0], s->dtype, v->y));
 }
 
 static void gather_window(const reference_state *s, void *const *arg, int64_t plane, const window *v)
@@ -106,7 +105,7 @@ static void average_grad_window(const reference_state *s, void *const *arg, int6
         }
 }
 
-#define PLANE(name, clear)                                                                                              \
+#define PLANE(name, clear)                                                                                             \
     static void name##_plane(const reference_state *s, void *const *arg, int64_t plane)                                \
     {                                                                                                                  \
         const soma_pool2d_case *c = &s->c;                                                                             \
@@ -158,7 +157,7 @@ static soma_status prepare(soma_prepare *p, bool backward,
     return SOMA_OK;
 }
 
-#define KERNEL(kernel, fn, backward)                                                                                  \
+#define KERNEL(kernel, fn, backward)                                                                                   \
     static soma_status fn##_prepare(soma_prepare *p)                                                                   \
     {                                                                                                                  \
         return prepare(p, backward, fn##_plane);                                                                       \

@@ -3,7 +3,7 @@
  * op/reorder/reorder.c: two ops that planning inserts. Neither changes a logical element's value.
  *
  *     reorder      out = in, in another layout
- *     accumulate   out = sum + x, in place, element by element of the raw arrays, which share one layout (packed ones too):
+ *     accumulate   out = sum + x, in place, element by element of the raw arrays, which share one layout (or packing):
  *                  how gradients of the pieces of a batch add up
  */
 #include "op/reorder/reorder.h"
@@ -74,10 +74,9 @@ static soma_status reorder_prepare(soma_prepare *p)
 }
 
 #define S SOMA_DIMS
-static const soma_sample reorder_samples[] = {
-    {"image", NULL, (const soma_shape[]){S(SOMA_N, 3, 5, 7)}, NULL, 0, false},
-    {"vector", NULL, (const soma_shape[]){S(19)}, NULL, 0, false},
-    {NULL, NULL, NULL, NULL, 0, false}};
+static const soma_sample reorder_samples[] = {{"image", NULL, (const soma_shape[]){S(SOMA_N, 3, 5, 7)}, NULL, 0, false},
+                                              {"vector", NULL, (const soma_shape[]){S(19)}, NULL, 0, false},
+                                              {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_reorder_cpu)
 SOMA_ONEDNN_DECLARE(soma_reorder_onednn)
@@ -89,16 +88,17 @@ static const soma_kernel reorder_reference = {.name = "reference",
 static const soma_kernel *const reorder_kernels[] = {
     SOMA_ISA_LIST(soma_reorder_cpu) SOMA_ONEDNN_LIST(soma_reorder_onednn) & reorder_reference, NULL};
 
-const soma_op soma_op_reorder = {.name = "reorder",
-                                 .doc = "The same array in another layout; planning inserts it where two kernels disagree",
-                                 .required_in = 1,
-                                 .required_out = 1,
-                                 .batch = SOMA_BATCH_EACH,
-                                 .infer = reorder_infer,
-                                 .grad = reorder_grad,
-                                 .kernels = reorder_kernels,
-                                 .samples = reorder_samples,
-                                 .n_in_samples = 1};
+const soma_op soma_op_reorder = {
+    .name = "reorder",
+    .doc = "The same array in another layout; planning inserts it where two kernels disagree",
+    .required_in = 1,
+    .required_out = 1,
+    .batch = SOMA_BATCH_EACH,
+    .infer = reorder_infer,
+    .grad = reorder_grad,
+    .kernels = reorder_kernels,
+    .samples = reorder_samples,
+    .n_in_samples = 1};
 
 /* ---- accumulate ---- */
 
@@ -153,7 +153,8 @@ static const soma_sample accumulate_samples[] = {
 SOMA_ISA_DECLARE(soma_accumulate_cpu)
 static const soma_kernel accumulate_reference = {
     .name = "reference", .exact = true, .layouts = SOMA_LAYOUT_FOLLOW, .prepare = accumulate_prepare};
-static const soma_kernel *const accumulate_kernels[] = {SOMA_ISA_LIST(soma_accumulate_cpu) & accumulate_reference, NULL};
+static const soma_kernel *const accumulate_kernels[] = {SOMA_ISA_LIST(soma_accumulate_cpu) & accumulate_reference,
+                                                        NULL};
 
 const soma_op soma_op_accumulate = {.name = "accumulate",
                                     .doc = "sum + x, in place: adds up the gradients of the pieces of a batch",

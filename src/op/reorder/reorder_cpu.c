@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/reorder/reorder_cpu.c: reorder between the layouts that soma reads, and accumulate. Both run at the speed of memory.
+ * op/reorder/reorder_cpu.c: reorder between the layouts that soma reads, and accumulate. Both run at the speed of
+ * memory.
  */
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
@@ -24,7 +25,7 @@ typedef struct reorder_job {
 } reorder_job;
 
 /* from [rows, columns] to [columns, rows]: rows are `in_step` apart, columns of the result `out_step`. */
-#define TRANSPOSE(T, name)                                                                                              \
+#define TRANSPOSE(T, name)                                                                                             \
     static void name(const T *in, int64_t in_step, T *out, int64_t out_step, int64_t rows, int64_t columns)            \
     {                                                                                                                  \
         int64_t r = 0;                                                                                                 \

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/reorder/reorder_onednn.c: weights and their gradients between plain and the order that a oneDNN primitive asked for. The
- * packed side's descriptor knows the rank (grouped weights have 5 dimensions there); the plain side is row-major of the same.
+ * op/reorder/reorder_onednn.c: weights and their gradients between plain and the order that a oneDNN primitive asked
+ * for. The packed side's descriptor knows the rank (grouped weights have 5 dimensions there); the plain side is
+ * row-major of the same.
  */
 #include "backend/onednn/shim.h"
 

@@ -1,0 +1,357 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * tests/test_yaml.c: models described in YAML: the example is the network of the zoo, and wrong descriptions end in a sentence
+ * that names the line and, where one is near, the key that was meant.
+ */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "faults.h"
+#include "graph/graph.h"
+
+#include <soma/soma.h>
+
+#ifndef SOMA_HAVE_YAML
+int main(void)
+{
+    puts("built without libyaml: descriptions of models cannot be read");
+    return 77;
+}
+#else
+
+static char folder[256], path[300];
+
+static int make_folder(void **state)
+{
+    (void)state;
+    if (!faults_folder(folder))
+        return -1;
+    snprintf(path, sizeof path, "%s/m.yaml", folder);
+    return 0;
+}
+
+static int remove_folder(void **state)
+{
+    (void)state;
+    faults_folder_remove(folder);
+    return 0;
+}
+
+static soma *open_context(void)
+{
+    soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .seed = 9, .threads = 1});
+    assert_non_null(s);
+    return s;
+}
+
+static soma_model *read_text(soma *s, const char *text, soma_recipe *recipe)
+{
+    assert_true(faults_write(path, text, strlen(text)));
+    return soma_model_from_yaml(s, path, recipe);
+}
+
+/* ---- right ---- */
+
+static void the_example_is_the_zoos_network(void **state)
+{
+    (void)state;
+    soma *s = open_context(), *second = open_context();
+    soma_recipe recipe;
+    const soma_zoo_entry *entry = soma_zoo_find("fashion-cnn");
+    soma_model *m = soma_model_from_yaml(s, SOMA_SOURCE_DIR "/examples/fashion-cnn.yaml", &recipe);
+    if (!m)
+        fail_msg("%s", soma_error(s));
+    soma_model *zoo = soma_zoo(second, "fashion-cnn");
+    assert_string_equal(soma_model_name(m), "fashion-cnn");
+    int64_t parameters = 0;
+    assert_int_equal(soma_tensor_count(m), soma_tensor_count(zoo));
+    for (int i = 0; i < soma_tensor_count(m); i++) {
+        soma_named_tensor a = soma_tensor_at(m, i), b = soma_tensor_at(zoo, i);
+        int64_t n = soma_shape_elements(&a.tensor.shape);
+        assert_string_equal(a.name, b.name);
+        assert_int_equal(n, soma_shape_elements(&b.tensor.shape));
+        assert_memory_equal(a.tensor.data, b.tensor.data, (size_t)n * sizeof(float));
+        parameters += n;
+    }
+    assert_int_equal(parameters, entry->parameters);
+    float x[28 * 28], y[2][10];
+    for (int i = 0; i < 28 * 28; i++)
+        x[i] = (float)(i % 17) / 17;
+    soma_tensor from = {SOMA_F32, SOMA_SHAPE(1, 1, 28, 28), x};
+    for (int k = 0; k < 2; k++) {
+        soma_tensor to = {SOMA_F32, SOMA_SHAPE(1, 10), y[k]};
+        assert_int_equal(soma_predict(k ? zoo : m, &from, &to), SOMA_OK);
+    }
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+    soma_optimizer o = entry->optimizer();
+    assert_string_equal(recipe.optimizer.name, o.name);
+    assert_true(recipe.optimizer.peak_lr == o.peak_lr && recipe.optimizer.beta1 == o.beta1 && recipe.optimizer.lr == o.lr);
+    assert_string_equal(recipe.loss, "softmax_cross_entropy");
+    assert_int_equal(recipe.batch_size, entry->batch_size);
+    assert_int_equal(recipe.epochs, entry->epochs);
+    soma_close(s);
+    soma_close(second);
+}
+
+/* Every layer and every key once. */
+static const char all[] = "name: all\n"
+                          "input: [2, 12, 12]\n"
+                          "layers:\n"
+                          "  - conv2d: {filters: 4, kernel: [3, 5], stride: [1, 2], pad: [1, 2, 1, 2], dilation: 1, groups: 2,\n"
+                          "             activation: relu, name: first, init: normal, init_a: 0.5, init_b: 0.1,\n"
+                          "             bias_init: constant, bias_a: -1, bias_b: 0}\n"
+                          "  - conv2d: {filters: 4, kernel: 3, same: true, no_bias: true}\n"
+                          "  - relu\n"
+                          "  - max_pool2d: {size: 3, stride: 1, pad: 1}\n"
+                          "  - average_pool2d:\n"
+                          "      size: [2, 3]\n"
+                          "      stride: [2, 3]\n"
+                          "      pad: [0, 0, 0, 0]\n"
+                          "      count_padding: false\n"
+                          "  - tanh:\n"
+                          "  - sigmoid: {}\n"
+                          "  - flatten\n"
+                          "  - dropout: {rate: 0, name: drop}\n"
+                          "  - dense: {units: 3, activation: linear, name: last, init: uniform, init_a: -1, init_b: 1e0,\n"
+                          "            bias_init: ones, bias_a: 0, bias_b: 0, no_bias: false}\n"
+                          "  - softmax\n"
+                          "train:\n"
+                          "  optimizer: {sgd: {lr: 0.5, momentum: 0.25, decay: 1e-6, weight_decay: 0.125, nesterov: true}}\n"
+                          "  validation_split: 0.1\n"
+                          "  loss: mse\n";
+
+static void all_keys_are_read(void **state)
+{
+    (void)state;
+    soma *s = open_context();
+    soma_recipe recipe;
+    soma_model *m = read_text(s, all, &recipe);
+    if (!m)
+        fail_msg("%s", soma_error(s));
+    soma_model *by_hand = soma_model_new(s, "hand");
+    soma_value x = soma_input(by_hand, "x", SOMA_F32, SOMA_SHAPE(2, 12, 12));
+    x = soma_conv2d(x, .filters = 4, .kernel = {3, 5}, .stride = {1, 2}, .pad = {1, 2, 1, 2}, .groups = 2, .activation = "relu",
+                    .name = "first", .init = "normal", .init_a = 0.5, .init_b = 0.1, .bias_init = "constant", .bias_a = -1);
+    x = soma_conv2d(x, .filters = 4, .kernel = {3, 3}, .same = true, .no_bias = true);
+    x = soma_max_pool2d(soma_relu(x), .size = {3, 3}, .stride = {1, 1}, .pad = {1, 1, 1, 1});
+    x = soma_average_pool2d(x, .size = {2, 3}, .stride = {2, 3});
+    x = soma_dropout(soma_flatten(soma_sigmoid(soma_tanh(x))), .name = "drop");
+    x = soma_dense(x, .units = 3, .name = "last", .init = "uniform", .init_a = -1, .init_b = 1, .bias_init = "ones");
+    soma_output(by_hand, "y", soma_softmax(x));
+    assert_false(soma_failed(s));
+    assert_int_equal(m->graph->n_nodes, by_hand->graph->n_nodes);
+    for (int i = 0; i < m->graph->n_nodes; i++) {
+        const soma_graph_node *a = &m->graph->nodes[i], *b = &by_hand->graph->nodes[i];
+        char text[2][256];
+        assert_string_equal(a->op->name, b->op->name);
+        assert_string_equal(a->layer, b->layer);
+        for (const soma_field *f = a->op->fields; f && f->name; f++) {
+            soma_attr_text(f, a->attrs, text[0], sizeof text[0]);
+            soma_attr_text(f, b->attrs, text[1], sizeof text[1]);
+            assert_string_equal(text[0], text[1]);
+        }
+    }
+    for (int i = 0; i < soma_tensor_count(m); i++) {
+        soma_named_tensor a = soma_tensor_at(m, i), b = soma_tensor_find(by_hand, a.name);
+        assert_memory_equal(a.tensor.data, b.tensor.data, (size_t)soma_shape_elements(&a.tensor.shape) * sizeof(float));
+    }
+    assert_string_equal(recipe.optimizer.name, "sgd");
+    assert_true(recipe.optimizer.lr == 0.5 && recipe.optimizer.momentum == 0.25 && recipe.optimizer.decay == 1e-6);
+    assert_true(recipe.optimizer.weight_decay == 0.125 && recipe.optimizer.nesterov && recipe.validation_split == 0.1);
+    assert_string_equal(recipe.loss, "mse");
+    assert_int_equal(recipe.epochs, 0);
+    assert_string_equal(recipe.optimizer.at.file, path);
+    assert_int_equal(recipe.optimizer.at.line, 23);
+    soma_close(s);
+}
+
+static void nothing_more_than_needed_is_asked_for(void **state)
+{
+    (void)state;
+    soma *s = open_context();
+    soma_recipe recipe;
+    soma_model *m = read_text(s, "# a line\ninput: [3]\nlayers: [dense: {units: 1}]\n", &recipe);
+    assert_non_null(m);
+    assert_string_equal(soma_model_name(m), "model");
+    assert_null(recipe.optimizer.name);
+    assert_true(recipe.loss[0] == 0 && recipe.batch_size == 0);
+    assert_non_null(read_text(s, "input: [3]\nlayers:\n  - dense: {units: 1}\ntrain: {optimizer: adam}\n", NULL));
+    assert_false(soma_failed(s));
+    soma_close(s);
+}
+
+/* ---- wrong ---- */
+
+#define IN "input: [1, 8, 8]\n"
+#define DENSE IN "layers:\n  - flatten\n  - dense: "
+
+static const struct {
+    const char *text, *says;
+} wrong[] = {
+    /* sections */
+    {"", "m.yaml:1: a model description is a mapping with \"input\" and \"layers\""},
+    {"hello\n", "m.yaml:1: a model description is a mapping"},
+    {"- input\n", "m.yaml:1: a model description is a mapping"},
+    {"layers: [relu]\n", "the section \"input\" is missing"},
+    {IN, "the section \"layers\" is missing"},
+    {IN "layer: [relu]\n", "m.yaml:2: there is no section \"layer\"; did you mean \"layers\"?"},
+    {IN IN "layers: [relu]\n", "m.yaml:2: the section \"input\" stands here twice"},
+    {"{a: 1}: 2\n", "there is no section \"(not text)\""},
+    {"name: [a]\n" IN "layers: [relu]\n", "m.yaml:1: \"name\" takes one word"},
+    {IN "layers: [relu]\n---\nx: 1\n", "m.yaml:3: a second document begins here"},
+    /* not YAML */
+    {IN "layers: [relu\n", "m.yaml:3: this is not YAML: did not find expected"},
+    {"input: \"\n", "this is not YAML: "},
+    {"\tinput: 1\n", "m.yaml:1: this is not YAML: "},
+    {"input: *nowhere\n", "this is not YAML: found undefined alias"},
+    {"\xff\xfe\xff", "this is not YAML: "},
+    /* input */
+    {"input: 3\nlayers: [relu]\n", "m.yaml:1: \"input\" takes the shape of one sample, such as [1, 28, 28]"},
+    {"input: []\nlayers: [relu]\n", "takes the shape of one sample"},
+    {"input: [1, x]\nlayers: [relu]\n", "takes the shape of one sample"},
+    {"input: [1, 2.5]\nlayers: [relu]\n", "takes the shape of one sample"},
+    {"input: [1, [2]]\nlayers: [relu]\n", "takes the shape of one sample"},
+    {"input: [1,1,1,1,1,1,1,1]\nlayers: [relu]\n", "takes the shape of one sample"},
+    {"input: [1, 0]\nlayers: [relu]\n", "m.yaml:1: input \"x\": the shape f32[N,1,0] must have"},
+    {"input: [1, -1]\nlayers: [relu]\n", "m.yaml:1: input \"x\": the shape "},
+    /* layers */
+    {IN "layers: relu\n", "m.yaml:2: \"layers\" takes a list"},
+    {IN "layers: []\n", "m.yaml:2: \"layers\" takes a list of at least one layer"},
+    {IN "layers:\n  - rellu\n", "m.yaml:3: there is no layer \"rellu\"; did you mean \"relu\"?"},
+    {IN "layers:\n  - conv3d: {filters: 3}\n", "there is no layer \"conv3d\"; did you mean \"conv2d\"?"},
+    {IN "layers:\n  - xyzzy\n", "m.yaml:3: there is no layer \"xyzzy\""},
+    {IN "layers:\n  - {relu: , tanh: }\n", "a layer is a name, or one name with options"},
+    {IN "layers:\n  - [relu]\n", "a layer is a name, or one name with options"},
+    {IN "layers:\n  - relu: {x: 1}\n", "m.yaml:3: there is no option of relu called \"x\""},
+    {DENSE "128\n", "m.yaml:4: dense takes a mapping of options"},
+    {DENSE "{unit: 3}\n", "m.yaml:4: there is no option of dense called \"unit\"; did you mean \"units\"?"},
+    {DENSE "{units: 3, units: 4}\n", "m.yaml:4: the option \"units\" of dense stands here twice"},
+    {DENSE "{units: many}\n", "\"units\" takes 1 whole number"},
+    {DENSE "{units: [1, 2]}\n", "\"units\" takes 1 whole number"},
+    {DENSE "{units: 1.5}\n", "\"units\" takes 1 whole number"},
+    {DENSE "{units: 0}\n", "\"units\" must be at least 1, got 0"},
+    {DENSE "{units: 99999999999999999999}\n", "\"units\" takes 1 whole number"},
+    {DENSE "{units: 9223372036854775807}\n", "m.yaml:4: "},
+    {DENSE "{units: 3, activation: rellu}\n", "m.yaml:4: dense \"dense1\": there is no activation \"rellu\"; did you mean \"relu\"?"},
+    {DENSE "{units: 3, activation: [relu]}\n", "\"activation\" takes one value, not a list or a mapping"},
+    {DENSE "{units: 3, no_bias: yes}\n", "\"no_bias\" must be true or false, got \"yes\""},
+    {DENSE "{units: 3, init: he_unifrm}\n", "there is no initialiser \"he_unifrm\"; did you mean \"he_uniform\"?"},
+    {DENSE "{units: 3, init: normal, init_b: wide}\n", "\"init_b\" takes a number, got \"wide\""},
+    {DENSE "{units: 3, init_a: .inf}\n", "\"init_a\" takes a number"},
+    {DENSE "{units: 3, init_a: 1e999}\n", "\"init_a\" takes a number"},
+    {IN "layers:\n  - dense: {units: 3}\n", "m.yaml:3: dense"},
+    {IN "layers:\n  - conv2d: {filters: 3}\n", "m.yaml:3: conv2d"},
+    {IN "layers:\n  - conv2d: {filters: 3, kernel: [3, 3, 3]}\n", "\"kernel\" takes 2 whole numbers"},
+    {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, pad: [1, 1]}\n", "\"pad\" takes one or 4 whole numbers"},
+    {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, stride: 0}\n", "\"stride\" must be at least 1, got 0"},
+    {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, pad: -1}\n", "\"pad\" must be at least 0, got -1"},
+    {IN "layers:\n  - relu\n  - conv2d: {filters: 3, kernel: 9}\n", "m.yaml:4: conv2d"},
+    {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, groups: 2}\n", "m.yaml:3: conv2d"},
+    {IN "layers:\n  - max_pool2d: {size: 9}\n", "m.yaml:3: max_pool2d"},
+    {IN "layers:\n  - max_pool2d: {size: 2, count_padding: true}\n", "no option of max_pool2d called \"count_padding\""},
+    {IN "layers:\n  - dropout: {rate: 1}\n", "m.yaml:3: dropout"},
+    {IN "layers:\n  - dropout: {rate: -0.1}\n", "\"rate\" must be at least 0, got -0.1"},
+    {"input: [1, 1000000, 1000000]\nlayers:\n  - flatten\n  - dense: {units: 1000000000000}\n", "m.yaml:4: "},
+    /* train */
+    {IN "layers: [relu]\ntrain: 5\n", "m.yaml:3: \"train\" takes a mapping"},
+    {IN "layers: [relu]\ntrain: {epoch: 5}\n", "there is no option of train called \"epoch\"; did you mean \"epochs\"?"},
+    {IN "layers: [relu]\ntrain: {epochs: 0}\n", "\"epochs\" must be at least 1, got 0"},
+    {IN "layers: [relu]\ntrain: {epochs: 1, epochs: 2}\n", "\"epochs\" of train stands here twice"},
+    {IN "layers: [relu]\ntrain: {batch_size: -3}\n", "\"batch_size\" must be at least 1, got -3"},
+    {IN "layers: [relu]\ntrain: {validation_split: 1}\n", "\"validation_split\" is a share of the data, below 1"},
+    {IN "layers: [relu]\ntrain:\n  loss: softmax_crossentropy\n",
+     "m.yaml:4: there is no loss \"softmax_crossentropy\"; did you mean \"softmax_cross_entropy\"?"},
+    {IN "layers: [relu]\ntrain: {optimizer: adm}\n", "there is no optimizer \"adm\"; did you mean \"adam\"?"},
+    {IN "layers: [relu]\ntrain: {optimizer: [adam]}\n", "there is no optimizer \"(not text)\""},
+    {IN "layers: [relu]\ntrain: {optimizer: {adam: {momentum: 0.9}}}\n", "there is no option of adam called \"momentum\""},
+    {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: 0}}}\n", "\"lr\" must be greater than 0, got 0"},
+    {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: fast}}}\n", "\"lr\" takes a number, got \"fast\""},
+};
+
+static void wrong_descriptions_end_in_a_sentence(void **state)
+{
+    (void)state;
+    soma *s = open_context();
+    uint64_t before = soma_memory_use(s).now;
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        soma_recipe recipe = {.epochs = 77};
+        if (read_text(s, wrong[i].text, &recipe))
+            fail_msg("taken: %s", wrong[i].text);
+        if (!strstr(soma_error(s), wrong[i].says) || !strstr(soma_error(s), "m.yaml:"))
+            fail_msg("%snot \"%s\" but: %s", wrong[i].text, wrong[i].says, soma_error(s));
+        assert_true(recipe.epochs == 0 && !recipe.optimizer.name);
+        soma_clear(s);
+        assert_int_equal(soma_memory_use(s).now, before);
+    }
+    assert_null(soma_model_from_yaml(s, "/no/such/file.yaml", NULL));
+    assert_int_equal(soma_error_status(s), SOMA_IO);
+    soma_clear(s);
+    assert_null(soma_model_from_yaml(s, NULL, NULL));
+    assert_int_equal(soma_error_status(s), SOMA_INVALID);
+    assert_null(soma_model_from_yaml(NULL, path, NULL));
+    soma_close(s);
+}
+
+/* A hundred thousand brackets, and aliases of aliases, are read in no time or refused. */
+static void bombs_do_not_go_off(void **state)
+{
+    (void)state;
+    soma *s = open_context();
+    size_t n = 100000;
+    char *text = malloc(n + 1);
+    assert_non_null(text);
+    memset(text, '[', n);
+    text[n] = 0;
+    assert_null(read_text(s, text, NULL));
+    assert_non_null(strstr(soma_error(s), "it is nested deeper than 64"));
+    soma_clear(s);
+    free(text);
+    char laugh[4096] = "input: &a0 [1, 1]\nlayers:\n";
+    for (int i = 1; i < 20; i++)
+        sprintf(laugh + strlen(laugh), "  - &a%d [*a%d, *a%d, *a%d, *a%d]\n", i, i - 1, i - 1, i - 1, i - 1);
+    assert_null(read_text(s, laugh, NULL));
+    assert_int_equal(soma_error_status(s), SOMA_INVALID);
+    soma_close(s);
+}
+
+/* Any allocation of soma's may fail. */
+static void want_of_memory_is_an_error(void **state)
+{
+    (void)state;
+    assert_true(faults_write(path, all, strlen(all)));
+    for (uint64_t k = 1;; k++) {
+        faults_memory memory = {0};
+        soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .threads = 1,
+                                                    .allocator = faults_allocator(&memory)});
+        assert_non_null(s);
+        memory.fail_at = memory.calls + k;
+        soma_model *m = soma_model_from_yaml(s, path, NULL);
+        assert_true((m != NULL) == !memory.failed);
+        assert_int_equal(soma_error_status(s), memory.failed ? SOMA_MEMORY : SOMA_OK);
+        soma_close(s);
+        assert_int_equal(memory.blocks, 0);
+        if (!memory.failed)
+            break;
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(the_example_is_the_zoos_network),
+        cmocka_unit_test(all_keys_are_read),
+        cmocka_unit_test(nothing_more_than_needed_is_asked_for),
+        cmocka_unit_test(wrong_descriptions_end_in_a_sentence),
+        cmocka_unit_test(bombs_do_not_go_off),
+        cmocka_unit_test(want_of_memory_is_an_error),
+    };
+    return cmocka_run_group_tests(tests, make_folder, remove_folder);
+}
+#endif
