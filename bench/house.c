@@ -15,7 +15,8 @@ static const struct {
     {"train", "MODEL", "soma_fit in rounds, FMA peak samples between them: share of the peak", house_train},
     {"forward", "MODEL", "soma_predict in rounds, FMA peak samples between them: share of the peak", house_forward},
     {"fixed", "MODEL", "a step alone and through soma_fit, beside FANN (--fann PROGRAM): neuron, tiny", house_fixed},
-    {"peers", "MODEL", "--mode train|predict --peer LABEL=COMMAND...: soma and peers in alternating rounds", house_peers},
+    {"peers", "MODEL", "--mode train|predict --peer LABEL=COMMAND...: soma and peers in alternating rounds",
+     house_peers},
     {"allocations", "MODEL", "soma's allocations and the process's mallocs in --steps steps", house_allocations},
     {"memory", "MODEL", "growth of RSS over compile plus three steps against the plan", house_memory},
     {"hash", "MODEL", "SHA-256 of the weights after --steps steps", house_hash},
@@ -30,9 +31,10 @@ static int usage(FILE *out, int code)
     fputs("usage: soma-house SUBCOMMAND ARGUMENTS [OPTIONS]\n\n", out);
     for (size_t i = 0; i < SUBCOMMANDS; i++)
         fprintf(out, "  %-11s %-14s %s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].doc);
-    fputs("\noptions: --batch N, --steps N, --rounds N, --seconds S (of a round), --threads N, --seed N, --data FOLDER,\n"
-          "  --exact (reference kernels), --flush (the host's flush-to-zero bit is set before soma is called)\nmodels:",
-          out);
+    fputs(
+        "\noptions: --batch N, --steps N, --rounds N, --seconds S (of a round), --threads N, --seed N, --data FOLDER,\n"
+        "  --exact (reference kernels), --flush (the host's flush-to-zero bit is set before soma is called)\nmodels:",
+        out);
     for (int i = 0; house_model_at(i); i++)
         fprintf(out, " %s", house_model_at(i)->name);
     fputs("\n", out);

@@ -56,12 +56,13 @@ static bool fixed_round(void *user, double samples, double seconds)
 static void fixed_print(fixed *f, const char *name)
 {
     double step = house_median(f->step, f->rounds), fit = house_median(f->fit, f->rounds);
-    printf("%s.step_us %.4f\n%s.step_us_fastest %.4f\n%s.fit_us %.4f\n%s.fit_more_us %.4f\n", name, step, name, f->step[0], name,
-           fit, name, fit - step);
+    printf("%s.step_us %.4f\n%s.step_us_fastest %.4f\n%s.fit_us %.4f\n%s.fit_more_us %.4f\n", name, step, name,
+           f->step[0], name, fit, name, fit - step);
     if (!f->has_fann)
         return;
     double fann = house_median(f->peer, f->rounds);
-    printf("%s.fann_us %.4f\n%s.fann_ratio %.3f\n%s.fann_ratio_fit %.3f\n", name, fann, name, fann / step, name, fann / fit);
+    printf("%s.fann_us %.4f\n%s.fann_ratio %.3f\n%s.fann_ratio_fit %.3f\n", name, fann, name, fann / step, name,
+           fann / fit);
 }
 
 int house_fixed(const options *o)
@@ -71,7 +72,8 @@ int house_fixed(const options *o)
     house_peaks peaks = {.threads = 1};
     if (!house_open(&c, o->model, o))
         return 1;
-    f = (fixed){.seconds = o->seconds > 0 ? o->seconds : 0.2, .wanted = o->rounds ? (int)o->rounds : 11, .batch = c.batch};
+    f = (fixed){
+        .seconds = o->seconds > 0 ? o->seconds : 0.2, .wanted = o->rounds ? (int)o->rounds : 11, .batch = c.batch};
     int peer = o->fann ? house_peer_open(&f.fann, o->fann) : 77;
     f.has_fann = peer == 0;
     printf("%s, batch %lld, %d thread(s), us per step:\n", c.kind->name, (long long)c.batch, soma_threads(c.s));
@@ -164,7 +166,8 @@ static void compare_print(comparison *k, const char *name)
             if (strncmp(k->variants[v].name, k->labels[i], length) || k->variants[v].name[length] != ' ')
                 continue;
             double median = house_median(k->variants[v].rates, k->rounds);
-            printf("  %-40s %14.1f samples/s  soma is %.2f times as fast\n", k->variants[v].name, median, mine / median);
+            printf("  %-40s %14.1f samples/s  soma is %.2f times as fast\n", k->variants[v].name, median,
+                   mine / median);
             best = fmax(best, median);
         }
         if (best > 0)

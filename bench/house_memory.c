@@ -38,8 +38,9 @@ static bool count_allocations(house_case *c, soma_trainer *t, int64_t n, double 
         return false;
     all = house_mallocs() - all;
     own = soma_memory_use(c->s).calls - own;
-    printf("%s: %lld steps at batch %lld: %llu allocations by soma, %llu mallocs in the process (%.2f a step)\n", c->kind->name,
-           (long long)done, (long long)c->batch, (unsigned long long)own, (unsigned long long)all, (double)all / (double)done);
+    printf("%s: %lld steps at batch %lld: %llu allocations by soma, %llu mallocs in the process (%.2f a step)\n",
+           c->kind->name, (long long)done, (long long)c->batch, (unsigned long long)own, (unsigned long long)all,
+           (double)all / (double)done);
     printf("%s.%s.steps %lld\n%s.%s.own %llu\n", c->kind->name, name, (long long)done, c->kind->name, name,
            (unsigned long long)own);
     if (house_counts_mallocs())
@@ -122,15 +123,17 @@ int house_memory(const options *o)
     }
     soma_plan_memory plan = soma_program_memory(soma_trainer_program(t));
     double total = (double)plan.total / 1e6, growth = after.total - before.total;
-    printf("%-12s batch %3lld: planned %8.2f MB, RSS grew by %8.2f MB (anonymous %.2f, pages of files %.2f); difference %.2f MB\n"
-           "  planned: parameters %.2f, state %.2f, gradients %.2f, activations %.2f, inputs %.2f, packed %.2f, tables %.2f, "
+    printf("%-12s batch %3lld: planned %8.2f MB, RSS grew by %8.2f MB (anonymous %.2f, pages of files %.2f); "
+           "difference %.2f MB\n"
+           "  planned: parameters %.2f, state %.2f, gradients %.2f, activations %.2f, inputs %.2f, packed %.2f, tables "
+           "%.2f, "
            "library %.2f MB\n",
-           c.kind->name, (long long)c.batch, total, growth, after.anonymous - before.anonymous, after.file - before.file,
-           growth - total, (double)plan.parameters / 1e6, (double)plan.state / 1e6, (double)plan.gradients / 1e6,
-           (double)plan.activations / 1e6, (double)plan.inputs / 1e6, (double)plan.packed / 1e6, (double)plan.tables / 1e6,
-           (double)plan.library / 1e6);
-    printf("%s.planned_mb %.3f\n%s.grown_mb %.3f\n%s.data_mb %.3f\n", c.kind->name, total, c.kind->name, growth, c.kind->name,
-           data);
+           c.kind->name, (long long)c.batch, total, growth, after.anonymous - before.anonymous,
+           after.file - before.file, growth - total, (double)plan.parameters / 1e6, (double)plan.state / 1e6,
+           (double)plan.gradients / 1e6, (double)plan.activations / 1e6, (double)plan.inputs / 1e6,
+           (double)plan.packed / 1e6, (double)plan.tables / 1e6, (double)plan.library / 1e6);
+    printf("%s.planned_mb %.3f\n%s.grown_mb %.3f\n%s.data_mb %.3f\n", c.kind->name, total, c.kind->name, growth,
+           c.kind->name, data);
     house_close(&c);
     return 0;
 }

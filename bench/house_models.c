@@ -116,7 +116,9 @@ bool house_open(house_case *c, const char *model, const options *o)
     }
     soma_context_options context = {.struct_size = sizeof context,
                                     .seed = (uint64_t)o->seed,
-                                    .threads = o->threads ? (int)o->threads : c->kind->tiny ? 1 : 0,
+                                    .threads = o->threads      ? (int)o->threads
+                                               : c->kind->tiny ? 1
+                                                               : 0,
                                     .exact = o->exact};
     c->s = soma_open(&context);
     c->batch = o->batch ? o->batch : c->kind->batch;

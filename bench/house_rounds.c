@@ -188,8 +188,8 @@ static bool end_round(void *user, double samples, double seconds)
     double rate = samples / seconds, gflops = rate * s->flops * 1e-9;
     double peak = house_best(s->peaks.gflops + before, s->peaks.n - before);
     s->rates[s->rounds++] = rate;
-    printf("%s round %2d: %10.1f samples/s %8.1f GFLOPS, %5.1f %% of the peak right after it (%.1f)\n", s->what, s->rounds,
-           rate, gflops, peak > 0 ? 100 * gflops / peak : 0, peak);
+    printf("%s round %2d: %10.1f samples/s %8.1f GFLOPS, %5.1f %% of the peak right after it (%.1f)\n", s->what,
+           s->rounds, rate, gflops, peak > 0 ? 100 * gflops / peak : 0, peak);
     fflush(stdout);
     return s->rounds < s->wanted;
 }
@@ -201,8 +201,8 @@ static int finish(shares *s)
         return 1;
     double peak = house_print_peaks(&s->peaks), fastest = house_best(s->rates, s->rounds);
     double median = house_median(s->rates, s->rounds);
-    printf("%s.samples_per_second %.1f\n%s.fastest_round %.1f\n%s.gflops %.2f\n", s->what, median, s->what, fastest, s->what,
-           median * s->flops * 1e-9);
+    printf("%s.samples_per_second %.1f\n%s.fastest_round %.1f\n%s.gflops %.2f\n", s->what, median, s->what, fastest,
+           s->what, median * s->flops * 1e-9);
     printf("%s.share %.2f\n", s->what, peak > 0 ? 100 * median * s->flops * 1e-9 / peak : 0);
     return 0;
 }
@@ -214,8 +214,8 @@ static void begin(shares *s, const char *what, const house_case *c, const option
     s->flops = passes * c->kind->forward_flops;
     s->wanted = o->rounds ? (int)o->rounds : 10;
     s->peaks.threads = soma_threads(c->s);
-    printf("%s %s, batch %lld, %d threads, %.0f FLOPs a sample\n", what, c->kind->name, (long long)c->batch, s->peaks.threads,
-           s->flops);
+    printf("%s %s, batch %lld, %d threads, %.0f FLOPs a sample\n", what, c->kind->name, (long long)c->batch,
+           s->peaks.threads, s->flops);
     house_sample_peak(&s->peaks);
 }
 

@@ -16,10 +16,10 @@ typedef enum cli_type { CLI_TEXT, CLI_INT, CLI_FLOAT, CLI_FLAG } cli_type;
 typedef struct cli_option {
     const char *name; /* "batch-size" */
     cli_type type;
-    void *out;        /* const char *, int64_t, double or bool */
-    const char *arg;  /* "N" in the help */
+    void *out;       /* const char *, int64_t, double or bool */
+    const char *arg; /* "N" in the help */
     const char *doc;
-    double min, max;  /* numbers; min > max: any */
+    double min, max; /* numbers; min > max: any */
 } cli_option;
 
 typedef struct cli_command {
@@ -32,17 +32,19 @@ typedef struct cli_common {
     int64_t threads, seed;
     bool exact, quiet, json;
 } cli_common;
-#define CLI_COMMON(c)                                                                                                   \
+#define CLI_COMMON(c)                                                                                                  \
     {"threads", CLI_INT, &(c).threads, "N", "threads to use (default: all of this process)", 1, 1024},                 \
         {"seed", CLI_INT, &(c).seed, "N", "seed of initial values, shuffling and dropout (default 0)", 0, 1e18},       \
         {"exact", CLI_FLAG, &(c).exact, NULL, "reference kernels: the same bits on every machine", 1, 0},              \
         {"quiet", CLI_FLAG, &(c).quiet, NULL, "no progress on standard error", 1, 0},                                  \
-        {"json", CLI_FLAG, &(c).json, NULL, "the result as JSON on standard output", 1, 0}
+    {                                                                                                                  \
+        "json", CLI_FLAG, &(c).json, NULL, "the result as JSON on standard output", 1, 0                               \
+    }
 
 /* Parses options and collects at most `most` positional arguments. Returns their number, or -1 after telling the mistake,
  * or -2 after --help. */
-int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, const char **positional, int least,
-              int most);
+int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, const char **positional,
+              int least, int most);
 
 soma *cli_open(const cli_common *common);
 /* Prints the context's error; returns EXIT_RUN. */
@@ -64,14 +66,15 @@ soma_shape cli_sample_shape(const soma_model *m);
 /* ---- data ---- */
 
 /* A path, a data set's name ("fashion-mnist"), "line" or "random". NULL after an error, with the exit code. */
-soma_dataset *cli_find_data(soma *s, const char *name, const char *split, int64_t limit, const soma_model *m, int *code);
+soma_dataset *cli_find_data(soma *s, const char *name, const char *split, int64_t limit, const soma_model *m,
+                            int *code);
 void cli_free_data(void);
 
 /* ---- output ---- */
 
-void cli_json_text(const char *text); /* quoted and escaped, to stdout */
-void cli_json_number(double number);  /* null for NaN */
-const char *cli_count(int64_t n, char text[32]); /* 1,234,567 */
+void cli_json_text(const char *text);                             /* quoted and escaped, to stdout */
+void cli_json_number(double number);                              /* null for NaN */
+const char *cli_count(int64_t n, char text[32]);                  /* 1,234,567 */
 const char *cli_shape_text(const soma_type *type, char text[96]); /* (N, 3, 32, 32) */
 const char *cli_nearest(const char *name, const char *const *names);
 

@@ -37,8 +37,8 @@ static void print_classes(const soma_model *m, const soma_dataset *d, const soma
         int64_t right = e->confusion[i * e->classes + i];
         double precision = share(right, sum(e, i, false)), recall = share(right, sum(e, i, true));
         double f1 = 2 * precision * recall / (precision + recall);
-        printf("%-16.16s %9lld %8.1f%% %8.1f%% %8.1f%%\n", class_name(m, d, i), (long long)sum(e, i, true), 100 * precision,
-               100 * recall, 100 * f1);
+        printf("%-16.16s %9lld %8.1f%% %8.1f%% %8.1f%%\n", class_name(m, d, i), (long long)sum(e, i, true),
+               100 * precision, 100 * recall, 100 * f1);
     }
 }
 

@@ -153,7 +153,9 @@ soma_dataset *cli_find_data(soma *s, const char *name, const char *split, int64_
     else if (!strchr(name, '/') && search(name, path))
         d = soma_dataset_open(s, path, .split = split, .limit = limit);
     else {
-        fprintf(stderr, "soma: there is no data set \"%s\": not a path, and not found in $SOMA_DATA, ~/.cache/soma or /usr/share/datasets%s\n",
+        fprintf(stderr,
+                "soma: there is no data set \"%s\": not a path, and not found in $SOMA_DATA, ~/.cache/soma or "
+                "/usr/share/datasets%s\n",
                 name, strcmp(name, "fashion-mnist") ? "" : "; on Debian: apt-get install dataset-fashion-mnist");
         return NULL;
     }

@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command command = {"ops", "[OP]", "Lists the ops, or explains one: formula, attributes, kernels.", cli_ops};
+static const cli_command command = {"ops", "[OP]", "Lists the ops, or explains one: formula, attributes, kernels.",
+                                    cli_ops};
 
 static void print_field(const soma_field *f)
 {
@@ -99,6 +100,6 @@ int cli_ops(int argc, char **argv)
         names[count] = soma_op_at(count)->name;
     names[count] = NULL;
     const char *near = cli_nearest(name, names);
-    return cli_usage("there is no op \"%s\"%s%s%s; `soma ops` lists them", name, near ? "; did you mean \"" : "", near ? near : "",
-                     near ? "\"?" : "");
+    return cli_usage("there is no op \"%s\"%s%s%s; `soma ops` lists them", name, near ? "; did you mean \"" : "",
+                     near ? near : "", near ? "\"?" : "");
 }

@@ -91,8 +91,8 @@ static bool set(const cli_option *o, const char *text)
         *(const char **)o->out = text;
     else if (!set_number(o, text)) {
         if (o->min <= o->max)
-            cli_usage("--%s takes a %snumber from %g to %g, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "", o->min,
-                      o->max, text);
+            cli_usage("--%s takes a %snumber from %g to %g, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "",
+                      o->min, o->max, text);
         else
             cli_usage("--%s takes a %snumber, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "", text);
         return false;
@@ -107,16 +107,18 @@ static bool unknown_option(const cli_command *command, const cli_option *options
     for (const cli_option *o = options; o->name && n < 63; o++)
         names[n++] = o->name;
     names[n] = NULL;
-    const char *near = cli_nearest(arg + 2, names);
+    const char *near = cli_nearest(arg + strspn(arg, "-"), names);
     cli_usage("%s has no option \"%s\"%s%s%s; `soma %s --help` lists them", command->name, arg,
               near ? "; did you mean \"--" : "", near ? near : "", near ? "\"?" : "", command->name);
     return false;
 }
 
-/* One argument that begins with "--"; *i moves past its value. */
+/* One argument that begins with "-"; *i moves past its value. */
 static bool parse_option(const cli_command *command, const cli_option *options, int argc, char **argv, int *i)
 {
     const char *arg = argv[*i], *equal = strchr(arg, '=');
+    if (arg[1] != '-')
+        return unknown_option(command, options, arg);
     size_t length = equal ? (size_t)(equal - arg) - 2 : strlen(arg) - 2;
     const cli_option *o = options;
     while (o->name && (strlen(o->name) != length || strncmp(o->name, arg + 2, length)))
@@ -136,28 +138,32 @@ static bool parse_option(const cli_command *command, const cli_option *options, 
     return set(o, argv[++*i]);
 }
 
-int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, const char **positional, int least,
-              int most)
+int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, const char **positional,
+              int least, int most)
 {
     int n = 0;
+    bool only_names = false; /* behind "--" */
     for (int i = 0; i < argc; i++) {
-        if (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h")) {
+        if (!only_names && (!strcmp(argv[i], "--help") || !strcmp(argv[i], "-h"))) {
             help(command, options);
             return -2;
         }
-        if (!strncmp(argv[i], "--", 2)) {
+        if (!only_names && !strcmp(argv[i], "--")) {
+            only_names = true;
+        } else if (!only_names && argv[i][0] == '-' && argv[i][1]) {
             if (!parse_option(command, options, argc, argv, &i))
                 return -1;
         } else if (n < most) {
             positional[n++] = argv[i];
         } else {
-            cli_usage("%s: \"%s\" is one argument too many; usage: soma %s %s [OPTIONS]", command->name, argv[i], command->name,
-                      command->arguments);
+            cli_usage("%s: \"%s\" is one argument too many; usage: soma %s %s [OPTIONS]", command->name, argv[i],
+                      command->name, command->arguments);
             return -1;
         }
     }
     if (n < least) {
-        cli_usage("%s: an argument is missing; usage: soma %s %s [OPTIONS]", command->name, command->name, command->arguments);
+        cli_usage("%s: an argument is missing; usage: soma %s %s [OPTIONS]", command->name, command->name,
+                  command->arguments);
         return -1;
     }
     return n;
@@ -173,8 +179,11 @@ static void log_to_stderr(void *user, soma_log_level level, const char *text)
 soma *cli_open(const cli_common *common)
 {
     const char *threads = getenv("SOMA_NUM_THREADS");
-    soma_context_options o = {.struct_size = sizeof o, .seed = (uint64_t)common->seed, .threads = (int)common->threads,
-                              .exact = common->exact, .log = log_to_stderr};
+    soma_context_options o = {.struct_size = sizeof o,
+                              .seed = (uint64_t)common->seed,
+                              .threads = (int)common->threads,
+                              .exact = common->exact,
+                              .log = log_to_stderr};
     if (!o.threads && threads)
         o.threads = atoi(threads);
     return soma_open(&o);

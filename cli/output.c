@@ -133,8 +133,8 @@ bool cli_show_progress(void *user, const soma_progress *p)
         }
         bar(show, p);
     } else {
-        fprintf(stderr, "Epoch %lld/%lld - %lld/%lld - ", (long long)p->epoch + 1, (long long)p->epochs, (long long)p->batch,
-                (long long)p->batches);
+        fprintf(stderr, "Epoch %lld/%lld - %lld/%lld - ", (long long)p->epoch + 1, (long long)p->epochs,
+                (long long)p->batch, (long long)p->batches);
         duration(p->seconds);
         fprintf(stderr, " -");
     }

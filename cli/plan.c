@@ -19,17 +19,24 @@ typedef struct plan_options {
     bool predict, time, explain;
 } plan_options;
 
-static const cli_command command = {"plan", "MODEL",
+static const cli_command command = {
+    "plan", "MODEL",
     "Shows the compiled program: a training step, or with --predict a prediction.\n"
-    "--time runs it on random data and compares every node with the machine's peak and bandwidth.", cli_plan};
+    "--time runs it on random data and compares every node with the machine's peak and bandwidth.",
+    cli_plan};
 
 /* The training program of a model on its own loss, as soma_fit makes it. */
 static soma_trainer *make_trainer(soma *s, const plan_options *o, const cli_model *found, soma_dataset *d)
 {
-    soma_fit_options f = {.struct_size = sizeof f, .data = d, .batch_size = o->batch, .epochs = 1, .piece = o->piece,
-                          .loss = o->loss, .max_memory = (uint64_t)o->max_memory * 1000000};
+    soma_fit_options f = {.struct_size = sizeof f,
+                          .data = d,
+                          .batch_size = o->batch,
+                          .epochs = 1,
+                          .piece = o->piece,
+                          .loss = o->loss,
+                          .max_memory = (uint64_t)o->max_memory * 1000000};
     bool adam = o->optimizer ? !strcmp(o->optimizer, "adam") : false;
-    f.optimizer = found->recipe.optimizer.name       ? found->recipe.optimizer
+    f.optimizer = found->recipe.optimizer.name          ? found->recipe.optimizer
                   : found->zoo && found->zoo->optimizer ? found->zoo->optimizer()
                                                         : soma_sgd();
     if (o->optimizer)
@@ -76,12 +83,13 @@ static void print_memory(const soma_program *p)
     const struct {
         const char *name;
         uint64_t bytes;
-    } rows[] = {{"parameters", m.parameters}, {"optimizer state", m.state}, {"gradients", m.gradients},
+    } rows[] = {{"parameters", m.parameters},   {"optimizer state", m.state},     {"gradients", m.gradients},
                 {"activations", m.activations}, {"inputs (two slots)", m.inputs}, {"packed copies", m.packed},
-                {"tables", m.tables}, {"library", m.library}, {"total", m.total}};
+                {"tables", m.tables},           {"library", m.library},           {"total", m.total}};
     printf("\nmemory\n");
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        printf("  %-20s %14llu bytes  %9.2f MB\n", rows[i].name, (unsigned long long)rows[i].bytes, (double)rows[i].bytes / 1e6);
+        printf("  %-20s %14llu bytes  %9.2f MB\n", rows[i].name, (unsigned long long)rows[i].bytes,
+               (double)rows[i].bytes / 1e6);
 }
 
 static const char *short_note(const char *note)
@@ -111,25 +119,28 @@ static void print_nodes(const soma_program *p, const plan_options *o, const cli_
             printf("          refused: %s\n", n.refused);
     }
     if (o->time)
-        printf("\nsum: limit %.1f us, measured %.1f us, ratio %.2f (peak %.0f GFLOPS, %.1f GB/s, %d threads)\n", allowed * 1e6,
-               measured * 1e6, measured > 0 ? allowed / measured : 0, machine->gflops, machine->gbs, machine->threads);
+        printf("\nsum: limit %.1f us, measured %.1f us, ratio %.2f (peak %.0f GFLOPS, %.1f GB/s, %d threads)\n",
+               allowed * 1e6, measured * 1e6, measured > 0 ? allowed / measured : 0, machine->gflops, machine->gbs,
+               machine->threads);
 }
 
 static void print_json(const soma_program *p)
 {
     soma_plan_memory m = soma_program_memory(p);
-    printf("{\"piece\": %lld, \"record\": \"%016llx\", \"memory\": {\"parameters\": %llu, \"state\": %llu, \"gradients\": %llu, "
-           "\"activations\": %llu, \"inputs\": %llu, \"packed\": %llu, \"tables\": %llu, \"library\": %llu, \"total\": %llu},\n \"nodes\": [",
-           (long long)soma_program_piece(p), (unsigned long long)soma_program_record(p), (unsigned long long)m.parameters,
-           (unsigned long long)m.state, (unsigned long long)m.gradients, (unsigned long long)m.activations,
-           (unsigned long long)m.inputs, (unsigned long long)m.packed, (unsigned long long)m.tables,
-           (unsigned long long)m.library, (unsigned long long)m.total);
+    printf("{\"piece\": %lld, \"record\": \"%016llx\", \"memory\": {\"parameters\": %llu, \"state\": %llu, "
+           "\"gradients\": %llu, "
+           "\"activations\": %llu, \"inputs\": %llu, \"packed\": %llu, \"tables\": %llu, \"library\": %llu, \"total\": "
+           "%llu},\n \"nodes\": [",
+           (long long)soma_program_piece(p), (unsigned long long)soma_program_record(p),
+           (unsigned long long)m.parameters, (unsigned long long)m.state, (unsigned long long)m.gradients,
+           (unsigned long long)m.activations, (unsigned long long)m.inputs, (unsigned long long)m.packed,
+           (unsigned long long)m.tables, (unsigned long long)m.library, (unsigned long long)m.total);
     for (int i = 0; i < soma_program_nodes(p); i++) {
         soma_plan_node n = soma_program_node(p, i);
         const struct {
             const char *key, *text;
-        } texts[] = {{"phase", n.phase}, {"op", n.op}, {"layer", n.layer}, {"output", n.output}, {"kernel", n.kernel},
-                     {"note", n.note}, {"refused", n.refused}};
+        } texts[] = {{"phase", n.phase},   {"op", n.op},     {"layer", n.layer},    {"output", n.output},
+                     {"kernel", n.kernel}, {"note", n.note}, {"refused", n.refused}};
         printf("%s{", i ? ",\n  " : "");
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
             printf("\"%s\": ", texts[k].key);
@@ -166,8 +177,8 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
     soma_model *m = found->model;
     if (o->predict) {
         soma_value y = soma_model_output(m, 0);
-        soma_program *p = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1, .piece = o->piece,
-                                       .max_memory = (uint64_t)o->max_memory * 1000000);
+        soma_program *p = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1,
+                                       .piece = o->piece, .max_memory = (uint64_t)o->max_memory * 1000000);
         return p ? show(s, p, o) : cli_failed(s);
     }
     noise n = {NULL, NULL, NULL};

@@ -15,8 +15,8 @@ typedef struct predict_options {
     int64_t top;
 } predict_options;
 
-static const cli_command command = {"predict", "MODEL [IMAGE.png...]", "Shows the classes of pictures with their probabilities.",
-                                    cli_predict};
+static const cli_command command = {"predict", "MODEL [IMAGE.png...]",
+                                    "Shows the classes of pictures with their probabilities.", cli_predict};
 
 /* (x * scale - mean) / deviation, as the loader did while training. */
 static void transform(float *x, const soma_shape *shape, soma_transform t)
@@ -50,8 +50,8 @@ static const char *label(const soma_model *m, int64_t i, char text[32])
 }
 
 /* The outputs of one sample: numbers for one or two outputs without class names, else the top classes. */
-static void print_one(const soma_model *m, const predict_options *o, const char *title, const char *truth, float *y, int64_t n,
-                      bool probabilities, bool first)
+static void print_one(const soma_model *m, const predict_options *o, const char *title, const char *truth, float *y,
+                      int64_t n, bool probabilities, bool first)
 {
     char text[32];
     bool classes = n > 1;
@@ -135,8 +135,8 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
     if (soma_shape_elements(&type.shape) != soma_shape_elements(sample)) {
         char want[96], got[96];
         soma_type model_type = {SOMA_F32, *sample};
-        fprintf(stderr, "soma: the model takes samples of shape %s, the data set has %s\n", cli_shape_text(&model_type, want),
-                cli_shape_text(&type, got));
+        fprintf(stderr, "soma: the model takes samples of shape %s, the data set has %s\n",
+                cli_shape_text(&model_type, want), cli_shape_text(&type, got));
         return EXIT_RUN;
     }
     const char *at = o->index;

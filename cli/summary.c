@@ -7,7 +7,8 @@
 #include <stdio.h>
 #include <string.h>
 
-static const cli_command command = {"summary", "MODEL", "Layers, output shapes, parameters and FLOPs of a model.", cli_summary};
+static const cli_command command = {"summary", "MODEL", "Layers, output shapes, parameters and FLOPs of a model.",
+                                    cli_summary};
 
 static const char *flops(double n, char text[32])
 {
@@ -28,7 +29,8 @@ static void print_table(const soma_model *m)
     int64_t total = 0, trainable = 0;
     double work = 0;
     soma_type in = soma_value_type(soma_model_input(m, 0));
-    printf("model \"%s\"\n\n%-32s %-22s %12s %12s\n", soma_model_name(m), "layer (op)", "output shape", "parameters", "FLOPs");
+    printf("model \"%s\"\n\n%-32s %-22s %12s %12s\n", soma_model_name(m), "layer (op)", "output shape", "parameters",
+           "FLOPs");
     printf("%-32s %-22s %12s %12s\n", "input", cli_shape_text(&in, shape), "0", "0");
     for (int i = 0; i < soma_model_nodes(m); i++) {
         soma_model_node n = soma_model_node_at(m, i);

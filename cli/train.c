@@ -16,8 +16,10 @@ typedef struct train_options {
     bool no_test;
 } train_options;
 
-static const cli_command command = {"train", "MODEL", "Trains a model on a data set and saves it.\n"
-    "MODEL is an architecture, a YAML description or a saved model to train further.", cli_train};
+static const cli_command command = {"train", "MODEL",
+                                    "Trains a model on a data set and saves it.\n"
+                                    "MODEL is an architecture, a YAML description or a saved model to train further.",
+                                    cli_train};
 
 /* What the command line says goes before the description, the zoo, and the defaults. */
 static bool choose_optimizer(const train_options *t, const cli_model *found, soma_optimizer *chosen)
@@ -45,7 +47,8 @@ static bool choose_optimizer(const train_options *t, const cli_model *found, som
     return true;
 }
 
-static void print_result(const train_options *t, const soma_progress *p, const soma_evaluation *test, const char *output)
+static void print_result(const train_options *t, const soma_progress *p, const soma_evaluation *test,
+                         const char *output)
 {
     if (t->common.json) {
         printf("{\"loss\": ");
@@ -104,9 +107,15 @@ static int train(soma *s, const train_options *t, const char *name, cli_model *f
     cli_progress show;
     cli_progress_begin(&show, &t->common);
     soma_progress result = {.loss = NAN, .accuracy = NAN, .val_loss = NAN, .val_accuracy = NAN};
-    soma_fit_options o = {.struct_size = sizeof o, .data = data, .on_progress = cli_show_progress, .user = &show,
-                          .progress_seconds = show.terminal ? 0.1 : 0, .result = &result, .max_steps = t->max_steps,
-                          .piece = t->piece, .max_memory = (uint64_t)t->max_memory * 1000000};
+    soma_fit_options o = {.struct_size = sizeof o,
+                          .data = data,
+                          .on_progress = cli_show_progress,
+                          .user = &show,
+                          .progress_seconds = show.terminal ? 0.1 : 0,
+                          .result = &result,
+                          .max_steps = t->max_steps,
+                          .piece = t->piece,
+                          .max_memory = (uint64_t)t->max_memory * 1000000};
     if (!choose_optimizer(t, found, &o.optimizer))
         return EXIT_USAGE;
     o.loss = t->loss ? t->loss : found->recipe.loss[0] ? found->recipe.loss : NULL;
@@ -140,7 +149,8 @@ int cli_train(int argc, char **argv)
 {
     train_options t = {.momentum = -1, .weight_decay = -1, .validation_split = -1};
     const cli_option options[] = {
-        {"data", CLI_TEXT, &t.data, "DATA", "IDX file or folder, a data set's name, \"line\" or \"random\" (default fashion-mnist; neuron: line)", 1, 0},
+        {"data", CLI_TEXT, &t.data, "DATA",
+         "IDX file or folder, a data set's name, \"line\" or \"random\" (default fashion-mnist; neuron: line)", 1, 0},
         {"test", CLI_TEXT, &t.test, "DATA", "test data (default: the test part of --data)", 1, 0},
         {"no-test", CLI_FLAG, &t.no_test, NULL, "do not evaluate on test data", 1, 0},
         {"output", CLI_TEXT, &t.output, "FILE", "where to save (default MODEL.safetensors)", 1, 0},
@@ -152,7 +162,8 @@ int cli_train(int argc, char **argv)
         {"momentum", CLI_FLOAT, &t.momentum, "X", "of sgd", 0, 1},
         {"weight-decay", CLI_FLOAT, &t.weight_decay, "X", "added to the gradient, times the weight", 0, 1e9},
         {"loss", CLI_TEXT, &t.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
-        {"validation-split", CLI_FLOAT, &t.validation_split, "X", "share of the data held out from its end", 0, 0.999999},
+        {"validation-split", CLI_FLOAT, &t.validation_split, "X", "share of the data held out from its end", 0,
+         0.999999},
         {"limit", CLI_INT, &t.limit, "N", "use the first N samples", 1, 1e15},
         {"max-steps", CLI_INT, &t.max_steps, "N", "stop after N steps", 1, 1e15},
         {"piece", CLI_INT, &t.piece, "N", "samples per piece of a batch (default: the plan chooses)", 1, 1e9},

@@ -68,8 +68,8 @@ static snapshot look(const soma_model *m)
 
 static bool same(const snapshot *a, const snapshot *b)
 {
-    return a->nodes == b->nodes && a->values == b->values && a->parameters == b->parameters && a->outputs == b->outputs &&
-           a->hash == b->hash;
+    return a->nodes == b->nodes && a->values == b->values && a->parameters == b->parameters &&
+           a->outputs == b->outputs && a->hash == b->hash;
 }
 
 /* ---- the stages; each returns what a call returned, with model and context open ---- */
@@ -131,8 +131,8 @@ static soma_status predict(soma *s, soma_model **m)
 
 static soma_dataset *dataset(soma *s)
 {
-    return soma_dataset_arrays(s, {SOMA_F32, SOMA_SHAPE(SAMPLES, 1, 28, 28), pixels}, .y = {SOMA_I32, SOMA_SHAPE(SAMPLES), labels},
-                               .n_classes = 10);
+    return soma_dataset_arrays(s, {SOMA_F32, SOMA_SHAPE(SAMPLES, 1, 28, 28), pixels},
+                               .y = {SOMA_I32, SOMA_SHAPE(SAMPLES), labels}, .n_classes = 10);
 }
 
 static soma_status train(soma *s, soma_model **m)
@@ -222,8 +222,10 @@ static bool run_stage(const stage *what, uint64_t k, bool forever)
     bool failed = memory.failed > 0;
     if (failed && status == SOMA_OK)
         fail_msg("%s, allocation %llu: failed, yet the call says success", what->name, (unsigned long long)k);
-    if (status != SOMA_OK && (!failed || status != SOMA_MEMORY || soma_error_status(s) != SOMA_MEMORY || !strlen(soma_error(s))))
-        fail_msg("%s, allocation %llu: %s: %s", what->name, (unsigned long long)k, soma_status_text(status), soma_error(s));
+    if (status != SOMA_OK &&
+        (!failed || status != SOMA_MEMORY || soma_error_status(s) != SOMA_MEMORY || !strlen(soma_error(s))))
+        fail_msg("%s, allocation %llu: %s: %s", what->name, (unsigned long long)k, soma_status_text(status),
+                 soma_error(s));
     snapshot after = m ? look(m) : (snapshot){0};
     if (status != SOMA_OK && what->prepare != nothing && !same(&before, &after))
         fail_msg("%s, allocation %llu: the model was changed", what->name, (unsigned long long)k);
@@ -244,7 +246,8 @@ static void sweep(const stage *what, bool forever)
         tried++;
     if (tried < 5)
         fail_msg("%s: only %llu allocations", what->name, (unsigned long long)tried);
-    print_message("%s: %llu allocations failed%s\n", what->name, (unsigned long long)tried, forever ? ", and all after them" : "");
+    print_message("%s: %llu allocations failed%s\n", what->name, (unsigned long long)tried,
+                  forever ? ", and all after them" : "");
 }
 
 static void write_kept(void)
@@ -313,8 +316,9 @@ typedef struct way {
     bool forever;
 } way;
 
-static const way ways[] = {{FAULTS_ERROR, 0, false}, {FAULTS_ERROR, 28 /* ENOSPC */, false}, {FAULTS_ERROR, 0, true},
-                           {FAULTS_TORN, 0, false},  {FAULTS_TORN, 28, true},                {FAULTS_SHORT, 0, false},
+static const way ways[] = {{FAULTS_ERROR, 0, false}, {FAULTS_ERROR, 28 /* ENOSPC */, false},
+                           {FAULTS_ERROR, 0, true},  {FAULTS_TORN, 0, false},
+                           {FAULTS_TORN, 28, true},  {FAULTS_SHORT, 0, false},
                            {FAULTS_SHORT, 0, true},  {FAULTS_ERROR, 4 /* EINTR */, false}};
 
 /* Saves over an old file with the k-th file operation failing. False when none failed any more. */
@@ -386,7 +390,8 @@ static void a_load_reads_all_or_nothing(void **state)
             bool harmless = ways[i].kind == FAULTS_SHORT || ways[i].error == 4;
             soma *s = open_with(&memory, &io);
             soma_model *m = soma_load(s, kept);
-            if ((harmless && !m) || (!m && (!io.failed || soma_error_status(s) != SOMA_IO || !strstr(soma_error(s), kept))))
+            if ((harmless && !m) ||
+                (!m && (!io.failed || soma_error_status(s) != SOMA_IO || !strstr(soma_error(s), kept))))
                 fail_msg("file operation %llu: %s", (unsigned long long)k, soma_error(s));
             assert_int_equal(io.open, 0);
             bool failed = io.failed > 0;

@@ -62,7 +62,8 @@ static void for_all(void (*fn)(sample_case *))
             sample_end(&c);
         }
     if (tally.n)
-        printf("%ld values compared; the largest error is %.3g of what is allowed: %s\n", tally.n, tally.share, tally.where);
+        printf("%ld values compared; the largest error is %.3g of what is allowed: %s\n", tally.n, tally.share,
+               tally.where);
     assert_int_equal(failures, 0);
 }
 

@@ -147,7 +147,7 @@ static void the_simplifier_merges_what_it_can(void **state)
     cnn n;
     build(&n, false, 1);
     soma_program *train = train_program(&n, 0);
-    assert_int_equal(count_ops(train, "relu"), 0); /* in conv2d and matmul */
+    assert_int_equal(count_ops(train, "relu"), 0);      /* in conv2d and matmul */
     assert_int_equal(count_ops(train, "relu_grad"), 1); /* the dense one; those before pools went into them */
     assert_int_equal(count_ops(train, "max_pool2d_grad"), 2);
     assert_int_equal(count_ops(train, "dropout"), 2);
@@ -172,7 +172,8 @@ static void memory_is_what_the_plan_says(void **state)
     assert_true(plan.activations > 0 && plan.gradients > 0 && plan.state > 0);
     double share = (double)taken / (double)plan.total;
     if (share < 0.9 || share > 1.15)
-        fail_msg("the plan says %llu bytes, %llu were taken", (unsigned long long)plan.total, (unsigned long long)taken);
+        fail_msg("the plan says %llu bytes, %llu were taken", (unsigned long long)plan.total,
+                 (unsigned long long)taken);
     soma_memory ready = soma_memory_use(n.s);
     for (int k = 0; k < 20; k++) {
         feed(p, &n, k);
@@ -193,7 +194,8 @@ static void a_bad_label_changes_nothing(void **state)
     feed(p, &n, 0);
     assert_int_equal(soma_step(p), SOMA_OK);
     feed(p, &n, 1);
-    ((int32_t *)soma_program_input(p, n.target).data)[13] = CLASSES; /* in the last piece: three pieces have run by then */
+    ((int32_t *)soma_program_input(p, n.target).data)[13] =
+        CLASSES; /* in the last piece: three pieces have run by then */
     assert_int_equal(soma_step(p), SOMA_DATA);
     assert_non_null(strstr(soma_error(n.s), "sample 13"));
     soma_clear(n.s);
@@ -213,7 +215,8 @@ static void programs_of_a_model_share_and_do_not_disturb(void **state)
     build(&n, false, 1);
     build(&alone, false, 1);
     soma_program *train = train_program(&n, 4);
-    soma_program *predict = soma_compile(n.m, .batch = 64, .values = &n.logits, .n_values = 1); /* larger: moves the block */
+    soma_program *predict = soma_compile(n.m, .batch = 64, .values = &n.logits,
+                                         .n_values = 1); /* larger: moves the block */
     assert_non_null(predict);
     for (int k = 0; k < 4; k++) {
         feed(train, &n, k);

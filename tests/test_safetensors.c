@@ -69,7 +69,8 @@ typedef struct bad_file {
     int at;           /* byte that the sentence names; -1: whatever */
 } bad_file;
 
-#define T(name, dtype, shape, offsets) "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
+#define T(name, dtype, shape, offsets)                                                                                 \
+    "\"" name "\":{\"dtype\":\"" dtype "\",\"shape\":" shape ",\"data_offsets\":" offsets "}"
 
 static const bad_file bad[] = {
     /* JSON */
@@ -106,8 +107,10 @@ static const bad_file bad[] = {
     {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1]}}", 1, "lacks dtype, shape or two data_offsets", 9},
     {"{\"a\":{\"dtype\":\"U8\",\"data_offsets\":[0,1]}}", 1, "lacks", 9},
     {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "lacks", 9},
-    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"x\":1}}", 1, "not \"x\"", -1}, /* reference takes it */
-    {"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "\"dtype\" stands here twice", -1},
+    {"{\"a\":{\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1],\"x\":1}}", 1, "not \"x\"",
+     -1}, /* reference takes it */
+    {"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
+     "\"dtype\" stands here twice", -1},
     {"{" T("a", "U8", "[1]", "[0,1]") "," T("a", "U8", "[1]", "[1,2]") "}", 2, "\"a\" stands here twice", -1},
     {"{" T("a", "U8", "[1]", "[0,1]") "," T("\\u0061", "U8", "[1]", "[1,2]") "}", 2, "\"a\" stands here twice", -1},
     {"{" T("a", "F31", "[1]", "[0,4]") "}", 4, "type \"F31\", which does not exist", 9},
@@ -130,7 +133,7 @@ static const bad_file bad[] = {
     {"{" T("a", "U8", "[18446744073709551615]", "[0,1]") "}", 1, "size, that is too large", 9},
     {"{" T("a", "F64", "[1099511627776,1099511627776]", "[0,8]") "}", 8, "size, that is too large", 9},
     {"{" T("a", "U8", "[4294967296,4294967296,0]", "[0,0]") "}", 0, "size, that is too large", 9},
-    {"{" T("a", "U8", "[1099511627777]", "[0,1]") "}", 1, "size, that is too large", 9}, /* 2^40 + 1 */
+    {"{" T("a", "U8", "[1099511627777]", "[0,1]") "}", 1, "size, that is too large", 9},  /* 2^40 + 1 */
     {"{" T("a", "U8", "[1,1,1,1,1,1,1,1,1]", "[0,1]") "}", 1, "more than 8 numbers", -1}, /* reference takes it */
     {"{" T("a", "F4", "[3]", "[0,2]") "}", 2, "whole number of bytes", 9},
     {"{" T("a", "F6_E2M3", "[2]", "[0,2]") "}", 2, "whole number of bytes", 9},
@@ -156,7 +159,7 @@ static const bad_file bad[] = {
     {"{\"__metadata__\":\"a\"}", 0, "a '{' is needed", -1},
     {"{\"__metadata__\":{\"a\":1}}", 0, "text in quotes", -1},
     {"{\"__metadata__\":{\"a\":{\"b\":\"c\"}}}", 0, "text in quotes", -1},
-    {"{\"__metadata__\":{\"a\":null}}", 0, "text in quotes", -1}, /* reference refuses as well */
+    {"{\"__metadata__\":{\"a\":null}}", 0, "text in quotes", -1},                     /* reference refuses as well */
     {"{\"__metadata__\":{\"a\":\"1\",\"a\":\"2\"}}", 0, "in the metadata twice", -1}, /* reference takes it */
     {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "\"__metadata__\" stands here twice", -1},
     {"{\"__metadata__\":{\"soma.hash\":\"0123456789abcdef\"}}", 0, "hash does not fit", 38},
@@ -235,7 +238,8 @@ static void write_many(int n, int name)
     assert_non_null(header);
     *p++ = '{';
     for (int i = 0; i < n; i++) {
-        p += sprintf(p, "%s\"%0*d\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? "," : "", i ? 1 : name, i);
+        p += sprintf(p, "%s\"%0*d\":{\"dtype\":\"U8\",\"shape\":[0],\"data_offsets\":[0,0]}", i ? "," : "",
+                     i ? 1 : name, i);
     }
     *p++ = '}';
     write_file(UINT64_MAX, header, (size_t)(p - header), 0);
@@ -293,11 +297,12 @@ static void a_file_of_the_reference_is_read(void **state)
 {
     (void)state;
     soma *s = open_context();
-    static const char header[] = "{\"__metadata__\":{\"format\":\"pt\"},"
-                                 "\"w\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]},"
-                                 "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[8,11]},"
-                                 "\"none\":{\"dtype\":\"I64\",\"shape\":[0,4],\"data_offsets\":[11,11]},"
-                                 "\"half \\u00e9\\ud83d\\ude00\\n\":{\"shape\":[],\"data_offsets\":[11,13],\"dtype\":\"BF16\"}} ";
+    static const char header[] =
+        "{\"__metadata__\":{\"format\":\"pt\"},"
+        "\"w\":{\"dtype\":\"F32\",\"shape\":[2,1],\"data_offsets\":[0,8]},"
+        "\"mask\":{\"dtype\":\"BOOL\",\"shape\":[3],\"data_offsets\":[8,11]},"
+        "\"none\":{\"dtype\":\"I64\",\"shape\":[0,4],\"data_offsets\":[11,11]},"
+        "\"half \\u00e9\\ud83d\\ude00\\n\":{\"shape\":[],\"data_offsets\":[11,13],\"dtype\":\"BF16\"}} ";
     static const unsigned char data[] = {0, 0, 0x80, 0x3f, 0, 0, 0x20, 0xc0, 1, 0, 1, 0x80, 0x3f}; /* 1, -2.5; ...; 1 */
     unsigned char bytes[512] = {0};
     memcpy(bytes + 8, header, sizeof header - 1);
@@ -313,7 +318,8 @@ static void a_file_of_the_reference_is_read(void **state)
     assert_null(soma_safetensors_text(&f, "soma.model"));
     assert_false(soma_safetensors_hashed(&f));
     const soma_stored *w = soma_safetensors_find(&f, "w"), *mask = soma_safetensors_find(&f, "mask");
-    assert_true(w && w->known && w->dtype == SOMA_F32 && w->shape.rank == 2 && w->shape.dim[0] == 2 && w->shape.dim[1] == 1);
+    assert_true(w && w->known && w->dtype == SOMA_F32 && w->shape.rank == 2 && w->shape.dim[0] == 2 &&
+                w->shape.dim[1] == 1);
     float numbers[2];
     memcpy(numbers, f.data + w->begin, sizeof numbers);
     assert_true(numbers[0] == 1 && numbers[1] == -2.5f);
@@ -333,14 +339,16 @@ static void all_types_have_their_size(void **state)
     static const struct {
         const char *name;
         int bits;
-    } types[] = {{"BOOL", 8}, {"U8", 8}, {"I8", 8}, {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8}, {"F8_E4M3FNUZ", 8},
-                 {"F8_E5M2FNUZ", 8}, {"I16", 16}, {"U16", 16}, {"F16", 16}, {"BF16", 16}, {"I32", 32}, {"U32", 32},
-                 {"F32", 32}, {"C64", 64}, {"F64", 64}, {"I64", 64}, {"U64", 64}, {"F4", 4}, {"F6_E2M3", 6}, {"F6_E3M2", 6}};
+    } types[] = {{"BOOL", 8},        {"U8", 8},          {"I8", 8},      {"F8_E5M2", 8}, {"F8_E4M3", 8}, {"F8_E8M0", 8},
+                 {"F8_E4M3FNUZ", 8}, {"F8_E5M2FNUZ", 8}, {"I16", 16},    {"U16", 16},    {"F16", 16},    {"BF16", 16},
+                 {"I32", 32},        {"U32", 32},        {"F32", 32},    {"C64", 64},    {"F64", 64},    {"I64", 64},
+                 {"U64", 64},        {"F4", 4},          {"F6_E2M3", 6}, {"F6_E3M2", 6}};
     soma *s = open_context();
     for (size_t i = 0; i < sizeof types / sizeof *types; i++) {
         char header[128];
         int bytes = 4 * types[i].bits / 8;
-        int n = snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"%s\",\"shape\":[4],\"data_offsets\":[0,%d]}}", types[i].name, bytes);
+        int n = snprintf(header, sizeof header, "{\"a\":{\"dtype\":\"%s\",\"shape\":[4],\"data_offsets\":[0,%d]}}",
+                         types[i].name, bytes);
         write_file(UINT64_MAX, header, (size_t)n, (size_t)bytes);
         expect_taken(s, 1);
     }
@@ -392,7 +400,9 @@ static void unreadable_names_are_not_written(void **state)
     name[sizeof name - 1] = 0;
     const struct {
         const char *names[2], *says;
-    } wrong[] = {{{"a", "a"}, "is used twice"}, {{"a", "__metadata__"}, "reserved"}, {{"a", name}, "too long"},
+    } wrong[] = {{{"a", "a"}, "is used twice"},
+                 {{"a", "__metadata__"}, "reserved"},
+                 {{"a", name}, "too long"},
                  {{"a", "\xff"}, "not UTF-8"}};
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
         soma_to_store tensors[2];
@@ -416,10 +426,24 @@ static void utf8_is_known(void **state)
     static const struct {
         const char *bytes;
         size_t n, length;
-    } rows[] = {{"a", 1, 1}, {"", 0, 0}, {"\x80", 1, 0}, {"\xc2\x80", 2, 2}, {"\xc1\xbf", 2, 0}, {"\xdf\xbf", 2, 2},
-                {"\xe0\xa0\x80", 3, 3}, {"\xe0\x9f\xbf", 3, 0}, {"\xed\x9f\xbf", 3, 3}, {"\xed\xa0\x80", 3, 0},
-                {"\xef\xbf\xbf", 3, 3}, {"\xf0\x90\x80\x80", 4, 4}, {"\xf0\x8f\xbf\xbf", 4, 0}, {"\xf4\x8f\xbf\xbf", 4, 4},
-                {"\xf4\x90\x80\x80", 4, 0}, {"\xf8\x88\x80\x80", 4, 0}, {"\xc2", 1, 0}, {"\xc2\x41", 2, 0}};
+    } rows[] = {{"a", 1, 1},
+                {"", 0, 0},
+                {"\x80", 1, 0},
+                {"\xc2\x80", 2, 2},
+                {"\xc1\xbf", 2, 0},
+                {"\xdf\xbf", 2, 2},
+                {"\xe0\xa0\x80", 3, 3},
+                {"\xe0\x9f\xbf", 3, 0},
+                {"\xed\x9f\xbf", 3, 3},
+                {"\xed\xa0\x80", 3, 0},
+                {"\xef\xbf\xbf", 3, 3},
+                {"\xf0\x90\x80\x80", 4, 4},
+                {"\xf0\x8f\xbf\xbf", 4, 0},
+                {"\xf4\x8f\xbf\xbf", 4, 4},
+                {"\xf4\x90\x80\x80", 4, 0},
+                {"\xf8\x88\x80\x80", 4, 0},
+                {"\xc2", 1, 0},
+                {"\xc2\x41", 2, 0}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         if (soma_utf8_length((const unsigned char *)rows[i].bytes, rows[i].n) != rows[i].length)
             fail_msg("row %zu", i);
@@ -428,11 +452,16 @@ static void utf8_is_known(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(broken_headers_are_refused),      cmocka_unit_test(broken_lengths_are_refused),
-        cmocka_unit_test(depth_is_no_danger),              cmocka_unit_test(limits_hold_at_their_boundary),
-        cmocka_unit_test(the_header_has_a_limit),          cmocka_unit_test(a_file_of_the_reference_is_read),
-        cmocka_unit_test(all_types_have_their_size),       cmocka_unit_test(what_was_written_is_read),
-        cmocka_unit_test(unreadable_names_are_not_written), cmocka_unit_test(utf8_is_known),
+        cmocka_unit_test(broken_headers_are_refused),
+        cmocka_unit_test(broken_lengths_are_refused),
+        cmocka_unit_test(depth_is_no_danger),
+        cmocka_unit_test(limits_hold_at_their_boundary),
+        cmocka_unit_test(the_header_has_a_limit),
+        cmocka_unit_test(a_file_of_the_reference_is_read),
+        cmocka_unit_test(all_types_have_their_size),
+        cmocka_unit_test(what_was_written_is_read),
+        cmocka_unit_test(unreadable_names_are_not_written),
+        cmocka_unit_test(utf8_is_known),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }

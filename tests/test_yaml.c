@@ -92,7 +92,8 @@ static void the_example_is_the_zoos_network(void **state)
     assert_memory_equal(y[0], y[1], sizeof y[0]);
     soma_optimizer o = entry->optimizer();
     assert_string_equal(recipe.optimizer.name, o.name);
-    assert_true(recipe.optimizer.peak_lr == o.peak_lr && recipe.optimizer.beta1 == o.beta1 && recipe.optimizer.lr == o.lr);
+    assert_true(recipe.optimizer.peak_lr == o.peak_lr && recipe.optimizer.beta1 == o.beta1 &&
+                recipe.optimizer.lr == o.lr);
     assert_string_equal(recipe.loss, "softmax_cross_entropy");
     assert_int_equal(recipe.batch_size, entry->batch_size);
     assert_int_equal(recipe.epochs, entry->epochs);
@@ -101,31 +102,32 @@ static void the_example_is_the_zoos_network(void **state)
 }
 
 /* Every layer and every key once. */
-static const char all[] = "name: all\n"
-                          "input: [2, 12, 12]\n"
-                          "layers:\n"
-                          "  - conv2d: {filters: 4, kernel: [3, 5], stride: [1, 2], pad: [1, 2, 1, 2], dilation: 1, groups: 2,\n"
-                          "             activation: relu, name: first, init: normal, init_a: 0.5, init_b: 0.1,\n"
-                          "             bias_init: constant, bias_a: -1, bias_b: 0}\n"
-                          "  - conv2d: {filters: 4, kernel: 3, same: true, no_bias: true}\n"
-                          "  - relu\n"
-                          "  - max_pool2d: {size: 3, stride: 1, pad: 1}\n"
-                          "  - average_pool2d:\n"
-                          "      size: [2, 3]\n"
-                          "      stride: [2, 3]\n"
-                          "      pad: [0, 0, 0, 0]\n"
-                          "      count_padding: false\n"
-                          "  - tanh:\n"
-                          "  - sigmoid: {}\n"
-                          "  - flatten\n"
-                          "  - dropout: {rate: 0, name: drop}\n"
-                          "  - dense: {units: 3, activation: linear, name: last, init: uniform, init_a: -1, init_b: 1e0,\n"
-                          "            bias_init: ones, bias_a: 0, bias_b: 0, no_bias: false}\n"
-                          "  - softmax\n"
-                          "train:\n"
-                          "  optimizer: {sgd: {lr: 0.5, momentum: 0.25, decay: 1e-6, weight_decay: 0.125, nesterov: true}}\n"
-                          "  validation_split: 0.1\n"
-                          "  loss: mse\n";
+static const char all[] =
+    "name: all\n"
+    "input: [2, 12, 12]\n"
+    "layers:\n"
+    "  - conv2d: {filters: 4, kernel: [3, 5], stride: [1, 2], pad: [1, 2, 1, 2], dilation: 1, groups: 2,\n"
+    "             activation: relu, name: first, init: normal, init_a: 0.5, init_b: 0.1,\n"
+    "             bias_init: constant, bias_a: -1, bias_b: 0}\n"
+    "  - conv2d: {filters: 4, kernel: 3, same: true, no_bias: true}\n"
+    "  - relu\n"
+    "  - max_pool2d: {size: 3, stride: 1, pad: 1}\n"
+    "  - average_pool2d:\n"
+    "      size: [2, 3]\n"
+    "      stride: [2, 3]\n"
+    "      pad: [0, 0, 0, 0]\n"
+    "      count_padding: false\n"
+    "  - tanh:\n"
+    "  - sigmoid: {}\n"
+    "  - flatten\n"
+    "  - dropout: {rate: 0, name: drop}\n"
+    "  - dense: {units: 3, activation: linear, name: last, init: uniform, init_a: -1, init_b: 1e0,\n"
+    "            bias_init: ones, bias_a: 0, bias_b: 0, no_bias: false}\n"
+    "  - softmax\n"
+    "train:\n"
+    "  optimizer: {sgd: {lr: 0.5, momentum: 0.25, decay: 1e-6, weight_decay: 0.125, nesterov: true}}\n"
+    "  validation_split: 0.1\n"
+    "  loss: mse\n";
 
 static void all_keys_are_read(void **state)
 {
@@ -137,8 +139,9 @@ static void all_keys_are_read(void **state)
         fail_msg("%s", soma_error(s));
     soma_model *by_hand = soma_model_new(s, "hand");
     soma_value x = soma_input(by_hand, "x", SOMA_F32, SOMA_SHAPE(2, 12, 12));
-    x = soma_conv2d(x, .filters = 4, .kernel = {3, 5}, .stride = {1, 2}, .pad = {1, 2, 1, 2}, .groups = 2, .activation = "relu",
-                    .name = "first", .init = "normal", .init_a = 0.5, .init_b = 0.1, .bias_init = "constant", .bias_a = -1);
+    x = soma_conv2d(x, .filters = 4, .kernel = {3, 5}, .stride = {1, 2}, .pad = {1, 2, 1, 2}, .groups = 2,
+                    .activation = "relu", .name = "first", .init = "normal", .init_a = 0.5, .init_b = 0.1,
+                    .bias_init = "constant", .bias_a = -1);
     x = soma_conv2d(x, .filters = 4, .kernel = {3, 3}, .same = true, .no_bias = true);
     x = soma_max_pool2d(soma_relu(x), .size = {3, 3}, .stride = {1, 1}, .pad = {1, 1, 1, 1});
     x = soma_average_pool2d(x, .size = {2, 3}, .stride = {2, 3});
@@ -239,7 +242,8 @@ static const struct {
     {DENSE "{units: 0}\n", "\"units\" must be at least 1, got 0"},
     {DENSE "{units: 99999999999999999999}\n", "\"units\" takes 1 whole number"},
     {DENSE "{units: 9223372036854775807}\n", "m.yaml:4: "},
-    {DENSE "{units: 3, activation: rellu}\n", "m.yaml:4: dense \"dense1\": there is no activation \"rellu\"; did you mean \"relu\"?"},
+    {DENSE "{units: 3, activation: rellu}\n",
+     "m.yaml:4: dense \"dense1\": there is no activation \"rellu\"; did you mean \"relu\"?"},
     {DENSE "{units: 3, activation: [relu]}\n", "\"activation\" takes one value, not a list or a mapping"},
     {DENSE "{units: 3, no_bias: yes}\n", "\"no_bias\" must be true or false, got \"yes\""},
     {DENSE "{units: 3, init: he_unifrm}\n", "there is no initialiser \"he_unifrm\"; did you mean \"he_uniform\"?"},
@@ -255,13 +259,15 @@ static const struct {
     {IN "layers:\n  - relu\n  - conv2d: {filters: 3, kernel: 9}\n", "m.yaml:4: conv2d"},
     {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, groups: 2}\n", "m.yaml:3: conv2d"},
     {IN "layers:\n  - max_pool2d: {size: 9}\n", "m.yaml:3: max_pool2d"},
-    {IN "layers:\n  - max_pool2d: {size: 2, count_padding: true}\n", "no option of max_pool2d called \"count_padding\""},
+    {IN "layers:\n  - max_pool2d: {size: 2, count_padding: true}\n",
+     "no option of max_pool2d called \"count_padding\""},
     {IN "layers:\n  - dropout: {rate: 1}\n", "m.yaml:3: dropout"},
     {IN "layers:\n  - dropout: {rate: -0.1}\n", "\"rate\" must be at least 0, got -0.1"},
     {"input: [1, 1000000, 1000000]\nlayers:\n  - flatten\n  - dense: {units: 1000000000000}\n", "m.yaml:4: "},
     /* train */
     {IN "layers: [relu]\ntrain: 5\n", "m.yaml:3: \"train\" takes a mapping"},
-    {IN "layers: [relu]\ntrain: {epoch: 5}\n", "there is no option of train called \"epoch\"; did you mean \"epochs\"?"},
+    {IN "layers: [relu]\ntrain: {epoch: 5}\n",
+     "there is no option of train called \"epoch\"; did you mean \"epochs\"?"},
     {IN "layers: [relu]\ntrain: {epochs: 0}\n", "\"epochs\" must be at least 1, got 0"},
     {IN "layers: [relu]\ntrain: {epochs: 1, epochs: 2}\n", "\"epochs\" of train stands here twice"},
     {IN "layers: [relu]\ntrain: {batch_size: -3}\n", "\"batch_size\" must be at least 1, got -3"},
@@ -270,7 +276,8 @@ static const struct {
      "m.yaml:4: there is no loss \"softmax_crossentropy\"; did you mean \"softmax_cross_entropy\"?"},
     {IN "layers: [relu]\ntrain: {optimizer: adm}\n", "there is no optimizer \"adm\"; did you mean \"adam\"?"},
     {IN "layers: [relu]\ntrain: {optimizer: [adam]}\n", "there is no optimizer \"(not text)\""},
-    {IN "layers: [relu]\ntrain: {optimizer: {adam: {momentum: 0.9}}}\n", "there is no option of adam called \"momentum\""},
+    {IN "layers: [relu]\ntrain: {optimizer: {adam: {momentum: 0.9}}}\n",
+     "there is no option of adam called \"momentum\""},
     {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: 0}}}\n", "\"lr\" must be greater than 0, got 0"},
     {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: fast}}}\n", "\"lr\" takes a number, got \"fast\""},
 };
@@ -328,8 +335,8 @@ static void want_of_memory_is_an_error(void **state)
     assert_true(faults_write(path, all, strlen(all)));
     for (uint64_t k = 1;; k++) {
         faults_memory memory = {0};
-        soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .threads = 1,
-                                                    .allocator = faults_allocator(&memory)});
+        soma *s = soma_open(&(soma_context_options){
+            .struct_size = sizeof(soma_context_options), .threads = 1, .allocator = faults_allocator(&memory)});
         assert_non_null(s);
         memory.fail_at = memory.calls + k;
         soma_model *m = soma_model_from_yaml(s, path, NULL);

@@ -1,6 +1,6 @@
 /* See peak.h. Two loops, each in the widest vectors this CPU has, run by plain threads behind a spinning barrier. */
 #ifndef _GNU_SOURCE
-#define _GNU_SOURCE                     /* _SC_LEVEL3_CACHE_SIZE */
+#define _GNU_SOURCE /* _SC_LEVEL3_CACHE_SIZE */
 #endif
 #include "peak.h"
 
@@ -20,7 +20,7 @@
 #include <arm_neon.h>
 #endif
 
-enum { MAX_THREADS = 1024, CHUNK = 4096 };      /* a chunk of FMAs takes about 10 us, a look at the clock 30 ns */
+enum { MAX_THREADS = 1024, CHUNK = 4096 }; /* a chunk of FMAs takes about 10 us, a look at the clock 30 ns */
 
 #define R12(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define R16(X) R12(X) X(12) X(13) X(14) X(15)
@@ -31,22 +31,25 @@ enum { MAX_THREADS = 1024, CHUNK = 4096 };      /* a chunk of FMAs takes about 1
 #define START(i) V v##i = SET(seed + (float)(i));
 #define STEP(i) v##i = FMA(v##i, m, a);
 #define FOLD(i) v0 = ADD(v0, v##i);
-#define CHAINS(name, attribute, R) \
-    attribute static float name(float seed, long count) \
-    { \
-        const V m = SET(seed), a = SET(seed); \
-        R(START) \
-        for (long i = 0; i < count; i++) { R(STEP) } \
-        R(FOLD) \
-        return FIRST(v0); \
+#define CHAINS(name, attribute, R)                                                                                     \
+    attribute static float name(float seed, long count)                                                                \
+    {                                                                                                                  \
+        const V m = SET(seed), a = SET(seed);                                                                          \
+        R(START)                                                                                                       \
+        for (long i = 0; i < count; i++) {                                                                             \
+            R(STEP)                                                                                                    \
+        }                                                                                                              \
+        R(FOLD)                                                                                                        \
+        return FIRST(v0);                                                                                              \
     }
 
 /* y[0..n) += a*x[0..n), n a multiple of 16. */
-#define STREAM(name, attribute, lanes) \
-    attribute static void name(float *y, const float *x, float scale, size_t n) \
-    { \
-        const V a = SET(scale); \
-        for (size_t i = 0; i < n; i += (lanes)) STORE(y + i, FMA(a, LOAD(x + i), LOAD(y + i))); \
+#define STREAM(name, attribute, lanes)                                                                                 \
+    attribute static void name(float *y, const float *x, float scale, size_t n)                                        \
+    {                                                                                                                  \
+        const V a = SET(scale);                                                                                        \
+        for (size_t i = 0; i < n; i += (lanes))                                                                        \
+            STORE(y + i, FMA(a, LOAD(x + i), LOAD(y + i)));                                                            \
     }
 
 #ifdef PEAK_X86
@@ -137,7 +140,7 @@ typedef struct isa {
     const char *name;
     float (*chains)(float seed, long count);
     void (*stream)(float *y, const float *x, float scale, size_t n);
-    int flops;                          /* of one step of all chains */
+    int flops; /* of one step of all chains */
 } isa;
 
 static const isa *pick(void)
@@ -147,8 +150,10 @@ static const isa *pick(void)
     static const isa avx512 = {"avx512f", chains_avx512, stream_avx512, 2 * 12 * 16};
     static const isa avx2 = {"avx2+fma", chains_avx2, stream_avx2, 2 * 12 * 8};
     __builtin_cpu_init();
-    if (__builtin_cpu_supports("avx512f")) return &avx512;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) return &avx2;
+    if (__builtin_cpu_supports("avx512f"))
+        return &avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &avx2;
 #endif
     return &plain;
 }
@@ -170,27 +175,29 @@ typedef struct team {
     const isa *isa;
     int size;
     atomic_int ready, given_up;
-    double seconds;                     /* of a peak sample */
-    float *x, *y;                       /* f32[length], streaming only */
+    double seconds; /* of a peak sample */
+    float *x, *y;   /* f32[length], streaming only */
     size_t length;
-    int touch;                          /* write the arrays for the first time, each thread its own part */
+    int touch; /* write the arrays for the first time, each thread its own part */
 } team;
 
 typedef struct member {
     team *team;
     int index;
     pthread_t thread;
-    double begin, end, work;            /* work: FLOPs or bytes */
-    float sink;                         /* keeps the chains from being optimised away */
-    char pad[64];                       /* members are written at the same time: not on one cache line */
+    double begin, end, work; /* work: FLOPs or bytes */
+    float sink;              /* keeps the chains from being optimised away */
+    char pad[64];            /* members are written at the same time: not on one cache line */
 } member;
 
 static int wait_for_all(team *t)
 {
     atomic_fetch_add(&t->ready, 1);
     for (long spin = 0; atomic_load_explicit(&t->ready, memory_order_acquire) < t->size; spin++) {
-        if (atomic_load_explicit(&t->given_up, memory_order_relaxed)) return 0;
-        if (spin > 2000) sched_yield();                 /* more threads than CPUs, or a busy machine */
+        if (atomic_load_explicit(&t->given_up, memory_order_relaxed))
+            return 0;
+        if (spin > 2000)
+            sched_yield(); /* more threads than CPUs, or a busy machine */
     }
     return 1;
 }
@@ -199,9 +206,10 @@ static void *peak_member(void *argument)
 {
     member *m = argument;
     const isa *set = m->team->isa;
-    volatile float half = 0.5F;                         /* opaque: the compiler must not work the chains out */
-    m->sink = set->chains(half, CHUNK);                 /* wakes the wide units and the clock before the time counts */
-    if (!wait_for_all(m->team)) return NULL;
+    volatile float half = 0.5F;         /* opaque: the compiler must not work the chains out */
+    m->sink = set->chains(half, CHUNK); /* wakes the wide units and the clock before the time counts */
+    if (!wait_for_all(m->team))
+        return NULL;
     double work = 0, end, begin = now();
     do {
         m->sink += set->chains(half, CHUNK);
@@ -223,8 +231,10 @@ static void *stream_member(void *argument)
     float *y = t->y + 16 * first, *x = t->x + 16 * first;
     size_t n = 16 * (last - first);
     if (t->touch)
-        for (size_t i = 0; i < n; i++) x[i] = y[i] = 1;
-    if (!wait_for_all(t)) return NULL;
+        for (size_t i = 0; i < n; i++)
+            x[i] = y[i] = 1;
+    if (!wait_for_all(t))
+        return NULL;
     m->begin = now();
     t->isa->stream(y, x, 1e-3F, n);
     m->end = now();
@@ -236,19 +246,27 @@ static void *stream_member(void *argument)
 static double sample(team *t, void *(*run)(void *))
 {
     member *all = calloc((size_t)t->size, sizeof *all);
-    if (!all) return 0;
-    int started = 1;                                    /* the caller is member 0 */
+    if (!all)
+        return 0;
+    int started = 1; /* the caller is member 0 */
     atomic_store(&t->ready, 0);
-    for (int i = 0; i < t->size; i++) all[i] = (member){.team = t, .index = i};
-    while (started < t->size && pthread_create(&all[started].thread, NULL, run, &all[started]) == 0) started++;
-    if (started == t->size) run(&all[0]);
-    else atomic_store(&t->given_up, 1);
-    for (int i = 1; i < started; i++) pthread_join(all[i].thread, NULL);
+    for (int i = 0; i < t->size; i++)
+        all[i] = (member){.team = t, .index = i};
+    while (started < t->size && pthread_create(&all[started].thread, NULL, run, &all[started]) == 0)
+        started++;
+    if (started == t->size)
+        run(&all[0]);
+    else
+        atomic_store(&t->given_up, 1);
+    for (int i = 1; i < started; i++)
+        pthread_join(all[i].thread, NULL);
 
     double begin = all[0].begin, end = all[0].end, work = all[0].work;
     for (int i = 1; i < t->size; i++) {
-        if (all[i].begin < begin) begin = all[i].begin;
-        if (all[i].end > end) end = all[i].end;
+        if (all[i].begin < begin)
+            begin = all[i].begin;
+        if (all[i].end > end)
+            end = all[i].end;
         work += all[i].work;
     }
     free(all);
@@ -271,8 +289,10 @@ double soma_bench_peak_gflops(int threads, double seconds)
     double best = 0, end = now() + seconds;
     for (int i = 0; i < 3 || now() < end; i++) {
         double rate = soma_bench_peak_sample(threads);
-        if (rate <= 0) return 0;
-        if (rate > best) best = rate;
+        if (rate <= 0)
+            return 0;
+        if (rate > best)
+            best = rate;
     }
     return best;
 }
@@ -283,7 +303,8 @@ static size_t stream_bytes(void)
     size_t low = (size_t)64 << 20, high = (size_t)512 << 20, bytes = low;
 #ifdef _SC_LEVEL3_CACHE_SIZE
     long cache = sysconf(_SC_LEVEL3_CACHE_SIZE);
-    if (cache > 0) bytes = 2 * (size_t)cache;
+    if (cache > 0)
+        bytes = 2 * (size_t)cache;
 #endif
     return bytes < low ? low : bytes > high ? high : bytes;
 }
@@ -302,8 +323,10 @@ double soma_bench_bandwidth_gbs(int threads, double seconds)
                 best = 0;
                 break;
             }
-            if (!t.touch && rate > best) best = rate;   /* the first pass follows page faults: not counted */
-            if (t.touch) end = now() + seconds;
+            if (!t.touch && rate > best)
+                best = rate; /* the first pass follows page faults: not counted */
+            if (t.touch)
+                end = now() + seconds;
             t.touch = 0;
         }
     free(t.x);

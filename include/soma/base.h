@@ -34,7 +34,7 @@ SOMA_API const char *soma_version(void);
 SOMA_API const char *soma_build_info(void);
 
 /** What an operational call returns. One list: name, code, meaning. */
-#define SOMA_STATUS_LIST(X)                                                                                             \
+#define SOMA_STATUS_LIST(X)                                                                                            \
     X(OK, 0, "success")                                                                                                \
     X(INVALID, 1, "an argument, shape, attribute or option is wrong")                                                  \
     X(MEMORY, 2, "memory could not be had, or the budget does not allow it")                                           \
@@ -126,9 +126,9 @@ typedef void (*soma_log_fn)(void *user, soma_log_level level, const char *text);
 typedef struct soma_context_options {
     size_t struct_size;
     soma_at at;
-    uint64_t seed;  /**< default 0, which is a seed like any other */
-    int threads;    /**< 0: as many as the machine has for this process */
-    bool exact;     /**< reference kernels only: the same bits on every machine, compiler and thread count */
+    uint64_t seed; /**< default 0, which is a seed like any other */
+    int threads;   /**< 0: as many as the machine has for this process */
+    bool exact;    /**< reference kernels only: the same bits on every machine, compiler and thread count */
     soma_log_fn log;
     void *log_user;
     soma_allocator allocator;

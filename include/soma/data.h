@@ -26,12 +26,12 @@ typedef struct soma_dataset_options {
     size_t struct_size;
     soma_at at;
     const char *path;
-    const char *format;    /**< "idx"; NULL: from the path */
-    const char *split;     /**< folder of IDX files: "train" (default) or "test" (t10k) */
-    const char *labels;    /**< path of the labels; NULL: beside the images, by MNIST's names */
+    const char *format; /**< "idx"; NULL: from the path */
+    const char *split;  /**< folder of IDX files: "train" (default) or "test" (t10k) */
+    const char *labels; /**< path of the labels; NULL: beside the images, by MNIST's names */
     soma_transform transform;
     const char *const *classes; /**< names, NULL-terminated; NULL: "0", "1", ... (fashion-mnist: its own) */
-    int64_t limit;         /**< use the first `limit` samples; 0: all */
+    int64_t limit;              /**< use the first `limit` samples; 0: all */
 } soma_dataset_options;
 
 /** Opens a dataset: an IDX image file (plain or .gz), or a folder with MNIST's four files.
@@ -43,11 +43,11 @@ SOMA_API soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_option
 typedef struct soma_arrays_options {
     size_t struct_size;
     soma_at at;
-    soma_tensor x;       /**< [samples, ...] f32 or u8; borrowed: must outlive the dataset */
-    soma_tensor y;       /**< [samples] i32 classes, or [samples, ...] f32; data NULL: no targets */
+    soma_tensor x; /**< [samples, ...] f32 or u8; borrowed: must outlive the dataset */
+    soma_tensor y; /**< [samples] i32 classes, or [samples, ...] f32; data NULL: no targets */
     soma_transform transform;
     const char *const *classes;
-    int n_classes;       /**< 0: from the labels */
+    int n_classes; /**< 0: from the labels */
 } soma_arrays_options;
 SOMA_API soma_dataset *soma_dataset_arrays_with(soma *s, const soma_arrays_options *o);
 #define soma_dataset_arrays(s, ...) soma_dataset_arrays_with(s, SOMA_OPTIONS(soma_arrays_options, __VA_ARGS__))
@@ -79,9 +79,9 @@ typedef struct soma_loader_options {
     soma_at at;
     int64_t batch_size; /**< default 32 */
     bool no_shuffle;
-    uint64_t seed;      /**< the order depends on (seed, epoch) only */
-    bool drop_last;     /**< leave out the smaller last batch */
-    int threads;        /**< loader threads; 0: none where reading is a copy from memory, else 1 */
+    uint64_t seed;  /**< the order depends on (seed, epoch) only */
+    bool drop_last; /**< leave out the smaller last batch */
+    int threads;    /**< loader threads; 0: none where reading is a copy from memory, else 1 */
 } soma_loader_options;
 SOMA_API soma_loader *soma_loader_new_with(soma_dataset *d, const soma_loader_options *o);
 #define soma_loader_new(d, ...) soma_loader_new_with(d, SOMA_OPTIONS(soma_loader_options, __VA_ARGS__))

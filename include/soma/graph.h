@@ -36,24 +36,24 @@ typedef struct soma_input_options {
 } soma_input_options;
 /** An input: soma_input(m, "image", SOMA_F32, SOMA_SHAPE(3, 32, 32)). */
 SOMA_API soma_value soma_input_with(soma_model *m, const char *name, soma_dtype dtype, const soma_input_options *o);
-#define soma_input(m, name, dtype, ...)                                                                                 \
+#define soma_input(m, name, dtype, ...)                                                                                \
     soma_input_with(m, name, dtype, SOMA_OPTIONS(soma_input_options, .shape = __VA_ARGS__))
 
 typedef struct soma_tensor_options {
     size_t struct_size;
     soma_at at;
     soma_shape shape;
-    soma_dtype dtype;  /**< default f32 */
-    const char *init;  /**< "zeros" (default), "ones", "constant", "uniform", "normal", "he_uniform", "he_normal",
+    soma_dtype dtype; /**< default f32 */
+    const char *init; /**< "zeros" (default), "ones", "constant", "uniform", "normal", "he_uniform", "he_normal",
                             "glorot_uniform", "glorot_normal", "lecun_uniform" */
-    double a, b;       /**< constant: a; uniform: from a to b; normal: mean a, deviation b (all zero: 0 to 1) */
-    int64_t fan_in;    /**< he, glorot, lecun; 0: from the shape (OIHW, or out x in) */
+    double a, b;      /**< constant: a; uniform: from a to b; normal: mean a, deviation b (all zero: 0 to 1) */
+    int64_t fan_in;   /**< he, glorot, lecun; 0: from the shape (OIHW, or out x in) */
     int64_t fan_out;
-    bool frozen;       /**< not trained, as running statistics */
+    bool frozen; /**< not trained, as running statistics */
 } soma_tensor_options;
 /** A named tensor of the model: a parameter, or a buffer when frozen. The name is made unique within the scope. */
 SOMA_API soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tensor_options *o);
-#define soma_parameter(m, name, ...)                                                                                    \
+#define soma_parameter(m, name, ...)                                                                                   \
     soma_parameter_with(m, name, SOMA_OPTIONS(soma_tensor_options, .shape = __VA_ARGS__))
 
 /** A constant; the bytes are copied. */
@@ -91,7 +91,7 @@ SOMA_API const char *soma_value_name(soma_value x);
 /** Names an output of the model. */
 SOMA_API void soma_output_at(soma_model *m, const char *name, soma_value x, soma_at at);
 #define soma_output(m, name, x) soma_output_at(m, name, x, SOMA_AT)
-SOMA_API soma_value soma_model_input(const soma_model *m, int index);  /**< the failed value past the end */
+SOMA_API soma_value soma_model_input(const soma_model *m, int index); /**< the failed value past the end */
 SOMA_API soma_value soma_model_output(const soma_model *m, int index);
 SOMA_API const char *soma_model_output_name(const soma_model *m, int index);
 
@@ -103,10 +103,10 @@ SOMA_API soma_status soma_grad_at(soma_value y, const soma_value *x, int n, soma
 /** One op of the model, in building order: for tables and drawings. Texts live as long as the model. */
 typedef struct soma_model_node {
     const char *op, *layer;
-    soma_type output;    /**< of output 0; the batch is symbolic */
-    int64_t parameters;  /**< elements of the tensors that it reads first (shared ones count once) */
-    int64_t trainable;   /**< of them, not frozen */
-    double flops;        /**< for one sample */
+    soma_type output;   /**< of output 0; the batch is symbolic */
+    int64_t parameters; /**< elements of the tensors that it reads first (shared ones count once) */
+    int64_t trainable;  /**< of them, not frozen */
+    double flops;       /**< for one sample */
 } soma_model_node;
 SOMA_API int soma_model_nodes(const soma_model *m);
 SOMA_API soma_model_node soma_model_node_at(const soma_model *m, int index);
@@ -142,9 +142,9 @@ typedef struct soma_program_options {
     int n_values;
     const soma_value *updates; /**< outputs of assigning ops that must run */
     int n_updates;
-    bool training;            /**< layers behave as in training (dropout drops); always so with updates */
-    int64_t piece;            /**< samples per piece; 0: the plan chooses; the batch itself: one piece */
-    uint64_t max_memory;      /**< bytes; 0: no budget */
+    bool training;       /**< layers behave as in training (dropout drops); always so with updates */
+    int64_t piece;       /**< samples per piece; 0: the plan chooses; the batch itself: one piece */
+    uint64_t max_memory; /**< bytes; 0: no budget */
 } soma_program_options;
 
 /** Compiles. All values must be of one graph; m owns the parameters. Returns NULL on failure. */

@@ -16,13 +16,13 @@ extern "C" {
 typedef struct soma_dense_options {
     size_t struct_size;
     soma_at at;
-    soma_value x;            /**< [N, features]; more dimensions must be flattened first */
-    int64_t units;           /**< required */
-    const char *activation;  /**< NULL: none; "relu", "sigmoid", "tanh", "softmax", "linear" */
+    soma_value x;           /**< [N, features]; more dimensions must be flattened first */
+    int64_t units;          /**< required */
+    const char *activation; /**< NULL: none; "relu", "sigmoid", "tanh", "softmax", "linear" */
     const char *name;
-    const char *init;        /**< weight; default he_uniform before relu, glorot_uniform otherwise */
-    double init_a, init_b;   /**< for "constant", "uniform", "normal" */
-    const char *bias_init;   /**< default zeros */
+    const char *init;      /**< weight; default he_uniform before relu, glorot_uniform otherwise */
+    double init_a, init_b; /**< for "constant", "uniform", "normal" */
+    const char *bias_init; /**< default zeros */
     double bias_a, bias_b;
     bool no_bias;
 } soma_dense_options;
@@ -33,14 +33,14 @@ SOMA_API soma_value soma_dense_with(const soma_dense_options *o);
 typedef struct soma_conv2d_options {
     size_t struct_size;
     soma_at at;
-    soma_value x;            /**< [N, C, H, W] */
-    int64_t filters;         /**< required */
-    int64_t kernel[2];       /**< required: height, width */
-    int64_t stride[2];       /**< 0: 1 */
-    int64_t pad[4];          /**< top, left, bottom, right */
-    bool same;               /**< padding so that H and W become ceil(H / stride): Keras' and TensorFlow's "same" */
-    int64_t dilation[2];     /**< 0: 1 */
-    int64_t groups;          /**< 0: 1 */
+    soma_value x;        /**< [N, C, H, W] */
+    int64_t filters;     /**< required */
+    int64_t kernel[2];   /**< required: height, width */
+    int64_t stride[2];   /**< 0: 1 */
+    int64_t pad[4];      /**< top, left, bottom, right */
+    bool same;           /**< padding so that H and W become ceil(H / stride): Keras' and TensorFlow's "same" */
+    int64_t dilation[2]; /**< 0: 1 */
+    int64_t groups;      /**< 0: 1 */
     const char *activation;
     const char *name;
     const char *init;
@@ -57,7 +57,8 @@ typedef struct soma_dropout_options {
     size_t struct_size;
     soma_at at;
     soma_value x;
-    double rate; /**< share of elements set to zero while training, 0 <= rate < 1; the rest is scaled by 1 / (1 - rate) */
+    double
+        rate; /**< share of elements set to zero while training, 0 <= rate < 1; the rest is scaled by 1 / (1 - rate) */
     const char *name;
 } soma_dropout_options;
 SOMA_API soma_value soma_dropout_with(const soma_dropout_options *o);
@@ -91,7 +92,7 @@ typedef struct soma_adam_options {
     double beta1, beta2; /**< defaults 0.9, 0.999 */
     double epsilon;      /**< default 1e-8, added to sqrt(v / (1 - beta2^t)) as in PyTorch */
     double weight_decay;
-    double peak_lr;      /**< > 0: one-cycle (Smith 2018, PyTorch's OneCycleLR with cosine annealing): from peak / 25 up to
+    double peak_lr; /**< > 0: one-cycle (Smith 2018, PyTorch's OneCycleLR with cosine annealing): from peak / 25 up to
                               the peak during the first 30 % of all steps, then down to peak / 250,000; momentum is not cycled */
 } soma_adam_options;
 
@@ -117,7 +118,7 @@ typedef struct soma_updates_options {
  *  ("optimizer/momentum/conv1.weight") and the step counter ("optimizer/step") as named state. Hand updates to
  *  soma_compile. Writes at most `capacity` values and returns how many there are, or -1. */
 SOMA_API int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const soma_updates_options *o);
-#define soma_updates(loss, updates, capacity, ...)                                                                      \
+#define soma_updates(loss, updates, capacity, ...)                                                                     \
     soma_updates_with(loss, updates, capacity, SOMA_OPTIONS(soma_updates_options, __VA_ARGS__))
 
 #ifdef __cplusplus

@@ -22,7 +22,7 @@ typedef struct soma_value {
 } soma_value;
 
 #define SOMA_MAX_ARGS 16384 /* inputs plus outputs of one node: update ops take one per parameter, slot and gradient */
-#define SOMA_ATTRS_MAX 256 /* bytes of an attribute struct */
+#define SOMA_ATTRS_MAX 256  /* bytes of an attribute struct */
 
 /* ---- attributes: a typed struct and one table --------------------------------------------------------------- */
 
@@ -79,13 +79,7 @@ typedef struct soma_gradient {
 
 /** Where an array's elements lie. Blocked layouts are used only where C is a multiple of the block, so there are never
  *  padded lanes. SOMA_PACKED: a library's own order, described by `detail`; only weights and their gradients. */
-typedef enum soma_layout_kind {
-    SOMA_PLAIN,
-    SOMA_NHWC,
-    SOMA_NCHW8C,
-    SOMA_NCHW16C,
-    SOMA_PACKED
-} soma_layout_kind;
+typedef enum soma_layout_kind { SOMA_PLAIN, SOMA_NHWC, SOMA_NCHW8C, SOMA_NCHW16C, SOMA_PACKED } soma_layout_kind;
 
 typedef struct soma_layout {
     soma_layout_kind kind;
@@ -97,11 +91,11 @@ typedef struct soma_layout {
 /** One array as a kernel sees it at prepare: concrete shape (the piece's batch), type, layout. */
 typedef struct soma_arg {
     soma_dtype dtype;
-    soma_shape shape;   /* logical, NCHW whatever the layout; rank -1: absent */
+    soma_shape shape; /* logical, NCHW whatever the layout; rank -1: absent */
     soma_layout layout;
     int64_t elements;
-    bool batched;       /* the first dimension is the batch */
-    bool constant;      /* the same bytes in every step of a program that does not update (a parameter, say) */
+    bool batched;  /* the first dimension is the batch */
+    bool constant; /* the same bytes in every step of a program that does not update (a parameter, say) */
 } soma_arg;
 
 typedef struct soma_run soma_run;
@@ -114,22 +108,22 @@ typedef struct soma_prepare {
     const soma_op *op;
     const void *attrs;
     int n_in, n_out;
-    soma_arg *in, *out;   /* a kernel with .packs may set layout of weights to SOMA_PACKED here */
-    int64_t batch;        /* samples that pass through one run of the kernel (a piece, or the whole batch) */
-    int64_t full_batch;   /* samples of the step: what means divide by */
+    soma_arg *in, *out; /* a kernel with .packs may set layout of weights to SOMA_PACKED here */
+    int64_t batch;      /* samples that pass through one run of the kernel (a piece, or the whole batch) */
+    int64_t full_batch; /* samples of the step: what means divide by */
     int threads;
     bool exact;
-    uint64_t site;        /* hash of the layer's stable name: the random draws' site */
+    uint64_t site; /* hash of the layer's stable name: the random draws' site */
     uint64_t seed;
     /* results */
     soma_run_fn run;
-    const void *state;    /* from soma_prepare_state */
-    size_t scratch;       /* bytes, 64-byte aligned when run */
-    bool parallel;        /* the run starts parallel regions (leave false for tiny work: it runs on the caller's thread) */
-    double flops;         /* of one run; 0: the op's flops function decides */
-    char *note;           /* SOMA_REASON_MAX bytes: what was chosen, e.g. the library's implementation name */
-    char *reason;         /* filled by soma_refuse */
-    void *program;        /* opaque */
+    const void *state; /* from soma_prepare_state */
+    size_t scratch;    /* bytes, 64-byte aligned when run */
+    bool parallel;     /* the run starts parallel regions (leave false for tiny work: it runs on the caller's thread) */
+    double flops;      /* of one run; 0: the op's flops function decides */
+    char *note;        /* SOMA_REASON_MAX bytes: what was chosen, e.g. the library's implementation name */
+    char *reason;      /* filled by soma_refuse */
+    void *program;     /* opaque */
 } soma_prepare;
 
 /** Zeroed memory that lives as long as the program; NULL when there is none (return SOMA_MEMORY then). */
@@ -139,13 +133,13 @@ SOMA_API soma_status soma_prepare_cleanup(soma_prepare *p, void (*destroy)(void 
 
 /** Handed to every run. */
 struct soma_run {
-    int threads;           /* a kernel starts at most that many */
+    int threads; /* a kernel starts at most that many */
     uint64_t seed;
     uint64_t step;         /* counts from 0; the random draws' step */
     int64_t sample_offset; /* of this piece in the full batch */
     soma_random random;
     bool exact;
-    char *reason;          /* SOMA_REASON_MAX bytes, for soma_refuse */
+    char *reason; /* SOMA_REASON_MAX bytes, for soma_refuse */
 };
 
 /** How a kernel sees layouts. */
@@ -172,13 +166,13 @@ typedef struct soma_kernel {
 
 typedef struct soma_sample {
     const char *name;
-    const char *attrs;       /* "stride=2,2 padding=1,1,1,1"; NULL: defaults */
-    const soma_shape *in;    /* n_in shapes, constant dimensions; the first dimension may be SOMA_N (bound to 3) */
-    const char *fill;        /* per input: 'n' normal, 'p' positive, 'u' in (0,1), 'k' class index below `classes`,
+    const char *attrs;    /* "stride=2,2 padding=1,1,1,1"; NULL: defaults */
+    const soma_shape *in; /* n_in shapes, constant dimensions; the first dimension may be SOMA_N (bound to 3) */
+    const char *fill;     /* per input: 'n' normal, 'p' positive, 'u' in (0,1), 'k' class index below `classes`,
                                 'd' distinct values (no ties), 's' = well away from 0, 'o' one-hot rows,
                                 '-' absent; NULL: all 'n' */
     int classes;
-    bool no_gradient;        /* not differentiable at all (argmax-like, updates) */
+    bool no_gradient; /* not differentiable at all (argmax-like, updates) */
 } soma_sample;
 
 /* ---- the op ------------------------------------------------------------------------------------------------------ */
@@ -192,17 +186,17 @@ typedef enum soma_batch_rule {
 
 struct soma_op {
     const char *name;
-    const char *doc;   /* formula and source, one paragraph */
-    const char *onnx;  /* the ONNX op of the same meaning, or NULL */
+    const char *doc;              /* formula and source, one paragraph */
+    const char *onnx;             /* the ONNX op of the same meaning, or NULL */
     int required_in, optional_in; /* -1 for required_in: any number, at least one (concat, updates) */
     int required_out, optional_out;
     size_t attrs_size;
     const soma_field *fields; /* ends with name NULL; NULL: no attributes */
     soma_batch_rule batch;
-    int inplace_in;           /* 1 + input that output 0 may overwrite (same type and layout, last use); 0: none */
-    bool view;                /* output 0 is input 0's bytes under another shape (reshape) */
-    bool random;              /* draws random numbers: never merged with an equal node */
-    bool training_only;       /* in a program that only predicts, output 0 is input 0 (dropout) */
+    int inplace_in;     /* 1 + input that output 0 may overwrite (same type and layout, last use); 0: none */
+    bool view;          /* output 0 is input 0's bytes under another shape (reshape) */
+    bool random;        /* draws random numbers: never merged with an equal node */
+    bool training_only; /* in a program that only predicts, output 0 is input 0 (dropout) */
     /** Assigns: output i replaces state input assign(attrs, n_in, i); NULL: a pure function. */
     int (*assign)(const void *attrs, int n_in, int out);
     soma_status (*infer)(soma_infer *i);

@@ -95,12 +95,12 @@ SOMA_API soma_value soma_slice_with(const soma_slice_options *o);
 typedef struct soma_convolve2d_options {
     size_t struct_size;
     soma_at at;
-    soma_value w;       /**< [K, C / groups, kh, kw] */
-    soma_value b;       /**< [K]; absent: none */
-    int64_t stride[2];  /**< 0: 1 */
-    int64_t pad[4];     /**< top, left, bottom, right */
-    int64_t dilation[2];/**< 0: 1 */
-    int64_t groups;     /**< 0: 1 */
+    soma_value w;        /**< [K, C / groups, kh, kw] */
+    soma_value b;        /**< [K]; absent: none */
+    int64_t stride[2];   /**< 0: 1 */
+    int64_t pad[4];      /**< top, left, bottom, right */
+    int64_t dilation[2]; /**< 0: 1 */
+    int64_t groups;      /**< 0: 1 */
 } soma_convolve2d_options;
 SOMA_API soma_value soma_convolve2d_with(soma_value x, const soma_convolve2d_options *o);
 /** soma_convolve2d(x, w, .pad = {1, 1, 1, 1}) */

@@ -45,7 +45,7 @@ inline soma_shape shape(std::initializer_list<int64_t> dims)
 extern "C" {
 #define SOMA_SHAPE(...) (soma_cpp::shape({__VA_ARGS__}))
 #else
-#define SOMA_SHAPE(...)                                                                                                 \
+#define SOMA_SHAPE(...)                                                                                                \
     ((soma_shape){.rank = (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), .dim = {__VA_ARGS__}})
 #endif
 /** The shape of a scalar. */

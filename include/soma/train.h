@@ -14,11 +14,11 @@ extern "C" {
 
 /** Where training stands, handed to callbacks. Losses and metrics are means over the samples seen so far. */
 typedef struct soma_progress {
-    int64_t epoch, epochs;   /**< epoch counts from 0 */
-    int64_t batch, batches;  /**< batches done in this epoch */
-    int64_t samples;         /**< samples done in this epoch */
-    double seconds;          /**< since the epoch began */
-    double loss, accuracy;   /**< accuracy is NaN where targets are not classes */
+    int64_t epoch, epochs;         /**< epoch counts from 0 */
+    int64_t batch, batches;        /**< batches done in this epoch */
+    int64_t samples;               /**< samples done in this epoch */
+    double seconds;                /**< since the epoch began */
+    double loss, accuracy;         /**< accuracy is NaN where targets are not classes */
     double val_loss, val_accuracy; /**< NaN until the epoch is over, or without validation data */
     double learning_rate;
     bool epoch_done;
@@ -35,17 +35,17 @@ typedef struct soma_fit_options {
     int64_t batch_size;       /**< default 32 */
     int64_t epochs;           /**< default 1 */
     soma_dataset *validation;
-    double validation_split;  /**< share of `data`, taken from the end (Keras), when validation is NULL */
+    double validation_split; /**< share of `data`, taken from the end (Keras), when validation is NULL */
     bool no_shuffle;
-    uint64_t seed;            /**< of shuffling and dropout; 0: the context's */
+    uint64_t seed; /**< of shuffling and dropout; 0: the context's */
     soma_progress_fn on_progress;
     void *user;
-    double progress_seconds;  /**< at most one call per that many seconds, plus one per epoch; 0: one per epoch only;
+    double progress_seconds; /**< at most one call per that many seconds, plus one per epoch; 0: one per epoch only;
                                    < 0: after every step */
     int64_t piece;
     uint64_t max_memory;
-    int64_t max_steps;        /**< > 0: stop after that many steps */
-    soma_progress *result;    /**< the last epoch's figures, may be NULL */
+    int64_t max_steps;     /**< > 0: stop after that many steps */
+    soma_progress *result; /**< the last epoch's figures, may be NULL */
 } soma_fit_options;
 /** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). */
 SOMA_API soma_status soma_fit_with(soma_model *m, const soma_fit_options *o);
@@ -54,15 +54,15 @@ SOMA_API soma_status soma_fit_with(soma_model *m, const soma_fit_options *o);
 typedef struct soma_evaluation {
     int64_t samples;
     double loss, accuracy;
-    int classes;         /**< 0 where targets are not classes */
-    int64_t *confusion;  /**< [classes, classes], row: truth, column: answer; owned by the caller, NULL: not wanted */
+    int classes;        /**< 0 where targets are not classes */
+    int64_t *confusion; /**< [classes, classes], row: truth, column: answer; owned by the caller, NULL: not wanted */
 } soma_evaluation;
 typedef struct soma_evaluate_options {
     size_t struct_size;
     soma_at at;
     soma_dataset *data;
     const char *loss;
-    int64_t batch_size;  /**< default 128 */
+    int64_t batch_size; /**< default 128 */
     soma_evaluation *result;
 } soma_evaluate_options;
 SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o);

@@ -15,12 +15,12 @@ extern "C" {
 typedef struct soma_zoo_entry {
     const char *name, *doc;
     soma_value (*build)(soma_model *m, soma_value x, int64_t classes);
-    soma_shape input;    /**< one sample */
-    int64_t classes;     /**< or outputs */
-    bool regression;     /**< mean squared error instead of softmax cross-entropy */
+    soma_shape input; /**< one sample */
+    int64_t classes;  /**< or outputs */
+    bool regression;  /**< mean squared error instead of softmax cross-entropy */
     int64_t batch_size, epochs;
     soma_optimizer (*optimizer)(void);
-    int64_t parameters;  /**< at the preset input and classes */
+    int64_t parameters; /**< at the preset input and classes */
 } soma_zoo_entry;
 
 SOMA_API const soma_zoo_entry *soma_zoo_at(int index); /**< NULL past the end */
@@ -30,8 +30,8 @@ typedef struct soma_zoo_options {
     size_t struct_size;
     soma_at at;
     const char *name;
-    int64_t classes;   /**< 0: the entry's */
-    soma_shape input;  /**< rank 0: the entry's */
+    int64_t classes;  /**< 0: the entry's */
+    soma_shape input; /**< rank 0: the entry's */
 } soma_zoo_options;
 /** A model of that architecture with input "x" and output "y": soma_zoo(s, "lenet5", .classes = 47). */
 SOMA_API soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o);

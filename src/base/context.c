@@ -177,7 +177,7 @@ soma_status soma_fail_v(soma *s, soma_status code, soma_at at, const char *forma
     pthread_mutex_lock(&s->lock);
     if (s->status == SOMA_OK) {
         size_t room = sizeof s->error, used = 0;
-        int n = !at.file        ? 0
+        int n = !at.file      ? 0
                 : at.line > 0 ? snprintf(s->error, room, "%s:%d: ", at.file, at.line)
                               : snprintf(s->error, room, "%s: ", at.file); /* a file without lines */
         used = n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;

@@ -7,12 +7,12 @@
 #define SOMA_BASE_EXACT_H
 
 double soma_exact_exp(double x);
-double soma_exact_log(double x);  /* of 0: -inf; of negative: NaN */
+double soma_exact_log(double x); /* of 0: -inf; of negative: NaN */
 double soma_exact_tanh(double x);
 double soma_exact_sigmoid(double x);
 double soma_exact_sin(double x);
 double soma_exact_cos(double x);
-double soma_exact_sqrt(double x); /* correctly rounded (IEEE) */
+double soma_exact_sqrt(double x);          /* correctly rounded (IEEE) */
 double soma_exact_pow(double x, double y); /* x > 0 */
 
 #endif

@@ -8,7 +8,12 @@
 
 #include <soma/base.h>
 
-typedef enum soma_stream { SOMA_STREAM_INIT = 1, SOMA_STREAM_SHUFFLE, SOMA_STREAM_DROPOUT, SOMA_STREAM_AUGMENT } soma_stream;
+typedef enum soma_stream {
+    SOMA_STREAM_INIT = 1,
+    SOMA_STREAM_SHUFFLE,
+    SOMA_STREAM_DROPOUT,
+    SOMA_STREAM_AUGMENT
+} soma_stream;
 
 /* The raw function, the default of the random seam. */
 void soma_philox(void *user, const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
@@ -39,8 +44,8 @@ static inline void soma_counter(uint32_t c[4], soma_stream stream, uint64_t site
 }
 
 /* Four numbers of block `index`. */
-void soma_draw(const soma_random *random, uint64_t seed, soma_stream stream, uint64_t site, uint64_t step, uint64_t index,
-               uint32_t out[4]);
+void soma_draw(const soma_random *random, uint64_t seed, soma_stream stream, uint64_t site, uint64_t step,
+               uint64_t index, uint32_t out[4]);
 /* In [0, 1) with 24 / 53 bits. */
 static inline float soma_unit_f32(uint32_t bits)
 {

@@ -116,8 +116,8 @@ static soma_status parse_choice(const soma_field *field, void *attrs, const char
             return SOMA_OK;
         }
     const char *near = soma_nearest_of(text, field->choices);
-    return soma_refuse(reason, "attribute %s cannot be \"%s\"%s%s%s", field->name, text, near ? "; did you mean \"" : "",
-                       near ? near : "", near ? "\"?" : "");
+    return soma_refuse(reason, "attribute %s cannot be \"%s\"%s%s%s", field->name, text,
+                       near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
 static soma_status parse_numbers(const soma_field *field, void *attrs, const char *text, char *reason)
@@ -130,14 +130,15 @@ static soma_status parse_numbers(const soma_field *field, void *attrs, const cha
         int64_t integer = 0;
         double number = 0;
         if (n >= most || length == 0 || length >= sizeof part)
-            return soma_refuse(reason, "attribute %s takes %d number%s separated by commas, got \"%s\"", field->name, most,
-                               most == 1 ? "" : "s", text);
+            return soma_refuse(reason, "attribute %s takes %d number%s separated by commas, got \"%s\"", field->name,
+                               most, most == 1 ? "" : "s", text);
         memcpy(part, at, length);
         part[length] = 0;
         if (whole && !strcmp(part, "N"))
             integer = SOMA_N;
         else if (whole ? !soma_parse_i64(part, &integer) : !soma_parse_f64(part, &number))
-            return soma_refuse(reason, "attribute %s: \"%s\" is not a%s number", field->name, part, whole ? " whole" : "");
+            return soma_refuse(reason, "attribute %s: \"%s\" is not a%s number", field->name, part,
+                               whole ? " whole" : "");
         set_number(field, attrs, n++, whole ? (double)integer : number);
         at += length;
         if (*at == ',')

@@ -59,8 +59,8 @@ static int32_t add_plan_value(soma_program *p, int32_t id)
     if (p->plan_of[id] >= 0)
         return p->plan_of[id];
     const soma_graph_value *g = &p->graph->values[id];
-    soma_plan_value v = {.graph_value = id, .tensor = g->tensor, .alias = -1, .sum = -1, .bytes = g->bytes, .first = -1,
-                         .last = -1};
+    soma_plan_value v = {
+        .graph_value = id, .tensor = g->tensor, .alias = -1, .sum = -1, .bytes = g->bytes, .first = -1, .last = -1};
     v.arg.dtype = g->type.dtype;
     v.arg.batched = batched(&g->type);
     v.arg.constant = g->kind == SOMA_VALUE_CONSTANT || (g->kind == SOMA_VALUE_TENSOR && !p->updates);
@@ -103,11 +103,14 @@ static soma_class class_of(const soma_program *p, const soma_graph_node *node, c
     return sum ? SOMA_CLASS_WHOLE : class;
 }
 
-static soma_class output_class(const soma_program *p, const soma_graph_node *node, soma_class class, int out, const char **why)
+static soma_class output_class(const soma_program *p, const soma_graph_node *node, soma_class class, int out,
+                               const char **why)
 {
     const soma_type *type = &p->graph->values[node->out[out]].type;
     if (!batch_in_front(&type->shape))
         *why = "has the batch elsewhere than in front";
+    if (class == SOMA_CLASS_WHOLE && batched(type))
+        *why = "spreads a sum over the batch to every sample";
     if (class != SOMA_CLASS_SAMPLE)
         return class;
     if (node->op->batch == SOMA_BATCH_WHOLE)
@@ -126,8 +129,12 @@ static soma_status add_steps(soma_program *p, char **whole)
         const soma_graph_node *node = &p->graph->nodes[i];
         if (!node->op)
             continue;
-        soma_plan_step step = {.op = node->op, .attrs = node->attrs, .n_in = node->n_in, .n_out = node->n_out,
-                               .layer = node->layer, .site = node->site};
+        soma_plan_step step = {.op = node->op,
+                               .attrs = node->attrs,
+                               .n_in = node->n_in,
+                               .n_out = node->n_out,
+                               .layer = node->layer,
+                               .site = node->site};
         step.in = soma_arena_array(&p->arena, (size_t)node->n_in + 1, sizeof *step.in);
         step.out = soma_arena_array(&p->arena, (size_t)node->n_out + 1, sizeof *step.out);
         if (!step.in || !step.out)
@@ -218,14 +225,15 @@ static int64_t choose_piece(soma_program *p)
 static soma_status set_piece(soma_program *p, int64_t asked, const char *whole)
 {
     if (asked && (asked < 1 || asked > p->batch || p->batch % asked))
-        return soma_fail(p->s, SOMA_INVALID, p->at, "program \"%s\": a piece of %lld samples does not divide the batch of %lld",
-                         p->name, (long long)asked, (long long)p->batch);
+        return soma_fail(p->s, SOMA_INVALID, p->at,
+                         "program \"%s\": a piece of %lld samples does not divide the batch of %lld", p->name,
+                         (long long)asked, (long long)p->batch);
     if (whole) {
         p->piece = p->batch;
         p->piece_reason = soma_arena_format(&p->arena, "one piece: %s", whole);
         if (asked && asked != p->batch)
-            return soma_fail(p->s, SOMA_INVALID, p->at, "program \"%s\": the batch cannot be cut into pieces: %s", p->name,
-                             whole);
+            return soma_fail(p->s, SOMA_INVALID, p->at, "program \"%s\": the batch cannot be cut into pieces: %s",
+                             p->name, whole);
     } else if (asked) {
         p->piece = asked;
         p->piece_reason = "asked for";
@@ -260,8 +268,13 @@ static soma_status add_sums(soma_program *p)
             soma_plan_value sum = p->values[part];
             sum.class = SOMA_CLASS_WHOLE;
             int32_t id = soma_plan_add_value(p, &sum);
-            soma_plan_step add = {.op = accumulate, .n_in = 2, .n_out = 1, .layer = old[i].layer, .site = old[i].site,
-                                  .class = SOMA_CLASS_SAMPLE, .skip_first = true};
+            soma_plan_step add = {.op = accumulate,
+                                  .n_in = 2,
+                                  .n_out = 1,
+                                  .layer = old[i].layer,
+                                  .site = old[i].site,
+                                  .class = SOMA_CLASS_SAMPLE,
+                                  .skip_first = true};
             add.in = soma_arena_array(&p->arena, 3, sizeof *add.in);
             add.attrs = soma_arena_alloc(&p->arena, 1);
             if (id < 0 || !add.in || !add.attrs || !accumulate || !soma_plan_add_step(p, &add)) {
@@ -345,8 +358,8 @@ static soma_status bind_values(soma_program *p)
         char text[96];
         if (!bind_shape(&type->shape, p->piece, &v->arg.shape, &v->arg.elements) ||
             !bind_shape(&type->shape, p->batch, &full, &v->full_elements))
-            return soma_fail(p->s, SOMA_INVALID, p->at, "program \"%s\": at batch %lld a value of type %s is too large", p->name,
-                             (long long)p->batch, soma_type_text(type, text));
+            return soma_fail(p->s, SOMA_INVALID, p->at, "program \"%s\": at batch %lld a value of type %s is too large",
+                             p->name, (long long)p->batch, soma_type_text(type, text));
     }
     return SOMA_OK;
 }

@@ -119,8 +119,8 @@ static soma_fill fill_lecun_uniform(const soma_model_tensor *t)
 
 #define SOMA_INIT_LIST(X)                                                                                              \
     X(zeros)                                                                                                           \
-    X(ones) X(constant) X(uniform) X(normal) X(he_uniform) X(he_normal) X(glorot_uniform) X(glorot_normal)             \
-        X(lecun_uniform)
+    X(ones)                                                                                                            \
+    X(constant) X(uniform) X(normal) X(he_uniform) X(he_normal) X(glorot_uniform) X(glorot_normal) X(lecun_uniform)
 #define SOMA_INIT_NAME(name) #name,
 #define SOMA_INIT_FILL(name) fill_##name,
 

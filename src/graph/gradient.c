@@ -10,9 +10,9 @@
 
 typedef struct pass {
     soma_graph *graph;
-    int n_values, n_nodes;  /* before the pass: what it emits is not looked at */
-    bool *depends;          /* per value: does it depend on some x? */
-    soma_value *gradient;   /* per value: the sum so far */
+    int n_values, n_nodes; /* before the pass: what it emits is not looked at */
+    bool *depends;         /* per value: does it depend on some x? */
+    soma_value *gradient;  /* per value: the sum so far */
     soma_at at;
 } pass;
 
@@ -39,7 +39,6 @@ static soma_status accumulate(pass *p, int32_t id, soma_value gradient)
     return soma_ok(*sum) ? SOMA_OK : SOMA_INVALID;
 }
 
-
 /* The name of a value for a sentence: its own, or its layer's. */
 static const char *name_of(const soma_graph *graph, int32_t id)
 {
@@ -50,8 +49,10 @@ static const char *name_of(const soma_graph *graph, int32_t id)
 static soma_status no_gradient(pass *p, const soma_graph_node *node, const soma_value *x, int n)
 {
     const char *towards = n > 0 ? name_of(p->graph, x[0].id) : "";
-    soma_value_fail(p->graph, node->at, "%s \"%s\": has no gradient, but the gradient with respect to \"%s\" must pass through it; "
-                    "take it out of the path or give the op a grad function", node->op->name, node->layer, towards);
+    soma_value_fail(p->graph, node->at,
+                    "%s \"%s\": has no gradient, but the gradient with respect to \"%s\" must pass through it; "
+                    "take it out of the path or give the op a grad function",
+                    node->op->name, node->layer, towards);
     return SOMA_INVALID;
 }
 
@@ -121,7 +122,8 @@ static soma_status check(soma_value y, const soma_value *x, int n, soma_at at)
     soma_type type = soma_value_type(y);
     char text[96];
     if (soma_shape_elements(&type.shape) != 1) {
-        soma_value_fail(y.graph, at, "gradient: only a scalar can be differentiated, got %s; reduce it to one number first",
+        soma_value_fail(y.graph, at,
+                        "gradient: only a scalar can be differentiated, got %s; reduce it to one number first",
                         soma_type_text(&type, text));
         return SOMA_INVALID;
     }

@@ -49,7 +49,8 @@ const char *soma_value_name(soma_value x)
 
 static soma_status add_value(soma_graph *graph, const soma_graph_value *value, int32_t *id)
 {
-    soma_status status = soma_grow(graph->s, &graph->values, &graph->value_capacity, graph->n_values + 1, sizeof *value);
+    soma_status status = soma_grow(graph->s, &graph->values, &graph->value_capacity, graph->n_values + 1,
+                                   sizeof *value);
     if (status != SOMA_OK) {
         graph->failed = true;
         return status;
@@ -110,7 +111,8 @@ static soma_value constant_in(soma_graph *graph, soma_type type, const void *byt
         return failed_value(graph);
     }
     memcpy(copy, bytes, size);
-    soma_graph_value value = {.kind = SOMA_VALUE_CONSTANT, .type = type, .node = -1, .tensor = -1, .bytes = copy, .at = at};
+    soma_graph_value value = {
+        .kind = SOMA_VALUE_CONSTANT, .type = type, .node = -1, .tensor = -1, .bytes = copy, .at = at};
     return new_value(graph, &value);
 }
 
@@ -165,7 +167,8 @@ static const char *node_title(const soma_op *op, const char *layer, char text[16
 }
 
 /* Counts and graphs of the inputs. Returns false after reporting (or silently, when an input has failed already). */
-static bool check_inputs(soma_graph *graph, const soma_op *op, const soma_value *in, int n_in, const char *layer, soma_at at)
+static bool check_inputs(soma_graph *graph, const soma_op *op, const soma_value *in, int n_in, const char *layer,
+                         soma_at at)
 {
     char title[160];
     for (int i = 0; i < n_in; i++) {
@@ -258,8 +261,13 @@ static soma_status add_node(soma_graph *graph, soma_graph_node *node, const soma
         node->out[i] = -1;
         if (types[i].shape.rank < 0)
             continue;
-        soma_graph_value value = {.kind = SOMA_VALUE_COMPUTED, .type = types[i], .node = graph->n_nodes, .out = i,
-                                  .tensor = -1, .at = node->at, .name = i == 0 ? node->layer : NULL};
+        soma_graph_value value = {.kind = SOMA_VALUE_COMPUTED,
+                                  .type = types[i],
+                                  .node = graph->n_nodes,
+                                  .out = i,
+                                  .tensor = -1,
+                                  .at = node->at,
+                                  .name = i == 0 ? node->layer : NULL};
         status = add_value(graph, &value, &node->out[i]);
         if (status != SOMA_OK)
             return status;
@@ -317,7 +325,8 @@ soma_status soma_apply_with(const soma_op *op, const soma_value *in, int n_in, s
     return soma_graph_apply(graph, op, in, n_in, out, n_out, o ? o->attrs : NULL, o ? o->layer : NULL, at);
 }
 
-soma_value soma_apply1(const soma_op *op, const soma_value *in, int n_in, const void *attrs, const char *layer, soma_at at)
+soma_value soma_apply1(const soma_op *op, const soma_value *in, int n_in, const void *attrs, const char *layer,
+                       soma_at at)
 {
     soma_graph *graph = NULL;
     for (int i = 0; i < n_in && !graph; i++)

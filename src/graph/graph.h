@@ -12,27 +12,27 @@
 typedef enum soma_value_kind {
     SOMA_VALUE_COMPUTED,
     SOMA_VALUE_INPUT,
-    SOMA_VALUE_TENSOR,  /* a named tensor of the model: parameter, buffer, slot, counter */
+    SOMA_VALUE_TENSOR, /* a named tensor of the model: parameter, buffer, slot, counter */
     SOMA_VALUE_CONSTANT
 } soma_value_kind;
 
 typedef struct soma_graph_value {
     soma_value_kind kind;
-    soma_type type;       /* batch symbolic */
+    soma_type type; /* batch symbolic */
     const char *name;
-    int node, out;        /* COMPUTED: which output of which node */
-    int tensor;           /* TENSOR: index into model->tensors */
-    const void *bytes;    /* CONSTANT: owned by the graph's arena; elements as in type (never batched) */
+    int node, out;     /* COMPUTED: which output of which node */
+    int tensor;        /* TENSOR: index into model->tensors */
+    const void *bytes; /* CONSTANT: owned by the graph's arena; elements as in type (never batched) */
     soma_at at;
 } soma_graph_value;
 
 typedef struct soma_graph_node {
     const soma_op *op;
-    const void *attrs;    /* resolved, owned by the arena */
+    const void *attrs; /* resolved, owned by the arena */
     int n_in, n_out;
-    int32_t *in, *out;    /* value ids; -1: absent */
-    const char *layer;    /* stable name, unique among forward nodes */
-    uint64_t site;        /* hash of layer: gradients keep their forward node's */
+    int32_t *in, *out; /* value ids; -1: absent */
+    const char *layer; /* stable name, unique among forward nodes */
+    uint64_t site;     /* hash of layer: gradients keep their forward node's */
     soma_at at;
 } soma_graph_node;
 
@@ -52,11 +52,11 @@ struct soma_graph {
 /* A named tensor. Bytes lie in the model's blocks, allocated at first use. */
 typedef struct soma_model_tensor {
     const char *name;
-    soma_type type;       /* constant dimensions */
+    soma_type type;           /* constant dimensions */
     soma_tensor_options init; /* texts copied */
-    bool frozen;          /* not trained */
-    bool slot;            /* belongs to training (optimizer state, counters): not part of the model proper */
-    void *data;           /* NULL until allocated */
+    bool frozen;              /* not trained */
+    bool slot;                /* belongs to training (optimizer state, counters): not part of the model proper */
+    void *data;               /* NULL until allocated */
     uint64_t site;
 } soma_model_tensor;
 
@@ -75,11 +75,11 @@ struct soma_model {
     int n_tensors, tensor_capacity;
     soma_model_io *inputs, *outputs;
     int n_inputs, n_outputs, input_capacity, output_capacity;
-    void **blocks;        /* parameter and slot memory */
+    void **blocks; /* parameter and slot memory */
     int n_blocks, block_capacity;
     uint64_t block_bytes;
-    uint64_t version;     /* moves whenever tensors change: packed copies are made anew */
-    bool reading;         /* tensors are about to be read from a file: not filled first */
+    uint64_t version; /* moves whenever tensors change: packed copies are made anew */
+    bool reading;     /* tensors are about to be read from a file: not filled first */
     /* scopes and automatic names */
     char scope[512];
     struct soma_name_counter *counters;

@@ -190,7 +190,11 @@ static soma_status timed_step(soma_program *p, double *sums)
     soma_binding *b = &p->own;
     char reason[SOMA_REASON_MAX] = "";
     int threads = p->parallel ? p->threads : 1;
-    soma_run run = {.threads = threads, .seed = p->seed, .step = p->step, .random = p->s->random, .exact = p->s->exact,
+    soma_run run = {.threads = threads,
+                    .seed = p->seed,
+                    .step = p->step,
+                    .random = p->s->random,
+                    .exact = p->s->exact,
                     .reason = reason};
     int before = soma_parallel_enter(threads);
     unsigned word = soma_float_enter(!p->s->exact, threads);

@@ -176,7 +176,8 @@ soma_value soma_input_with(soma_model *m, const char *name, soma_dtype dtype, co
     const char *unique = name ? name : "input";
     for (int i = 0; i < m->n_inputs; i++)
         if (!strcmp(m->inputs[i].name, unique))
-            return soma_value_fail(m->graph, o->at, "input \"%s\": the model has an input of that name already", unique);
+            return soma_value_fail(m->graph, o->at, "input \"%s\": the model has an input of that name already",
+                                   unique);
     soma_value x = soma_graph_input(m->graph, unique, type, o->at);
     if (soma_ok(x) && add_io(m, &m->inputs, &m->n_inputs, &m->input_capacity, unique, x.id) != SOMA_OK)
         return soma_value_in(m->graph, -1);

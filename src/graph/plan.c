@@ -105,8 +105,9 @@ static void share(soma_program *p)
             if (out->wanted)
                 root->wanted = true;
             root->last = out->last > root->last ? out->last : root->last;
-        } else if (!step->op->view && root->storage == SOMA_STORE_WORK && root->last == i && !root->wanted && !out->wanted &&
-                   root->class == out->class && out->storage == SOMA_STORE_WORK && !shares_root(p, step, k, root_id)) {
+        } else if (!step->op->view && root->storage == SOMA_STORE_WORK && root->last == i && !root->wanted &&
+                   !out->wanted && root->class == out->class && out->storage == SOMA_STORE_WORK &&
+                   !shares_root(p, step, k, root_id)) {
             out->alias = root_id;
             root->last = out->last;
         }
@@ -121,7 +122,8 @@ static void gradients(soma_program *p)
         const soma_plan_step *step = &p->steps[i];
         for (int j = 0; step->assigns && j < step->n_in; j++) {
             soma_plan_value *v = step->in[j] >= 0 ? &p->values[step->in[j]] : NULL;
-            if (!v || v->storage != SOMA_STORE_WORK || v->class < SOMA_CLASS_SAMPLE || v->arg.batched || v->arg.shape.rank == 0)
+            if (!v || v->storage != SOMA_STORE_WORK || v->class < SOMA_CLASS_SAMPLE || v->arg.batched ||
+                v->arg.shape.rank == 0)
                 continue;
             v->storage = SOMA_STORE_GRADIENT;
             v->offset = p->gradient_size;

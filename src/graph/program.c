@@ -72,10 +72,11 @@ static soma_status check_budget(soma_program *p, uint64_t budget)
     soma_plan_memory m = soma_program_memory(p);
     if (!budget || m.total <= budget)
         return SOMA_OK;
-    return soma_fail(p->s, SOMA_MEMORY, p->at,
-                     "program \"%s\" needs %.1f MB at batch %lld (activations %.1f MB), but the budget is %.1f MB; choose a "
-                     "smaller batch or a larger budget",
-                     p->name, (double)m.total / 1e6, (long long)p->batch, (double)m.activations / 1e6, (double)budget / 1e6);
+    return soma_fail(
+        p->s, SOMA_MEMORY, p->at,
+        "program \"%s\" needs %.1f MB at batch %lld (activations %.1f MB), but the budget is %.1f MB; choose a "
+        "smaller batch or a larger budget",
+        p->name, (double)m.total / 1e6, (long long)p->batch, (double)m.activations / 1e6, (double)budget / 1e6);
 }
 
 static soma_status build(soma_program *p, const soma_program_options *o)
@@ -87,7 +88,8 @@ static soma_status build(soma_program *p, const soma_program_options *o)
         status = translate(p, o, &keep, &n_keep);
     if (status == SOMA_OK)
         status = soma_simplify(p->graph, keep, n_keep, p->training);
-    p->plan_of = status == SOMA_OK ? soma_arena_array(&p->arena, (size_t)p->graph->n_values + 1, sizeof *p->plan_of) : NULL;
+    p->plan_of = status == SOMA_OK ? soma_arena_array(&p->arena, (size_t)p->graph->n_values + 1, sizeof *p->plan_of)
+                                   : NULL;
     if (status == SOMA_OK && !p->plan_of)
         status = SOMA_MEMORY;
     for (int i = 0; status == SOMA_OK && i < p->graph->n_values; i++)
@@ -190,13 +192,19 @@ static soma_status run_binding(const soma_program *p, soma_binding *b, int slot,
     int threads = p->parallel ? p->threads : 1;
     const char *refusal = threads > 1 ? soma_parallel_refusal(threads) : NULL;
     if (refusal) {
-        snprintf(sentence, SOMA_REASON_MAX, "program \"%s\" was compiled for %d threads: %s", p->name, threads, refusal);
+        snprintf(sentence, SOMA_REASON_MAX, "program \"%s\" was compiled for %d threads: %s", p->name, threads,
+                 refusal);
         return SOMA_STATE;
     }
-    int before = soma_parallel_enter(threads); /* one thread too: a library asks for the runtime's number at every call */
+    int before = soma_parallel_enter(
+        threads); /* one thread too: a library asks for the runtime's number at every call */
     char reason[SOMA_REASON_MAX];
     reason[0] = 0;
-    soma_run run = {.threads = threads, .seed = p->seed, .step = step, .random = p->s->random, .exact = p->s->exact,
+    soma_run run = {.threads = threads,
+                    .seed = p->seed,
+                    .step = step,
+                    .random = p->s->random,
+                    .exact = p->s->exact,
                     .reason = reason};
     unsigned word = soma_float_enter(!p->s->exact, threads);
     int from = b->version == p->model->version ? b->refresh_end : b->constants_done ? b->refresh_begin : 0;
@@ -342,8 +350,8 @@ soma_run_object *soma_run_new(soma_program *p)
     if (!p)
         return NULL;
     if (p->updates) {
-        soma_fail(p->s, SOMA_STATE, p->at, "program \"%s\" updates the model, so it cannot run on several threads at once",
-                  p->name);
+        soma_fail(p->s, SOMA_STATE, p->at,
+                  "program \"%s\" updates the model, so it cannot run on several threads at once", p->name);
         return NULL;
     }
     soma_run_object *r = soma_alloc(p->s, sizeof *r);

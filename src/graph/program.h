@@ -30,19 +30,19 @@ typedef enum soma_storage {
 } soma_storage;
 
 typedef struct soma_plan_value {
-    soma_arg arg;         /* piece-bound */
+    soma_arg arg; /* piece-bound */
     soma_class class;
     soma_storage storage;
-    int32_t graph_value;  /* -1: made by planning (reorders, sums) */
+    int32_t graph_value; /* -1: made by planning (reorders, sums) */
     int tensor;
-    int alias;            /* shares the storage of this value; -1: its own */
-    int sum;              /* the value that adds up the pieces of this one; -1: none */
-    bool wanted;          /* soma_read may ask for it: kept to the end, full batch */
-    const void *bytes;    /* CONSTANT */
+    int alias;         /* shares the storage of this value; -1: its own */
+    int sum;           /* the value that adds up the pieces of this one; -1: none */
+    bool wanted;       /* soma_read may ask for it: kept to the end, full batch */
+    const void *bytes; /* CONSTANT */
     int64_t full_elements;
-    size_t size;          /* bytes of storage */
+    size_t size; /* bytes of storage */
     size_t offset;
-    int first, last;      /* positions in running order where it must exist */
+    int first, last; /* positions in running order where it must exist */
 } soma_plan_value;
 
 typedef struct soma_plan_step {
@@ -50,18 +50,18 @@ typedef struct soma_plan_step {
     const void *attrs;
     const soma_kernel *kernel;
     int n_in, n_out;
-    int32_t *in, *out;    /* plan values; -1: absent */
+    int32_t *in, *out; /* plan values; -1: absent */
     soma_layout *in_layout, *out_layout;
     const char *layer, *note, *refused, *output;
     uint64_t site;
     soma_class class;
     bool assigns;
-    bool skip_first;      /* not run on the first piece (adding up) */
+    bool skip_first; /* not run on the first piece (adding up) */
     soma_run_fn run;
     const void *state;
     size_t scratch, scratch_offset;
-    double flops, bytes;  /* of one run */
-    double seconds;       /* per step, measured */
+    double flops, bytes; /* of one run */
+    double seconds;      /* per step, measured */
 } soma_plan_step;
 
 /* One prepared call of the flat array; args are resolved pointers. */
@@ -70,19 +70,19 @@ typedef struct soma_call {
     const void *state;
     void *const *args;
     int64_t sample_offset;
-    int step;             /* index into steps, for errors and timing */
+    int step; /* index into steps, for errors and timing */
 } soma_call;
 
 /* Everything that belongs to one set of buffers: the program's own, or a run object's. */
 typedef struct soma_binding {
     char *work, *gradient, *kept;
     char *inputs[2];
-    soma_call *calls[2];  /* per input slot */
+    soma_call *calls[2]; /* per input slot */
     void **args[2];
     int n_calls;
     int refresh_begin, refresh_end; /* calls that depend on tensors only */
-    uint64_t version;     /* of the model, when kept copies were made; 0: never */
-    uint64_t generation;  /* of the workspace that the pointers point into */
+    uint64_t version;               /* of the model, when kept copies were made; 0: never */
+    uint64_t generation;            /* of the workspace that the pointers point into */
     bool constants_done;
 } soma_binding;
 
@@ -97,15 +97,15 @@ typedef struct soma_workspace {
     char *work, *gradient, *inputs;
     size_t work_size, gradient_size, input_size; /* input_size: one slot */
     uint64_t generation;
-    uint64_t runs;        /* steps of all programs: whoever filled the input slots ahead sees that another used them */
+    uint64_t runs; /* steps of all programs: whoever filled the input slots ahead sees that another used them */
 } soma_workspace;
 void soma_workspace_free(soma_model *m);
 
 struct soma_program {
     soma_model *model;
     soma *s;
-    soma_program *next;   /* in the model's list */
-    soma_graph *graph;    /* the program's own, simplified */
+    soma_program *next; /* in the model's list */
+    soma_graph *graph;  /* the program's own, simplified */
     soma_arena arena;
     const char *name;
     soma_at at;
@@ -118,10 +118,10 @@ struct soma_program {
     int n_values, value_capacity;
     soma_plan_step *steps;
     int n_steps, step_capacity;
-    int32_t *plan_of;     /* graph value -> plan value */
-    int32_t *read_of;     /* graph value of the caller -> plan value to read, or -1 */
+    int32_t *plan_of; /* graph value -> plan value */
+    int32_t *read_of; /* graph value of the caller -> plan value to read, or -1 */
     int n_caller_values;
-    int *input_values;    /* plan values that are inputs */
+    int *input_values; /* plan values that are inputs */
     int n_inputs;
 
     size_t work_size, gradient_size, kept_size, input_size, table_size;
@@ -132,7 +132,7 @@ struct soma_program {
     soma_binding own;
     int read_slot, write_slot;
     uint64_t step;
-    uint64_t seed;        /* of random draws: the context's, unless training was given its own */
+    uint64_t seed; /* of random draws: the context's, unless training was given its own */
     char reason[SOMA_REASON_MAX];
 };
 

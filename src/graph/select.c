@@ -73,10 +73,21 @@ static soma_status make_view(soma_program *p, const soma_plan_step *step, view *
         return SOMA_MEMORY;
     v->owner.program = p;
     v->note[0] = v->reason[0] = 0;
-    v->prepare = (soma_prepare){.op = step->op, .attrs = step->attrs, .n_in = step->n_in, .n_out = step->n_out,
-                                .in = v->args, .out = v->args + step->n_in, .batch = p->piece, .full_batch = p->batch,
-                                .threads = p->threads, .exact = p->s->exact, .site = step->site, .seed = p->s->seed,
-                                .note = v->note, .reason = v->reason, .program = &v->owner};
+    v->prepare = (soma_prepare){.op = step->op,
+                                .attrs = step->attrs,
+                                .n_in = step->n_in,
+                                .n_out = step->n_out,
+                                .in = v->args,
+                                .out = v->args + step->n_in,
+                                .batch = p->piece,
+                                .full_batch = p->batch,
+                                .threads = p->threads,
+                                .exact = p->s->exact,
+                                .site = step->site,
+                                .seed = p->s->seed,
+                                .note = v->note,
+                                .reason = v->reason,
+                                .program = &v->owner};
     for (int j = 0; j < step->n_in + step->n_out; j++) {
         int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
         if (id >= 0)
@@ -95,7 +106,8 @@ static bool add_refusal(soma_program *p, soma_plan_step *step, const soma_kernel
 {
     const char *before = step->refused ? step->refused : "";
     char name[32];
-    snprintf(name, sizeof name, "%s%s%s", kernel->name, kernel->isa ? " " : "", kernel->isa ? soma_isa_name(kernel->isa) : "");
+    snprintf(name, sizeof name, "%s%s%s", kernel->name, kernel->isa ? " " : "",
+             kernel->isa ? soma_isa_name(kernel->isa) : "");
     step->refused = soma_arena_format(&p->arena, "%s%s%s: %s", before, before[0] ? "; " : "", name, reason);
     return step->refused;
 }
@@ -286,9 +298,9 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
     step->state = v->prepare.state;
     step->scratch = v->prepare.scratch;
     step->bytes = moved_bytes(v);
-    step->flops = v->prepare.flops > 0   ? v->prepare.flops
-                  : step->op->flops      ? step->op->flops(step->attrs, v->args, step->n_in, v->prepare.out)
-                                         : 0;
+    step->flops = v->prepare.flops > 0 ? v->prepare.flops
+                  : step->op->flops    ? step->op->flops(step->attrs, v->args, step->n_in, v->prepare.out)
+                                       : 0;
     step->note = v->note[0] ? soma_arena_text(&p->arena, v->note) : "";
     p->parallel = p->parallel || v->prepare.parallel;
     return step->note ? SOMA_OK : SOMA_MEMORY;
@@ -323,8 +335,13 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     v.bytes = NULL;
     v.arg.layout = *layout;
     int32_t to = soma_plan_add_value(p, &v);
-    soma_plan_step step = {.op = soma_op_find("reorder"), .n_in = 1, .n_out = 1, .layer = reader->layer,
-                           .site = reader->site, .class = v.class, .skip_first = false};
+    soma_plan_step step = {.op = soma_op_find("reorder"),
+                           .n_in = 1,
+                           .n_out = 1,
+                           .layer = reader->layer,
+                           .site = reader->site,
+                           .class = v.class,
+                           .skip_first = false};
     step.in = soma_arena_array(&p->arena, 2, sizeof *step.in);
     step.attrs = soma_arena_alloc(&p->arena, 1);
     step.in_layout = soma_arena_array(&p->arena, 2, sizeof *step.in_layout);

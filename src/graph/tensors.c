@@ -65,7 +65,8 @@ soma_value soma_graph_slot(soma_graph *graph, const char *name, soma_type type, 
     int index = soma_model_tensor_index(m, name);
     if (index < 0) {
         soma_model_tensor t = {.type = type, .frozen = true, .slot = true};
-        t.init = (soma_tensor_options){.at = at, .shape = type.shape, .dtype = type.dtype, .init = "constant", .a = fill};
+        t.init = (soma_tensor_options){
+            .at = at, .shape = type.shape, .dtype = type.dtype, .init = "constant", .a = fill};
         if (add_tensor(m, &t, name, &index) != SOMA_OK) {
             graph->failed = true;
             return soma_value_in(graph, -1);
@@ -93,7 +94,8 @@ soma_status soma_model_materialize(soma_model *m)
     size_t total = 0;
     for (int i = 0; i < m->n_tensors; i++)
         if (!m->tensors[i].data && !soma_size_add(total, padded_bytes(&m->tensors[i]), &total))
-            return soma_fail(m->s, SOMA_MEMORY, soma_nowhere(), "model \"%s\": the parameters' size overflows", m->name);
+            return soma_fail(m->s, SOMA_MEMORY, soma_nowhere(), "model \"%s\": the parameters' size overflows",
+                             m->name);
     if (total == 0)
         return SOMA_OK;
     soma_status status = soma_grow(m->s, &m->blocks, &m->block_capacity, m->n_blocks + 1, sizeof *m->blocks);

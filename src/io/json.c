@@ -17,7 +17,10 @@ size_t soma_utf8_length(const unsigned char *bytes, size_t n)
     unsigned char first = bytes[0];
     if (first < 0x80)
         return 1;
-    size_t length = first >= 0xc2 && first <= 0xdf ? 2 : (first & 0xf0) == 0xe0 ? 3 : first >= 0xf0 && first <= 0xf4 ? 4 : 0;
+    size_t length = first >= 0xc2 && first <= 0xdf   ? 2
+                    : (first & 0xf0) == 0xe0         ? 3
+                    : first >= 0xf0 && first <= 0xf4 ? 4
+                                                     : 0;
     if (length == 0 || length > n)
         return 0;
     for (size_t i = 1; i < length; i++)
@@ -90,11 +93,12 @@ soma_status soma_cursor_expect(soma_cursor *c, char wanted)
 {
     if (soma_cursor_take(c, wanted))
         return SOMA_OK;
-    return soma_cursor_wrong(c, place(c), wanted == '{'   ? "a '{' is needed here"
-                                          : wanted == '}' ? "a ',' or a '}' is needed here"
-                                          : wanted == '[' ? "a '[' is needed here"
-                                          : wanted == ']' ? "a ',' or a ']' is needed here"
-                                                          : "a ':' is needed here");
+    return soma_cursor_wrong(c, place(c),
+                             wanted == '{'   ? "a '{' is needed here"
+                             : wanted == '}' ? "a ',' or a '}' is needed here"
+                             : wanted == '[' ? "a '[' is needed here"
+                             : wanted == ']' ? "a ',' or a ']' is needed here"
+                                             : "a ':' is needed here");
 }
 
 /* The four digits behind \u. */
@@ -166,7 +170,8 @@ static soma_status read_characters(soma_cursor *c, const unsigned char *end, cha
         }
         size_t length = soma_utf8_length(c->at, (size_t)(end - c->at));
         if (length == 0 || *c->at < 0x20)
-            return soma_cursor_wrong(c, at, length ? "there is a control character inside a text" : "this is not UTF-8");
+            return soma_cursor_wrong(c, at,
+                                     length ? "there is a control character inside a text" : "this is not UTF-8");
         memcpy(out + n, c->at, length);
         n += length;
         c->at += length;
@@ -199,7 +204,8 @@ soma_status soma_cursor_count(soma_cursor *c, uint64_t *number)
     uint64_t n = 0;
     bool overflow = false;
     for (; c->at < c->end && *c->at >= '0' && *c->at <= '9'; c->at++)
-        overflow = overflow || __builtin_mul_overflow(n, 10u, &n) || __builtin_add_overflow(n, (uint64_t)(*c->at - '0'), &n);
+        overflow = overflow || __builtin_mul_overflow(n, 10u, &n) ||
+                   __builtin_add_overflow(n, (uint64_t)(*c->at - '0'), &n);
     bool whole = c->at > first && !(*first == '0' && c->at > first + 1);
     whole = whole && !(c->at < c->end && (*c->at == '.' || *c->at == 'e' || *c->at == 'E'));
     *number = n;

@@ -17,10 +17,10 @@ bool soma_json_text(soma_text *t, const char *text);
 /* ---- reading piece by piece ---- */
 
 typedef struct soma_cursor {
-    soma_arena *arena;  /* where texts go */
+    soma_arena *arena; /* where texts go */
     const unsigned char *begin, *at, *end;
-    const char *why;    /* of the first mistake; NULL: none, or no memory */
-    size_t where;       /* its distance from `begin` */
+    const char *why; /* of the first mistake; NULL: none, or no memory */
+    size_t where;    /* its distance from `begin` */
 } soma_cursor;
 
 /* Remembers a mistake; returns SOMA_FORMAT. */
@@ -37,7 +37,14 @@ soma_status soma_cursor_count(soma_cursor *c, uint64_t *number);
 
 /* ---- reading all ---- */
 
-typedef enum soma_json_type { SOMA_JSON_NULL, SOMA_JSON_BOOL, SOMA_JSON_NUMBER, SOMA_JSON_TEXT, SOMA_JSON_LIST, SOMA_JSON_OBJECT } soma_json_type;
+typedef enum soma_json_type {
+    SOMA_JSON_NULL,
+    SOMA_JSON_BOOL,
+    SOMA_JSON_NUMBER,
+    SOMA_JSON_TEXT,
+    SOMA_JSON_LIST,
+    SOMA_JSON_OBJECT
+} soma_json_type;
 
 typedef struct soma_json {
     const struct soma_json *next; /* in the list or object that holds it */

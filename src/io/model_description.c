@@ -11,7 +11,8 @@ soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
     (void)recipe;
     if (s)
         soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(),
-                  "%s: this soma was built without libyaml, so it cannot read model descriptions; install libyaml-dev and build again",
+                  "%s: this soma was built without libyaml, so it cannot read model descriptions; install libyaml-dev "
+                  "and build again",
                   path ? path : "");
     return NULL;
 }

@@ -34,10 +34,11 @@ soma_status soma_save(soma_model *m, const char *path)
     if (!m)
         return SOMA_INVALID;
     if (!path || !*path)
-        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "save: the model \"%s\" needs a path to be saved to", m->name);
-    if (m->graph->failed)
-        return soma_fail(m->s, SOMA_STATE, soma_nowhere(), "save: building the model \"%s\" failed, so there is nothing to save",
+        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "save: the model \"%s\" needs a path to be saved to",
                          m->name);
+    if (m->graph->failed)
+        return soma_fail(m->s, SOMA_STATE, soma_nowhere(),
+                         "save: building the model \"%s\" failed, so there is nothing to save", m->name);
     soma_text text = {.s = m->s};
     soma_status status = soma_model_materialize(m);
     if (status == SOMA_OK)
@@ -63,9 +64,11 @@ static const soma_stored *match(const soma_safetensors *f, soma_model *m, const 
     if (stored && stored->known && stored->dtype == t->type.dtype && same_shape(&stored->shape, &t->type.shape))
         return stored;
     if (!stored)
-        soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the tensor \"%.200s\" of the model is missing", f->path, t->name);
+        soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the tensor \"%.200s\" of the model is missing", f->path,
+                  t->name);
     else
-        soma_safetensors_damaged(f, stored->at, "the tensor \"%.200s\" should be %s, but has another shape or type (%s)", t->name,
+        soma_safetensors_damaged(f, stored->at,
+                                 "the tensor \"%.200s\" should be %s, but has another shape or type (%s)", t->name,
                                  soma_type_text(&t->type, want), stored->dtype_name);
     return NULL;
 }
@@ -77,8 +80,8 @@ static soma_status read_tensors(soma_model *m, const soma_safetensors *f)
         if (!match(f, m, &m->tensors[i]))
             return SOMA_FORMAT;
     if (f->n_tensors != m->n_tensors)
-        return soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the file has %d tensors, the model in it uses %d", f->path,
-                         f->n_tensors, m->n_tensors);
+        return soma_fail(m->s, SOMA_FORMAT, soma_nowhere(), "%s: the file has %d tensors, the model in it uses %d",
+                         f->path, f->n_tensors, m->n_tensors);
     m->reading = true;
     soma_status status = soma_model_materialize(m);
     m->reading = false;
@@ -95,18 +98,21 @@ static soma_status parse(soma *s, const soma_safetensors *f, soma_arena *arena, 
     const char *text = soma_safetensors_text(f, MODEL_KEY);
     if (!text)
         return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
-                         "%s: holds tensors but no model that soma wrote (metadata \"" MODEL_KEY "\" is missing)", f->path);
+                         "%s: holds tensors but no model that soma wrote (metadata \"" MODEL_KEY "\" is missing)",
+                         f->path);
     if (soma_hash_available() && !soma_safetensors_hashed(f)) /* or damage to the hash's name would go unseen */
         return soma_safetensors_damaged(
             f, SOMA_HASH_AT, "the hash that soma writes is missing: the file is damaged, or another program wrote it");
     if (strlen(text) > SOMA_LIMIT_MODEL)
-        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: longer than %d bytes", f->path, SOMA_LIMIT_MODEL);
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: longer than %d bytes", f->path,
+                         SOMA_LIMIT_MODEL);
     soma_cursor c = {.arena = arena, .begin = (const unsigned char *)text};
     c.at = c.begin;
     c.end = c.begin + strlen(text);
     *json = soma_json_parse(&c);
     if (!*json && c.why)
-        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: at letter %zu: %s", f->path, c.where, c.why);
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: model description: at letter %zu: %s", f->path, c.where,
+                         c.why);
     return *json ? SOMA_OK : SOMA_MEMORY;
 }
 

@@ -72,7 +72,8 @@ static void add_tensor(writer *w, const soma_model_tensor *t)
     add_number(w, t->init.a);
     soma_text_add(w->text, ",");
     add_number(w, t->init.b);
-    soma_text_addf(w->text, ",%" PRId64 ",%" PRId64 "]%s", t->init.fan_in, t->init.fan_out, t->frozen ? ",\"frozen\":true" : "");
+    soma_text_addf(w->text, ",%" PRId64 ",%" PRId64 "]%s", t->init.fan_in, t->init.fan_out,
+                   t->frozen ? ",\"frozen\":true" : "");
 }
 
 static void add_leaf(writer *w, const soma_graph_value *v)
@@ -220,14 +221,16 @@ soma_status soma_model_to_json(const soma_model *m, soma_text *text, const char 
         add_graph(&w);
         add_knowledge(&w);
         if (w.bad)
-            status = soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "%s: the name \"%.100s\" is not UTF-8, which the format asks for",
-                               path, w.bad);
+            status = soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
+                               "%s: the name \"%.100s\" is not UTF-8, which the format asks for", path, w.bad);
         else if (text->failed)
             status = SOMA_MEMORY;
         else if (text->size > SOMA_LIMIT_MODEL)
-            status = soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
-                               "%s: the model's description would be %zu bytes, more than the %d that are read; large constants "
-                               "should be parameters (frozen)", path, text->size, SOMA_LIMIT_MODEL);
+            status = soma_fail(
+                m->s, SOMA_INVALID, soma_nowhere(),
+                "%s: the model's description would be %zu bytes, more than the %d that are read; large constants "
+                "should be parameters (frozen)",
+                path, text->size, SOMA_LIMIT_MODEL);
     }
     soma_release(m->s, w.needed);
     soma_release(m->s, w.number);
@@ -238,7 +241,7 @@ soma_status soma_model_to_json(const soma_model *m, soma_text *text, const char 
 
 typedef struct reader {
     soma_model *m;
-    const char *path; /* a copy that lives with the model: values remember where they are from */
+    const char *path;   /* a copy that lives with the model: values remember where they are from */
     soma_value *values; /* by number */
     int n, capacity;
 } reader;
@@ -473,7 +476,8 @@ static soma_status read_outputs(reader *r, const soma_json *list)
     for (const soma_json *o = soma_json_first(list); o; o = o->next) {
         const char *name = soma_json_string(soma_json_get(o, "name"));
         int64_t id;
-        if (!name || strlen(name) > SOMA_LIMIT_NAME || !soma_json_integer(soma_json_get(o, "value"), &id) || id < 0 || id >= r->n)
+        if (!name || strlen(name) > SOMA_LIMIT_NAME || !soma_json_integer(soma_json_get(o, "value"), &id) || id < 0 ||
+            id >= r->n)
             return wrong(r, "output %d has no name or no value", r->m->n_outputs);
         soma_output_at(r->m, name, r->values[id], (soma_at){r->path, 0});
         if (r->m->graph->failed)

@@ -37,15 +37,42 @@ typedef struct layer {
     soma_value (*build)(soma_value x, void *options);
 } layer;
 
-#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1, 1, false}
-#define INTS(T, f, n, least) {#f, KEY_INTS, offsetof(T, f), n, least, false}
-#define NUMBER(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false}
-#define SHARE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, false}
-#define POSITIVE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, true}
-#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1, 0, false}
-#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1, 0, false}
-#define SECTION(n) {n, KEY_TEXT, 0, 0, 0, false}
-#define END {NULL, KEY_INTS, 0, 0, 0, false}
+#define INT(T, f)                                                                                                      \
+    {                                                                                                                  \
+#f, KEY_INTS, offsetof(T, f), 1, 1, false                                                                      \
+    }
+#define INTS(T, f, n, least)                                                                                           \
+    {                                                                                                                  \
+#f, KEY_INTS, offsetof(T, f), n, least, false                                                                  \
+    }
+#define NUMBER(T, f)                                                                                                   \
+    {                                                                                                                  \
+#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false                                                             \
+    }
+#define SHARE(T, f)                                                                                                    \
+    {                                                                                                                  \
+#f, KEY_FLOAT, offsetof(T, f), 1, 0, false                                                                     \
+    }
+#define POSITIVE(T, f)                                                                                                 \
+    {                                                                                                                  \
+#f, KEY_FLOAT, offsetof(T, f), 1, 0, true                                                                      \
+    }
+#define BOOL(T, f)                                                                                                     \
+    {                                                                                                                  \
+#f, KEY_BOOL, offsetof(T, f), 1, 0, false                                                                      \
+    }
+#define TEXT(T, f)                                                                                                     \
+    {                                                                                                                  \
+#f, KEY_TEXT, offsetof(T, f), 1, 0, false                                                                      \
+    }
+#define SECTION(n)                                                                                                     \
+    {                                                                                                                  \
+        n, KEY_TEXT, 0, 0, 0, false                                                                                    \
+    }
+#define END                                                                                                            \
+    {                                                                                                                  \
+        NULL, KEY_INTS, 0, 0, 0, false                                                                                 \
+    }
 
 /* clang-format off */
 static const key dense_keys[] = {
@@ -139,7 +166,7 @@ static soma_value build_flatten(soma_value x, void *options)
     return soma_flatten_at(x, ((bare *)options)->at);
 }
 
-#define ACTIVATION(n)                                                                                                   \
+#define ACTIVATION(n)                                                                                                  \
     static soma_value build_##n(soma_value x, void *options)                                                           \
     {                                                                                                                  \
         return soma_activation_at(x, #n, ((bare *)options)->at);                                                       \
@@ -163,12 +190,20 @@ static const layer layers[] = {
     {NULL, NULL, 0, NULL},
 };
 
-static const key sgd_keys[] = {
-    POSITIVE(soma_sgd_options, lr), SHARE(soma_sgd_options, momentum), SHARE(soma_sgd_options, decay),
-    SHARE(soma_sgd_options, weight_decay), BOOL(soma_sgd_options, nesterov), POSITIVE(soma_sgd_options, peak_lr), END};
-static const key adam_keys[] = {
-    POSITIVE(soma_adam_options, lr), POSITIVE(soma_adam_options, beta1), POSITIVE(soma_adam_options, beta2),
-    POSITIVE(soma_adam_options, epsilon), SHARE(soma_adam_options, weight_decay), POSITIVE(soma_adam_options, peak_lr), END};
+static const key sgd_keys[] = {POSITIVE(soma_sgd_options, lr),
+                               SHARE(soma_sgd_options, momentum),
+                               SHARE(soma_sgd_options, decay),
+                               SHARE(soma_sgd_options, weight_decay),
+                               BOOL(soma_sgd_options, nesterov),
+                               POSITIVE(soma_sgd_options, peak_lr),
+                               END};
+static const key adam_keys[] = {POSITIVE(soma_adam_options, lr),
+                                POSITIVE(soma_adam_options, beta1),
+                                POSITIVE(soma_adam_options, beta2),
+                                POSITIVE(soma_adam_options, epsilon),
+                                SHARE(soma_adam_options, weight_decay),
+                                POSITIVE(soma_adam_options, peak_lr),
+                                END};
 
 /* ---- walking the document ---- */
 
@@ -206,8 +241,8 @@ static const char *layer_name(const void *list, int index)
 
 static soma_status unknown(reader *r, const yaml_node_t *at, const char *what, const char *name, const char *near)
 {
-    return soma_fail(r->s, SOMA_INVALID, place(r, at), "there is no %s \"%.100s\"%s%s%s", what, name ? name : "(not text)",
-                     near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    return soma_fail(r->s, SOMA_INVALID, place(r, at), "there is no %s \"%.100s\"%s%s%s", what,
+                     name ? name : "(not text)", near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
 static soma_status read_ints(reader *r, const key *k, const yaml_node_t *value, void *options)
@@ -220,7 +255,8 @@ static soma_status read_ints(reader *r, const key *k, const yaml_node_t *value, 
         for (yaml_node_item_t *i = value->data.sequence.items.start; i < value->data.sequence.items.top; i++) {
             const char *text = scalar(node_at(r, *i));
             if (n >= k->count || !text || !soma_parse_i64(text, &numbers[n]))
-                return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes %d whole numbers", k->name, k->count);
+                return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes %d whole numbers", k->name,
+                                 k->count);
             n++;
         }
     if (n != 1 && n != k->count)
@@ -229,8 +265,8 @@ static soma_status read_ints(reader *r, const key *k, const yaml_node_t *value, 
     for (int i = 0; i < k->count; i++) {
         out[i] = numbers[n == 1 ? 0 : i];
         if ((double)out[i] < k->from)
-            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be at least %g, got %" PRId64, k->name, k->from,
-                             out[i]);
+            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be at least %g, got %" PRId64, k->name,
+                             k->from, out[i]);
     }
     return SOMA_OK;
 }
@@ -252,13 +288,15 @@ static soma_status read_value(reader *r, const key *k, const yaml_node_t *value,
     if (k->type == KEY_INTS)
         return read_ints(r, k, value, options);
     if (!text)
-        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes one value, not a list or a mapping", k->name);
+        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes one value, not a list or a mapping",
+                         k->name);
     if (k->type == KEY_FLOAT)
         return read_float(r, k, value, text, (double *)(void *)out);
     if (k->type == KEY_BOOL) {
         bool yes = !strcmp(text, "true"), no = !strcmp(text, "false");
         if (!yes && !no)
-            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be true or false, got \"%.100s\"", k->name, text);
+            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be true or false, got \"%.100s\"",
+                             k->name, text);
         *(bool *)(void *)out = yes;
     }
     if (k->type == KEY_TEXT) {
@@ -299,7 +337,8 @@ static soma_status read_keys(reader *r, const yaml_node_t *map, const char *what
     if (map->type == YAML_SCALAR_NODE && !scalar(map)[0])
         return SOMA_OK; /* "- flatten:" */
     if (map->type != YAML_MAPPING_NODE)
-        return soma_fail(r->s, SOMA_INVALID, place(r, map), "%s takes a mapping of options, such as {name: value}", what);
+        return soma_fail(r->s, SOMA_INVALID, place(r, map), "%s takes a mapping of options, such as {name: value}",
+                         what);
     for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
         const key *k = find_key(r, node_at(r, p->key), what, keys, &seen);
         if (!k || read_value(r, k, node_at(r, p->value), options) != SOMA_OK)
@@ -317,7 +356,8 @@ static soma_status read_layer(reader *r, const yaml_node_t *node, soma_value *x)
         options = node_at(r, node->data.mapping.pairs.start->value);
     }
     if (!scalar(name))
-        return soma_fail(r->s, SOMA_INVALID, place(r, node), "a layer is a name, or one name with options: - conv2d: {filters: 32, kernel: 3}");
+        return soma_fail(r->s, SOMA_INVALID, place(r, node),
+                         "a layer is a name, or one name with options: - conv2d: {filters: 32, kernel: 3}");
     const layer *l = layers;
     while (l->name && strcmp(l->name, scalar(name)))
         l++;
@@ -340,7 +380,8 @@ static soma_status read_layers(reader *r, const yaml_node_t *list, soma_value *x
     if (list->type != YAML_SEQUENCE_NODE || list->data.sequence.items.start == list->data.sequence.items.top)
         return soma_fail(r->s, SOMA_INVALID, place(r, list), "\"layers\" takes a list of at least one layer");
     soma_status status = SOMA_OK;
-    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top && status == SOMA_OK; i++)
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top && status == SOMA_OK;
+         i++)
         status = read_layer(r, node_at(r, *i), x);
     return status;
 }
@@ -349,12 +390,14 @@ static soma_status read_input(reader *r, const yaml_node_t *node, soma_model *m,
 {
     soma_shape shape = {.rank = 0};
     bool right = node->type == YAML_SEQUENCE_NODE;
-    for (yaml_node_item_t *i = right ? node->data.sequence.items.start : NULL; right && i < node->data.sequence.items.top; i++) {
+    for (yaml_node_item_t *i = right ? node->data.sequence.items.start : NULL;
+         right && i < node->data.sequence.items.top; i++) {
         const char *text = scalar(node_at(r, *i));
         right = text && shape.rank < SOMA_MAX_RANK - 1 && soma_parse_i64(text, &shape.dim[shape.rank++]);
     }
     if (!right || shape.rank == 0)
-        return soma_fail(r->s, SOMA_INVALID, place(r, node), "\"input\" takes the shape of one sample, such as [1, 28, 28]");
+        return soma_fail(r->s, SOMA_INVALID, place(r, node),
+                         "\"input\" takes the shape of one sample, such as [1, 28, 28]");
     soma_input_options o = {.struct_size = sizeof o, .at = place(r, node), .shape = shape};
     *x = soma_input_with(m, "x", SOMA_F32, &o);
     return soma_ok(*x) ? SOMA_OK : soma_error_status(r->s);
@@ -380,7 +423,8 @@ static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recip
         status = options ? read_keys(r, options, "adam", adam_keys, &adam) : SOMA_OK;
         recipe->optimizer = soma_adam_with(&adam);
     } else {
-        status = unknown(r, name, "optimizer", scalar(name), scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
+        status = unknown(r, name, "optimizer", scalar(name),
+                         scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
     }
     return status;
 }
@@ -403,8 +447,9 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
 
 static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *recipe)
 {
-    static const key keys[] = {INT(train_numbers, batch_size), INT(train_numbers, epochs), SHARE(train_numbers, validation_split),
-                               TEXT(train_numbers, loss), SECTION("optimizer"), END};
+    static const key keys[] = {
+        INT(train_numbers, batch_size), INT(train_numbers, epochs), SHARE(train_numbers, validation_split),
+        TEXT(train_numbers, loss),      SECTION("optimizer"),       END};
     train_numbers n = {0};
     uint32_t seen = 0;
     if (map->type != YAML_MAPPING_NODE)
@@ -438,7 +483,8 @@ static soma_status find_sections(reader *r, const yaml_node_t *root, sections *f
 {
     static const char *const names[] = {"name", "input", "layers", "train", NULL};
     if (!root || root->type != YAML_MAPPING_NODE)
-        return soma_fail(r->s, SOMA_INVALID, place(r, root), "a model description is a mapping with \"input\" and \"layers\"");
+        return soma_fail(r->s, SOMA_INVALID, place(r, root),
+                         "a model description is a mapping with \"input\" and \"layers\"");
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
         const yaml_node_t *name = node_at(r, p->key), *value = node_at(r, p->value);
         const yaml_node_t **slots[] = {&found->name, &found->input, &found->layers, &found->train};
@@ -446,13 +492,15 @@ static soma_status find_sections(reader *r, const yaml_node_t *root, sections *f
         while (names[i] && (!scalar(name) || strcmp(names[i], scalar(name))))
             i++;
         if (!names[i])
-            return unknown(r, name, "section", scalar(name), scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
+            return unknown(r, name, "section", scalar(name),
+                           scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
         if (*slots[i])
             return soma_fail(r->s, SOMA_INVALID, place(r, name), "the section \"%s\" stands here twice", names[i]);
         *slots[i] = value;
     }
     if (!found->input || !found->layers)
-        return soma_fail(r->s, SOMA_INVALID, place(r, root), "the section \"%s\" is missing", found->input ? "layers" : "input");
+        return soma_fail(r->s, SOMA_INVALID, place(r, root), "the section \"%s\" is missing",
+                         found->input ? "layers" : "input");
     return SOMA_OK;
 }
 

@@ -40,15 +40,16 @@ static soma_status check_hash(soma_safetensors *f)
     }
     if (right)
         return SOMA_OK;
-    return soma_safetensors_damaged(f, SOMA_HASH_AT,
-                                    "the hash does not fit the content: the file is damaged, or another program changed it");
+    return soma_safetensors_damaged(
+        f, SOMA_HASH_AT, "the hash does not fit the content: the file is damaged, or another program changed it");
 }
 
 static soma_status parse(soma_safetensors *f)
 {
     const unsigned char *bytes = f->bytes;
     if (f->size < 8)
-        return soma_safetensors_damaged(f, f->size, "the file is shorter than the eight bytes that a safetensors file begins with");
+        return soma_safetensors_damaged(f, f->size,
+                                        "the file is shorter than the eight bytes that a safetensors file begins with");
     uint64_t length = 0;
     for (int i = 7; i >= 0; i--)
         length = length << 8 | bytes[i];
@@ -103,8 +104,8 @@ static int compare_key(const void *key, const void *text)
 
 const char *soma_safetensors_text(const soma_safetensors *f, const char *key)
 {
-    const soma_stored_text *t =
-        f->n_texts ? bsearch(key, f->texts, (size_t)f->n_texts, sizeof *f->texts, compare_key) : NULL;
+    const soma_stored_text *t = f->n_texts ? bsearch(key, f->texts, (size_t)f->n_texts, sizeof *f->texts, compare_key)
+                                           : NULL;
     return t ? t->value : NULL;
 }
 

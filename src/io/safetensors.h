@@ -30,8 +30,8 @@ typedef struct soma_safetensors {
     const char *path;
     void *bytes;
     size_t size;
-    soma_arena arena;      /* of names and texts */
-    soma_stored *tensors;  /* by name */
+    soma_arena arena;        /* of names and texts */
+    soma_stored *tensors;    /* by name */
     soma_stored_text *texts; /* by key */
     int n_tensors, tensor_capacity, n_texts, text_capacity;
     const unsigned char *data;
@@ -66,8 +66,8 @@ typedef struct soma_to_store {
 
 /* Writes the file atomically, with a hash of all of it in the metadata (SOMA_HASH_KEY) where xxhash was built in.
  * texts: further metadata. The tensors are sorted in place. */
-soma_status soma_safetensors_write(soma *s, const char *path, soma_to_store *tensors, int n, const soma_stored_text *texts,
-                                   int n_texts);
+soma_status soma_safetensors_write(soma *s, const char *path, soma_to_store *tensors, int n,
+                                   const soma_stored_text *texts, int n_texts);
 /* The format's name of one of our types: "F32". */
 const char *soma_safetensors_dtype(soma_dtype dtype);
 

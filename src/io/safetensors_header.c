@@ -21,10 +21,10 @@ typedef struct stored_type {
 } stored_type;
 
 static const stored_type types[] = {
-    {"F32", 32, true, SOMA_F32}, {"F64", 64, true, SOMA_F64}, {"I32", 32, true, SOMA_I32},  {"U8", 8, true, SOMA_U8},
-    {"BOOL", 8, false, 0},       {"I8", 8, false, 0},         {"I16", 16, false, 0},        {"U16", 16, false, 0},
-    {"F16", 16, false, 0},       {"BF16", 16, false, 0},      {"U32", 32, false, 0},        {"I64", 64, false, 0},
-    {"U64", 64, false, 0},       {"C64", 64, false, 0},       {"F8_E5M2", 8, false, 0},     {"F8_E4M3", 8, false, 0},
+    {"F32", 32, true, SOMA_F32}, {"F64", 64, true, SOMA_F64},  {"I32", 32, true, SOMA_I32},  {"U8", 8, true, SOMA_U8},
+    {"BOOL", 8, false, 0},       {"I8", 8, false, 0},          {"I16", 16, false, 0},        {"U16", 16, false, 0},
+    {"F16", 16, false, 0},       {"BF16", 16, false, 0},       {"U32", 32, false, 0},        {"I64", 64, false, 0},
+    {"U64", 64, false, 0},       {"C64", 64, false, 0},        {"F8_E5M2", 8, false, 0},     {"F8_E4M3", 8, false, 0},
     {"F8_E8M0", 8, false, 0},    {"F8_E4M3FNUZ", 8, false, 0}, {"F8_E5M2FNUZ", 8, false, 0}, {"F4", 4, false, 0},
     {"F6_E2M3", 6, false, 0},    {"F6_E3M2", 6, false, 0},
 };
@@ -123,8 +123,8 @@ static soma_status check_entry(soma_safetensors *f, soma_stored *t, const entry 
         if (!strcmp(types[i].name, e->dtype))
             type = &types[i];
     if (!type)
-        return soma_safetensors_damaged(f, t->at, "tensor \"%.200s\" has the type \"%.40s\", which does not exist", t->name,
-                                        e->dtype);
+        return soma_safetensors_damaged(f, t->at, "tensor \"%.200s\" has the type \"%.40s\", which does not exist",
+                                        t->name, e->dtype);
     t->dtype_name = type->name;
     t->dtype = type->dtype;
     t->known = type->known;
@@ -132,7 +132,8 @@ static soma_status check_entry(soma_safetensors *f, soma_stored *t, const entry 
     uint64_t bits = (uint64_t)type->bits;
     for (int i = 0; i < e->rank; i++) {
         if (e->dims[i] > (uint64_t)SOMA_LIMIT_DIM || __builtin_mul_overflow(bits, e->dims[i], &bits))
-            return soma_safetensors_damaged(f, t->at, "tensor \"%.200s\" has a dimension, or a size, that is too large", t->name);
+            return soma_safetensors_damaged(f, t->at, "tensor \"%.200s\" has a dimension, or a size, that is too large",
+                                            t->name);
         t->shape.dim[i] = (int64_t)e->dims[i];
     }
     if (bits % 8)
@@ -140,12 +141,13 @@ static soma_status check_entry(soma_safetensors *f, soma_stored *t, const entry 
     t->begin = e->offsets[0];
     t->end = e->offsets[1];
     if (t->begin > t->end || t->end > f->data_size)
-        return soma_safetensors_damaged(f, t->at, "tensor \"%.200s\" has its data at %llu to %llu, but the file has %llu bytes of data",
-                                        t->name, (unsigned long long)t->begin, (unsigned long long)t->end,
-                                        (unsigned long long)f->data_size);
+        return soma_safetensors_damaged(
+            f, t->at, "tensor \"%.200s\" has its data at %llu to %llu, but the file has %llu bytes of data", t->name,
+            (unsigned long long)t->begin, (unsigned long long)t->end, (unsigned long long)f->data_size);
     if (t->end - t->begin != bits / 8)
-        return soma_safetensors_damaged(f, t->at, "tensor \"%.200s\" has %llu bytes of data, its type and shape need %llu", t->name,
-                                        (unsigned long long)(t->end - t->begin), (unsigned long long)(bits / 8));
+        return soma_safetensors_damaged(
+            f, t->at, "tensor \"%.200s\" has %llu bytes of data, its type and shape need %llu", t->name,
+            (unsigned long long)(t->end - t->begin), (unsigned long long)(bits / 8));
     return SOMA_OK;
 }
 
@@ -226,11 +228,13 @@ static int by_offset(const void *a, const void *b)
 static soma_status check_holes(soma_safetensors *f)
 {
     uint64_t end = 0;
-    qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_offset);
+    if (f->n_tensors)
+        qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_offset);
     for (int i = 0; i < f->n_tensors; i++) {
         const soma_stored *t = &f->tensors[i];
         if (t->begin != end)
-            return soma_safetensors_damaged(f, t->at, "the data of tensor \"%.200s\" begin at %llu, those before end at %llu: %s",
+            return soma_safetensors_damaged(f, t->at,
+                                            "the data of tensor \"%.200s\" begin at %llu, those before end at %llu: %s",
                                             t->name, (unsigned long long)t->begin, (unsigned long long)end,
                                             t->begin > end ? "there is a hole" : "they overlap");
         end = t->end;
@@ -244,14 +248,18 @@ static soma_status check_holes(soma_safetensors *f)
 
 static soma_status check_names(soma_safetensors *f)
 {
-    qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_name);
+    if (f->n_tensors)
+        qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_name);
     for (int i = 1; i < f->n_tensors; i++)
         if (!strcmp(f->tensors[i - 1].name, f->tensors[i].name))
-            return soma_safetensors_damaged(f, f->tensors[i].at, "the tensor \"%.200s\" stands here twice", f->tensors[i].name);
-    qsort(f->texts, (size_t)f->n_texts, sizeof *f->texts, by_key);
+            return soma_safetensors_damaged(f, f->tensors[i].at, "the tensor \"%.200s\" stands here twice",
+                                            f->tensors[i].name);
+    if (f->n_texts)
+        qsort(f->texts, (size_t)f->n_texts, sizeof *f->texts, by_key);
     for (int i = 1; i < f->n_texts; i++)
         if (!strcmp(f->texts[i - 1].key, f->texts[i].key))
-            return soma_safetensors_damaged(f, f->texts[i].at, "\"%.200s\" stands in the metadata twice", f->texts[i].key);
+            return soma_safetensors_damaged(f, f->texts[i].at, "\"%.200s\" stands in the metadata twice",
+                                            f->texts[i].key);
     return SOMA_OK;
 }
 

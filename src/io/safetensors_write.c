@@ -53,7 +53,8 @@ static soma_status check_names(soma *s, const char *path, const soma_to_store *t
     if (n > SOMA_LIMIT_TENSORS)
         return soma_fail(s, SOMA_INVALID, soma_nowhere(), "%s: %d tensors are more than a file may hold (%d)", path, n,
                          SOMA_LIMIT_TENSORS);
-    return wrong ? soma_fail(s, SOMA_INVALID, soma_nowhere(), "%s: the tensor name \"%.200s\" %s", path, wrong, why) : SOMA_OK;
+    return wrong ? soma_fail(s, SOMA_INVALID, soma_nowhere(), "%s: the tensor name \"%.200s\" %s", path, wrong, why)
+                 : SOMA_OK;
 }
 
 static bool add_entry(soma_text *t, const soma_to_store *tensor, uint64_t *offset)
@@ -71,8 +72,8 @@ static bool add_entry(soma_text *t, const soma_to_store *tensor, uint64_t *offse
 }
 
 /* The header with the hash's digits zero, padded with spaces to a multiple of eight. */
-static soma_status make_header(soma *s, const char *path, const soma_to_store *tensors, int n, const soma_stored_text *texts,
-                               int n_texts, soma_text *t)
+static soma_status make_header(soma *s, const char *path, const soma_to_store *tensors, int n,
+                               const soma_stored_text *texts, int n_texts, soma_text *t)
 {
     bool utf8 = true, hash = soma_hash_available();
     uint64_t offset = 0;
@@ -89,13 +90,16 @@ static soma_status make_header(soma *s, const char *path, const soma_to_store *t
     soma_text_add(t, "}");
     soma_text_addf(t, "%*s", (int)(-t->size & 7), "");
     if (!utf8)
-        return soma_fail(s, SOMA_INVALID, soma_nowhere(), "%s: a name in the model is not UTF-8, which the format asks for", path);
+        return soma_fail(s, SOMA_INVALID, soma_nowhere(),
+                         "%s: a name in the model is not UTF-8, which the format asks for", path);
     if (!t->failed && t->size > SOMA_LIMIT_HEADER)
-        return soma_fail(s, SOMA_INVALID, soma_nowhere(), "%s: the header would be larger than 100,000,000 bytes", path);
+        return soma_fail(s, SOMA_INVALID, soma_nowhere(), "%s: the header would be larger than 100,000,000 bytes",
+                         path);
     return t->failed ? SOMA_MEMORY : SOMA_OK;
 }
 
-static soma_status put_hash(soma *s, const unsigned char prefix[8], soma_text *header, const soma_to_store *tensors, int n)
+static soma_status put_hash(soma *s, const unsigned char prefix[8], soma_text *header, const soma_to_store *tensors,
+                            int n)
 {
     soma_hash_state *hash = soma_hash_begin(s);
     if (!hash)
@@ -128,8 +132,8 @@ static soma_status write_parts(soma *s, const char *path, soma_text *header, con
     return soma_file_commit(&w); /* remembers a write that failed */
 }
 
-soma_status soma_safetensors_write(soma *s, const char *path, soma_to_store *tensors, int n, const soma_stored_text *texts,
-                                   int n_texts)
+soma_status soma_safetensors_write(soma *s, const char *path, soma_to_store *tensors, int n,
+                                   const soma_stored_text *texts, int n_texts)
 {
     soma_text header = {.s = s};
     qsort(tensors, (size_t)n, sizeof *tensors, in_order);
