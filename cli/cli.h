@@ -27,7 +27,7 @@ typedef struct cli_command {
     int (*run)(int argc, char **argv);
 } cli_command;
 
-/* Options every command has. */
+/* Options of every command that computes. */
 typedef struct cli_common {
     int64_t threads, seed;
     bool exact, quiet, json;
@@ -69,6 +69,7 @@ soma_shape cli_sample_shape(const soma_model *m);
 soma_dataset *cli_find_data(soma *s, const char *name, const char *split, int64_t limit, const soma_model *m,
                             int *code);
 void cli_free_data(void);
+bool cli_is_file(const char *name);
 
 /* ---- output ---- */
 
@@ -81,12 +82,15 @@ const char *cli_nearest(const char *name, const char *const *names);
 /* ---- progress ---- */
 
 typedef struct cli_progress {
-    bool quiet, terminal, json, colour;
-    double shown_at;
-    int width;
+    bool quiet, terminal, colour, utf8;
+    int64_t epoch;   /* whose title was shown, counted from 1 */
+    int width, used; /* of the line, in characters */
+    bool open;       /* the cursor stands inside a line */
 } cli_progress;
 bool cli_show_progress(void *user, const soma_progress *p);
 void cli_progress_begin(cli_progress *p, const cli_common *common);
+/* Ends a line that was left open. */
+void cli_progress_end(cli_progress *p);
 
 int cli_train(int argc, char **argv);
 int cli_eval(int argc, char **argv);

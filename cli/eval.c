@@ -30,6 +30,15 @@ static const char *class_name(const soma_model *m, const soma_dataset *d, int i)
     return name && name[0] ? name : "?";
 }
 
+/* "98.7%", or "-" where nothing was to be counted. */
+static const char *percent(double part, char text[16])
+{
+    if (isnan(part))
+        return "-";
+    snprintf(text, 16, "%.1f%%", 100 * part);
+    return text;
+}
+
 static void print_classes(const soma_model *m, const soma_dataset *d, const soma_evaluation *e)
 {
     printf("\n%-16s %9s %9s %9s %9s\n", "class", "samples", "precision", "recall", "F1");
@@ -37,8 +46,9 @@ static void print_classes(const soma_model *m, const soma_dataset *d, const soma
         int64_t right = e->confusion[i * e->classes + i];
         double precision = share(right, sum(e, i, false)), recall = share(right, sum(e, i, true));
         double f1 = 2 * precision * recall / (precision + recall);
-        printf("%-16.16s %9lld %8.1f%% %8.1f%% %8.1f%%\n", class_name(m, d, i), (long long)sum(e, i, true),
-               100 * precision, 100 * recall, 100 * f1);
+        char texts[3][16];
+        printf("%-16.16s %9lld %9s %9s %9s\n", class_name(m, d, i), (long long)sum(e, i, true),
+               percent(precision, texts[0]), percent(recall, texts[1]), percent(f1, texts[2]));
     }
 }
 

@@ -42,6 +42,10 @@ bool cli_find_model(soma *s, const char *name, int64_t classes, cli_model *found
         *code = cli_failed(s);
         return false;
     }
+    if (!soma_ok(soma_model_input(found->model, 0)) || !soma_ok(soma_model_output(found->model, 0))) {
+        fprintf(stderr, "soma: the model \"%s\" has no input or no output\n", name);
+        return false;
+    }
     return true;
 }
 
@@ -97,25 +101,29 @@ static soma_dataset *line(soma *s)
     return made.x && made.y ? soma_dataset_arrays(s, x, .y = y) : NULL;
 }
 
-/* 256 samples of noise in the model's shape, with random classes. */
+/* 256 samples of noise in the model's shape, with random classes; numbers where the model has one output. */
 static soma_dataset *noise(soma *s, const soma_model *m)
 {
     enum { N = 256 };
     uint64_t state = 11;
     soma_shape sample = cli_sample_shape(m), shape = {.rank = sample.rank + 1, .dim = {N}};
     soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
-    int64_t elements = soma_shape_elements(&sample), classes = out.dim[out.rank - 1];
     memcpy(shape.dim + 1, sample.dim, (size_t)sample.rank * sizeof sample.dim[0]);
-    made.x = malloc((size_t)(N * elements) * sizeof *made.x);
+    int64_t elements = soma_shape_elements(&shape), classes = out.dim[out.rank - 1];
+    made.x = elements > 0 ? malloc((size_t)elements * sizeof *made.x) : NULL;
+    made.y = malloc(N * sizeof *made.y);
     made.labels = malloc(N * sizeof *made.labels);
-    if (!made.x || !made.labels)
+    if (!made.x || !made.y || !made.labels)
         return NULL;
-    for (int64_t i = 0; i < N * elements; i++)
+    for (int64_t i = 0; i < elements; i++)
         made.x[i] = (float)normal(&state);
-    for (int i = 0; i < N; i++)
+    for (int i = 0; i < N; i++) {
+        made.y[i] = (float)normal(&state);
         made.labels[i] = (int32_t)(uniform(&state) * (double)classes);
-    soma_tensor x = {SOMA_F32, shape, made.x}, y = {SOMA_I32, SOMA_SHAPE(N), made.labels};
-    return soma_dataset_arrays(s, x, .y = y, .n_classes = (int)classes);
+    }
+    soma_tensor x = {SOMA_F32, shape, made.x}, y = {SOMA_F32, SOMA_SHAPE(N, 1), made.y};
+    soma_tensor labels = {SOMA_I32, SOMA_SHAPE(N), made.labels};
+    return soma_dataset_arrays(s, x, .y = classes == 1 ? y : labels, .n_classes = classes == 1 ? 0 : (int)classes);
 }
 
 /* ---- data by name ---- */
@@ -124,6 +132,12 @@ static bool exists(const char *path)
 {
     struct stat st;
     return stat(path, &st) == 0;
+}
+
+bool cli_is_file(const char *name)
+{
+    struct stat st;
+    return stat(name, &st) == 0 && S_ISREG(st.st_mode);
 }
 
 /* $SOMA_DATA, the user's cache, then where Debian's packages put data sets. */
@@ -159,7 +173,9 @@ soma_dataset *cli_find_data(soma *s, const char *name, const char *split, int64_
                 name, strcmp(name, "fashion-mnist") ? "" : "; on Debian: apt-get install dataset-fashion-mnist");
         return NULL;
     }
-    if (!d)
+    if (!d && !soma_failed(s))
+        fprintf(stderr, "soma: no memory for the data \"%s\"\n", name);
+    else if (!d)
         *code = cli_failed(s);
     return d;
 }

@@ -36,6 +36,11 @@ int main(int argc, char **argv)
         help(stderr);
         return EXIT_USAGE;
     }
+    char help_option[] = "--help", *of_command[] = {argv[0], argc > 2 ? argv[2] : NULL, help_option, NULL};
+    if (!strcmp(argv[1], "help") && argc > 2) { /* soma help train: soma train --help */
+        argv = of_command;
+        argc = 3;
+    }
     if (!strcmp(argv[1], "--help") || !strcmp(argv[1], "-h") || !strcmp(argv[1], "help")) {
         help(stdout);
         return 0;

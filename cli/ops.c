@@ -52,26 +52,41 @@ static void print_op(const soma_op *op)
         print_field(f);
 }
 
+static void print_json(const soma_op *op)
+{
+    static const char *const types[] = {"int", "float", "bool", "enum", "ints", "shape"};
+    printf("{\"op\": ");
+    cli_json_text(op->name);
+    printf(", \"doc\": ");
+    cli_json_text(op->doc);
+    printf(", \"onnx\": ");
+    op->onnx ? cli_json_text(op->onnx) : (void)printf("null");
+    printf(", \"gradient\": %s, \"attributes\": [", op->grad ? "true" : "false");
+    for (const soma_field *f = op->fields; f && f->name; f++) {
+        printf("%s{\"name\": ", f == op->fields ? "" : ", ");
+        cli_json_text(f->name);
+        printf(", \"type\": \"%s\", \"doc\": ", types[f->type]);
+        cli_json_text(f->doc ? f->doc : "");
+        printf("}");
+    }
+    printf("], \"kernels\": [");
+    for (int i = 0; op->kernels[i]; i++) {
+        printf("%s", i ? ", " : "");
+        cli_json_text(op->kernels[i]->name);
+    }
+    printf("]}");
+}
+
 static void print_list(bool json)
 {
-    if (json)
-        printf("[");
     for (int i = 0; soma_op_at(i); i++) {
         const soma_op *op = soma_op_at(i);
-        if (!json) {
-            printf("%-28s %.100s%s\n", op->name, op->doc, strlen(op->doc) > 100 ? "..." : "");
-            continue;
+        if (json) {
+            printf("%s", i ? ",\n " : "[");
+            print_json(op);
+        } else {
+            printf("%-28s %.88s%s\n", op->name, op->doc, strlen(op->doc) > 88 ? "..." : "");
         }
-        printf("%s{\"op\": ", i ? ",\n " : "");
-        cli_json_text(op->name);
-        printf(", \"doc\": ");
-        cli_json_text(op->doc);
-        printf(", \"attributes\": [");
-        for (const soma_field *f = op->fields; f && f->name; f++) {
-            printf("%s", f == op->fields ? "" : ", ");
-            cli_json_text(f->name);
-        }
-        printf("]}");
     }
     if (json)
         printf("]\n");
@@ -79,19 +94,21 @@ static void print_list(bool json)
 
 int cli_ops(int argc, char **argv)
 {
-    cli_common common = {0};
-    const cli_option options[] = {CLI_COMMON(common), {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0}};
+    bool json = false;
+    const cli_option options[] = {{"json", CLI_FLAG, &json, NULL, "as JSON", 1, 0},
+                                  {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0}};
     const char *name = NULL;
     int n = cli_parse(&command, options, argc, argv, &name, 0, 1);
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
     if (n == 0) {
-        print_list(common.json);
+        print_list(json);
         return 0;
     }
     const soma_op *op = soma_op_find(name);
     if (op) {
-        print_op(op);
+        json ? print_json(op) : print_op(op);
+        printf("%s", json ? "\n" : "");
         return 0;
     }
     const char *names[256];

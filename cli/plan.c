@@ -26,22 +26,23 @@ static const cli_command command = {
     cli_plan};
 
 /* The training program of a model on its own loss, as soma_fit makes it. */
-static soma_trainer *make_trainer(soma *s, const plan_options *o, const cli_model *found, soma_dataset *d)
+static soma_trainer *make_trainer(const plan_options *o, const cli_model *found, soma_dataset *d)
 {
     soma_fit_options f = {.struct_size = sizeof f,
                           .data = d,
                           .batch_size = o->batch,
                           .epochs = 1,
                           .piece = o->piece,
-                          .loss = o->loss,
+                          .loss = o->loss                 ? o->loss
+                                  : found->recipe.loss[0] ? found->recipe.loss
+                                                          : NULL,
                           .max_memory = (uint64_t)o->max_memory * 1000000};
-    bool adam = o->optimizer ? !strcmp(o->optimizer, "adam") : false;
-    f.optimizer = found->recipe.optimizer.name          ? found->recipe.optimizer
-                  : found->zoo && found->zoo->optimizer ? found->zoo->optimizer()
-                                                        : soma_sgd();
     if (o->optimizer)
-        f.optimizer = adam ? soma_adam() : soma_sgd();
-    (void)s;
+        f.optimizer = !strcmp(o->optimizer, "adam") ? soma_adam() : soma_sgd();
+    else if (found->recipe.optimizer.name)
+        f.optimizer = found->recipe.optimizer;
+    else
+        f.optimizer = found->zoo && found->zoo->optimizer ? found->zoo->optimizer() : soma_sgd();
     return soma_trainer_new_with(found->model, &f);
 }
 
@@ -51,14 +52,20 @@ typedef struct noise {
     int32_t *labels;
 } noise;
 
-static soma_dataset *make_data(soma *s, const cli_model *found, int64_t batch, noise *n)
+static bool asks_numbers(const plan_options *o, const cli_model *found)
+{
+    const char *loss = o->loss ? o->loss : found->recipe.loss;
+    return !strcmp(loss, "mse") || !strcmp(loss, "mean_squared_error");
+}
+
+static soma_dataset *make_data(soma *s, const plan_options *o, const cli_model *found, int64_t batch, noise *n)
 {
     soma_shape sample = cli_sample_shape(found->model), in = {.rank = sample.rank + 1, .dim = {batch}};
     soma_shape out = soma_value_type(soma_model_output(found->model, 0)).shape;
     memcpy(in.dim + 1, sample.dim, (size_t)sample.rank * sizeof sample.dim[0]);
     out.dim[0] = batch;
     int64_t inputs = soma_shape_elements(&in), outputs = soma_shape_elements(&out), classes = outputs / batch;
-    bool regression = (found->zoo && found->zoo->regression) || classes == 1;
+    bool regression = (found->zoo && found->zoo->regression) || classes == 1 || asks_numbers(o, found);
     n->x = inputs > 0 ? malloc((size_t)inputs * sizeof *n->x) : NULL;
     n->y = outputs > 0 ? calloc((size_t)outputs, sizeof *n->y) : NULL;
     n->labels = malloc((size_t)batch * sizeof *n->labels);
@@ -92,31 +99,66 @@ static void print_memory(const soma_program *p)
                (double)rows[i].bytes / 1e6);
 }
 
-static const char *short_note(const char *note)
+/* "onednn jit:avx512_core" */
+static const char *kernel_text(const soma_plan_node *n, char text[64])
 {
-    return note && note[0] ? note : "";
+    const char *note = n->note && n->note[0] ? n->note : NULL;
+    snprintf(text, 64, "%s%s%s", n->kernel, note ? " " : "", note ? note : "");
+    return text;
+}
+
+/* As wide as the longest text in each column, within reason. */
+static void measure(const soma_program *p, int width[4])
+{
+    static const int most[4] = {28, 28, 32, 32};
+    const int heads[4] = {2, 5, 6, 6};
+    char text[64];
+    memcpy(width, heads, sizeof heads);
+    for (int i = 0; i < soma_program_nodes(p); i++) {
+        soma_plan_node n = soma_program_node(p, i);
+        const char *texts[4] = {n.op, n.layer, n.output, kernel_text(&n, text)};
+        for (int k = 0; k < 4; k++) {
+            int length = (int)strlen(texts[k]);
+            length = length > most[k] ? most[k] : length;
+            width[k] = length > width[k] ? length : width[k];
+        }
+    }
+}
+
+/* The last column is filled up only where more follows. */
+static void print_row(const char *const texts[4], const int width[4], bool more)
+{
+    for (int k = 0; k < 4; k++)
+        printf("  %-*.*s", k < 3 || more ? width[k] : 0, width[k], texts[k]);
 }
 
 static void print_nodes(const soma_program *p, const plan_options *o, const cli_machine *machine)
 {
     double allowed = 0, measured = 0;
-    printf("\n%-9s %-24s %-18s %-26s %-30s%s\n", "phase", "op", "layer", "output", "kernel",
-           o->time ? "     MFLOP      kB   limit us  measured us  ratio" : "");
+    int width[4];
+    const char *phase = "", *const heads[4] = {"op", "layer", "output", "kernel"};
+    measure(p, width);
+    printf("\n");
+    print_row(heads, width, o->time);
+    printf("%s\n", o->time ? "    MFLOP      kB  limit us  measured  ratio" : "");
     for (int i = 0; i < soma_program_nodes(p); i++) {
         soma_plan_node n = soma_program_node(p, i);
         char kernel[64];
-        snprintf(kernel, sizeof kernel, "%s%s%s", n.kernel, n.note[0] ? " " : "", short_note(n.note));
-        printf("%-9s %-24.24s %-18.18s %-26.26s %-30.30s", n.phase, n.op, n.layer, n.output, kernel);
+        const char *texts[4] = {n.op, n.layer, n.output, kernel_text(&n, kernel)};
+        if (strcmp(phase, n.phase))
+            printf("%s\n", n.phase);
+        phase = n.phase;
+        print_row(texts, width, o->time);
         if (o->time) {
             double limit = fmax(n.flops / (machine->gflops * 1e9), n.bytes / (machine->gbs * 1e9));
-            printf(" %9.2f %7.0f %10.2f %12.2f %6.2f", n.flops / 1e6, n.bytes / 1e3, limit * 1e6, n.seconds * 1e6,
+            printf(" %8.2f %7.0f %9.2f %9.2f %6.2f", n.flops / 1e6, n.bytes / 1e3, limit * 1e6, n.seconds * 1e6,
                    n.seconds > 0 ? limit / n.seconds : 0);
             allowed += limit;
             measured += n.seconds;
         }
         printf("\n");
         if (o->explain && n.refused[0])
-            printf("          refused: %s\n", n.refused);
+            printf("      refused: %s\n", n.refused);
     }
     if (o->time)
         printf("\nsum: limit %.1f us, measured %.1f us, ratio %.2f (peak %.0f GFLOPS, %.1f GB/s, %d threads)\n",
@@ -164,9 +206,12 @@ static int show(soma *s, soma_program *p, const plan_options *o)
         print_json(p);
         return 0;
     }
-    printf("batch %lld in pieces of %lld: %s\nthreads %d, record %016llx\n", (long long)o->batch,
-           (long long)soma_program_piece(p), soma_program_piece_reason(p), soma_threads(s),
-           (unsigned long long)soma_program_record(p));
+    if (soma_program_piece(p) == o->batch)
+        printf("batch %lld, %s\n", (long long)o->batch, soma_program_piece_reason(p));
+    else
+        printf("batch %lld in pieces of %lld: %s\n", (long long)o->batch, (long long)soma_program_piece(p),
+               soma_program_piece_reason(p));
+    printf("threads %d, record %016llx\n", soma_threads(s), (unsigned long long)soma_program_record(p));
     print_nodes(p, o, &machine);
     print_memory(p);
     return 0;
@@ -182,9 +227,13 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
         return p ? show(s, p, o) : cli_failed(s);
     }
     noise n = {NULL, NULL, NULL};
-    soma_dataset *d = make_data(s, found, o->batch, &n);
-    soma_trainer *t = d ? make_trainer(s, o, found, d) : NULL;
-    int code = t && soma_next(t) == SOMA_OK ? show(s, soma_trainer_program(t), o) : cli_failed(s);
+    soma_dataset *d = make_data(s, o, found, o->batch, &n);
+    if (!d && !soma_failed(s))
+        fprintf(stderr, "soma: no memory for a batch of %lld samples\n", (long long)o->batch);
+    soma_trainer *t = d ? make_trainer(o, found, d) : NULL;
+    int code = t && soma_next(t) == SOMA_OK ? show(s, soma_trainer_program(t), o)
+               : soma_failed(s)             ? cli_failed(s)
+                                            : EXIT_RUN;
     soma_trainer_free(t);
     soma_dataset_free(d);
     free(n.x);
@@ -213,6 +262,8 @@ int cli_plan(int argc, char **argv)
     int n = cli_parse(&command, options, argc, argv, &name, 1, 1), code;
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
+    if (o.optimizer && strcmp(o.optimizer, "sgd") && strcmp(o.optimizer, "adam"))
+        return cli_usage("--optimizer takes sgd or adam, got \"%s\"", o.optimizer);
     if (o.optimizer && strcmp(o.optimizer, "sgd") && strcmp(o.optimizer, "adam"))
         return cli_usage("--optimizer takes sgd or adam, got \"%s\"", o.optimizer);
     soma *s = cli_open(&o.common);

@@ -58,7 +58,7 @@ static void print_one(const soma_model *m, const predict_options *o, const char 
     if (classes && !probabilities)
         softmax(y, n);
     if (o->common.json) {
-        printf("%s{\"input\": ", first ? "" : ",\n ");
+        printf("%s{\"input\": ", first ? "[" : ",\n ");
         cli_json_text(title);
         if (truth) {
             printf(", \"truth\": ");
@@ -75,8 +75,11 @@ static void print_one(const soma_model *m, const predict_options *o, const char 
                 best = i;
         if (!classes)
             best = 0;
-        if (best < 0)
+        if (best < 0) {
+            if (k == 0 && !o->common.json)
+                printf("  the outputs are not numbers\n");
             break;
+        }
         if (o->common.json && classes) {
             printf("%s{\"class\": ", k ? ", " : "");
             cli_json_text(label(m, best, text));
@@ -161,10 +164,12 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
 {
     soma_shape sample = cli_sample_shape(m);
     float *x = malloc((size_t)soma_shape_elements(&sample) * sizeof *x);
-    int code = x ? 0 : EXIT_RUN;
-    if (o->common.json)
-        printf("[");
-    if (x && o->data)
+    if (!x) {
+        fprintf(stderr, "soma: no memory for a sample of the model\n");
+        return EXIT_RUN;
+    }
+    int code = 0;
+    if (o->data)
         code = predict_data(s, m, o, &sample, x);
     for (int i = 0; i < n && !code; i++) {
         if (soma_image_read(s, images[i], &sample, x) != SOMA_OK) {
@@ -174,7 +179,7 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
         transform(x, &sample, soma_model_transform(m));
         code = predict_one(s, m, o, images[i], NULL, &sample, x, i == 0 && !o->data);
     }
-    if (o->common.json)
+    if (o->common.json && !code)
         printf("]\n");
     free(x);
     return code;
@@ -195,6 +200,8 @@ int cli_predict(int argc, char **argv)
     int n = cli_parse(&command, options, argc, argv, positional, 1, 4096), code;
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
+    if (!o.index[0])
+        return cli_usage("--index takes positions separated by commas, such as 0,1,2");
     if (n < 2 && !o.data)
         return cli_usage("predict: name at least one picture, or a data set with --data");
     soma *s = cli_open(&o.common);

@@ -71,10 +71,11 @@ static void print_json(const soma_model *m)
 int cli_summary(int argc, char **argv)
 {
     cli_common common = {0};
+    bool json = false;
     int64_t classes = 0;
     const cli_option options[] = {
         {"classes", CLI_INT, &classes, "N", "outputs of an architecture (default: its own)", 1, 1e6},
-        CLI_COMMON(common),
+        {"json", CLI_FLAG, &json, NULL, "as JSON", 1, 0},
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
     const char *name;
@@ -86,7 +87,7 @@ int cli_summary(int argc, char **argv)
         return cli_failed(s);
     cli_model found;
     if (cli_find_model(s, name, classes, &found, &code)) {
-        common.json ? print_json(found.model) : print_table(found.model);
+        json ? print_json(found.model) : print_table(found.model);
         code = 0;
     }
     soma_close(s);

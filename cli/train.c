@@ -7,6 +7,8 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 typedef struct train_options {
     cli_common common;
@@ -33,12 +35,18 @@ static bool choose_optimizer(const train_options *t, const cli_model *found, som
         o = soma_adam();
     else if (t->optimizer && strcmp(t->optimizer, "sgd") && strcmp(t->optimizer, "adam"))
         return cli_usage("--optimizer takes sgd or adam, got \"%s\"", t->optimizer) == 0;
+    if (t->lr > 0 && t->peak_lr > 0)
+        return cli_usage("--lr (constant) and --peak-lr (one-cycle) are two schedules; give one of them") == 0;
+    if (t->momentum > 0 && strcmp(o.name, "sgd"))
+        return cli_usage("--momentum is an option of sgd, but the optimizer is %s", o.name) == 0;
     if (t->lr > 0) {
         o.lr = t->lr;
         o.peak_lr = 0;
     }
-    if (t->peak_lr > 0)
+    if (t->peak_lr > 0) {
         o.peak_lr = t->peak_lr;
+        o.decay = 0;
+    }
     if (t->momentum >= 0)
         o.momentum = t->momentum;
     if (t->weight_decay >= 0)
@@ -99,11 +107,49 @@ static void remember(soma_model *m, const soma_dataset *d)
     soma_model_set_transform(m, soma_dataset_transform(d));
 }
 
-static int train(soma *s, const train_options *t, const char *name, cli_model *found, soma_dataset *data)
+/* Hours of training must not end at a folder that is not there. */
+static bool can_write(const char *path)
+{
+    char folder[1024];
+    struct stat st;
+    const char *slash = strrchr(path, '/');
+    int n = slash == path ? snprintf(folder, sizeof folder, "/")
+            : slash       ? snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path)
+                          : snprintf(folder, sizeof folder, ".");
+    const char *why = n >= (int)sizeof folder                     ? "the path is too long"
+                      : stat(folder, &st) || !S_ISDIR(st.st_mode) ? "its folder does not exist"
+                      : access(folder, W_OK)                      ? "its folder cannot be written to"
+                      : !stat(path, &st) && S_ISDIR(st.st_mode)   ? "it is a folder"
+                                                                  : NULL;
+    if (why)
+        fprintf(stderr, "soma: \"%s\" cannot be written: %s; choose another --output\n", path, why);
+    return !why;
+}
+
+/* The test part of the data, where there is one; what was asked for must be there. */
+static int test_model(soma *s, const train_options *t, const char *name, soma_model *m, const char *loss,
+                      soma_evaluation *result)
 {
     int code;
+    bool made_here = !strcmp(name, "line") || !strcmp(name, "random");
+    if (t->no_test || (!t->test && (made_here || cli_is_file(name))))
+        return 0;
+    soma_dataset *d = cli_find_data(s, t->test ? t->test : name, "test", 0, m, &code);
+    if (!d && t->test)
+        return code;
+    if (d && soma_evaluate(m, d, .loss = loss, .result = result) != SOMA_OK)
+        return cli_failed(s);
+    soma_clear(s); /* no test part: told, and no reason to lose what was trained */
+    return 0;
+}
+
+static int train(soma *s, const train_options *t, const char *name, cli_model *found, soma_dataset *data)
+{
     char output[512];
     snprintf(output, sizeof output, "%s.safetensors", found->loaded ? "model" : soma_model_name(found->model));
+    const char *path = t->output ? t->output : output;
+    if (!can_write(path))
+        return EXIT_RUN;
     cli_progress show;
     cli_progress_begin(&show, &t->common);
     soma_progress result = {.loss = NAN, .accuracy = NAN, .val_loss = NAN, .val_accuracy = NAN};
@@ -126,23 +172,17 @@ static int train(soma *s, const train_options *t, const char *name, cli_model *f
     if (!o.epochs)
         o.epochs = found->zoo ? found->zoo->epochs : 5;
     o.validation_split = t->validation_split >= 0 ? t->validation_split : found->recipe.validation_split;
-    if (soma_fit_with(found->model, &o) != SOMA_OK)
+    soma_status status = soma_fit_with(found->model, &o);
+    cli_progress_end(&show);
+    if (status != SOMA_OK)
         return cli_failed(s);
     remember(found->model, data);
     soma_evaluation test = {0};
-    bool made_here = !strcmp(name, "line") || !strcmp(name, "random");
-    if (!t->no_test && (t->test || !made_here)) {
-        soma_dataset *d = cli_find_data(s, t->test ? t->test : name, "test", 0, found->model, &code);
-        if (!d && t->test)
-            return code;
-        if (d && soma_evaluate(found->model, d, .loss = o.loss, .result = &test) != SOMA_OK)
-            return cli_failed(s);
-    }
-    const char *path = t->output ? t->output : output;
+    int code = test_model(s, t, name, found->model, o.loss, &test);
     if (soma_save(found->model, path) != SOMA_OK)
         return cli_failed(s);
     print_result(t, &result, &test, path);
-    return 0;
+    return code;
 }
 
 int cli_train(int argc, char **argv)

@@ -47,12 +47,6 @@
 #define SOMA_YAML_TEXT ""
 #endif
 
-#ifdef SOMA_HAVE_JANSSON
-#define SOMA_JANSSON_TEXT ", jansson"
-#else
-#define SOMA_JANSSON_TEXT ""
-#endif
-
 #ifdef SOMA_HAVE_XXHASH
 #define SOMA_XXHASH_TEXT ", xxHash"
 #else
@@ -61,6 +55,6 @@
 
 /* ", oneDNN 2.6.3, zlib, libpng": empty when none was found. */
 #define SOMA_LIBRARIES_TEXT                                                                                            \
-    SOMA_ONEDNN_TEXT SOMA_ZLIB_TEXT SOMA_PNG_TEXT SOMA_YAML_TEXT SOMA_JANSSON_TEXT SOMA_XXHASH_TEXT
+    SOMA_ONEDNN_TEXT SOMA_ZLIB_TEXT SOMA_PNG_TEXT SOMA_YAML_TEXT SOMA_XXHASH_TEXT
 
 #endif

@@ -229,7 +229,8 @@ static soma_status check_holes(soma_safetensors *f)
 {
     uint64_t end = 0;
     if (f->n_tensors)
-        qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_offset);
+        if (f->n_tensors > 1)
+            qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_offset);
     for (int i = 0; i < f->n_tensors; i++) {
         const soma_stored *t = &f->tensors[i];
         if (t->begin != end)
@@ -249,13 +250,15 @@ static soma_status check_holes(soma_safetensors *f)
 static soma_status check_names(soma_safetensors *f)
 {
     if (f->n_tensors)
-        qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_name);
+        if (f->n_tensors > 1)
+            qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_name);
     for (int i = 1; i < f->n_tensors; i++)
         if (!strcmp(f->tensors[i - 1].name, f->tensors[i].name))
             return soma_safetensors_damaged(f, f->tensors[i].at, "the tensor \"%.200s\" stands here twice",
                                             f->tensors[i].name);
     if (f->n_texts)
-        qsort(f->texts, (size_t)f->n_texts, sizeof *f->texts, by_key);
+        if (f->n_texts > 1)
+            qsort(f->texts, (size_t)f->n_texts, sizeof *f->texts, by_key);
     for (int i = 1; i < f->n_texts; i++)
         if (!strcmp(f->texts[i - 1].key, f->texts[i].key))
             return soma_safetensors_damaged(f, f->texts[i].at, "\"%.200s\" stands in the metadata twice",

@@ -43,7 +43,8 @@ static soma_status check_names(soma *s, const char *path, const soma_to_store *t
             why = "is too long or reserved";
         }
     }
-    qsort(names, (size_t)n, sizeof *names, names_in_order);
+    if (n > 1)
+        qsort(names, (size_t)n, sizeof *names, names_in_order);
     for (int i = 1; i < n; i++)
         if (!strcmp(names[i - 1], names[i])) {
             wrong = names[i];
@@ -136,7 +137,8 @@ soma_status soma_safetensors_write(soma *s, const char *path, soma_to_store *ten
                                    const soma_stored_text *texts, int n_texts)
 {
     soma_text header = {.s = s};
-    qsort(tensors, (size_t)n, sizeof *tensors, in_order);
+    if (n > 1)
+        qsort(tensors, (size_t)n, sizeof *tensors, in_order);
     soma_status status = check_names(s, path, tensors, n);
     if (status == SOMA_OK)
         status = make_header(s, path, tensors, n, texts, n_texts, &header);
