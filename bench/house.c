@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * house.c: soma-house, the measuring program of the bars house-01 to house-09 (bench/bars). Lines "name value" at the end of
- * a subcommand's output are for the bars; everything before them is for people.
+ * house.c: soma-house, the measuring program of the bars house-01 to house-09 (bench/bars). Lines "name value" at the
+ * end of a subcommand's output are for the bars; everything before them is for people.
  */
 #include "house.h"
 

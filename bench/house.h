@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * house.h: what the parts of soma-house share: the models of the bars with their data, training in rounds, child processes,
- * counted allocations. Uses the public API only.
+ * house.h: what the parts of soma-house share: the models of the bars with their data, training in rounds, child
+ * processes, counted allocations. Uses the public API only.
  */
 #ifndef SOMA_BENCH_HOUSE_H
 #define SOMA_BENCH_HOUSE_H
@@ -61,7 +61,7 @@ void house_rest(void);  /* sleeps until OpenMP's threads have stopped spinning *
 double house_median(double *x, int n);
 double house_best(const double *x, int n);
 
-/* Called after each round of training, while it stands still: samples and seconds of the round. False ends the training. */
+/* Called after each round of training, while it stands still: samples and seconds of the round. False ends training. */
 typedef bool (*house_round_fn)(void *user, double samples, double seconds);
 /* One soma_fit, cut into rounds of `seconds`, after `warm_steps` steps and at least half a second. */
 bool house_train_rounds(house_case *c, int64_t warm_steps, double seconds, house_round_fn fn, void *user);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * house_mallocs.c: counts the process's allocations: the executable's malloc comes before the C library's, for every library
- * in the process. glibc only, and not under sanitizers, which bring their own.
+ * house_mallocs.c: counts the process's allocations: the executable's malloc comes before the C library's, for every
+ * library in the process. glibc only, and not under sanitizers, which bring their own.
  */
 #include "house.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * region.c: steps where a team of threads may not be had: inside a parallel region of the caller, and (by the environment)
- * with OMP_THREAD_LIMIT=1 or OMP_DYNAMIC=true. Each must end with a sentence or with the right result; a hang is the
- * caller's to notice. Compiled with -fopenmp. usage: soma-region plain|region|fit
+ * region.c: steps where a team of threads may not be had: inside a parallel region of the caller, and (by the
+ * environment) with OMP_THREAD_LIMIT=1 or OMP_DYNAMIC=true. Each must end with a sentence or with the right result; a
+ * hang is the caller's to notice. Compiled with -fopenmp. usage: soma-region plain|region|fit
  */
 #include <soma/soma.h>
 

@@ -65,5 +65,5 @@ int main(int argc, char **argv)
     names[n] = NULL;
     const char *near = cli_nearest(argv[1], names);
     return cli_usage("there is no command \"%s\"%s%s%s; `soma --help` lists them", argv[1],
-                     near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+                     near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
 }

@@ -70,9 +70,13 @@ static void print_json(const soma_op *op)
         printf("}");
     }
     printf("], \"kernels\": [");
+    const char *last = "";
     for (int i = 0; op->kernels[i]; i++) {
+        if (!strcmp(last, op->kernels[i]->name))
+            continue; /* the same one for other instruction sets */
         printf("%s", i ? ", " : "");
-        cli_json_text(op->kernels[i]->name);
+        last = op->kernels[i]->name;
+        cli_json_text(last);
     }
     printf("]}");
 }
@@ -117,6 +121,6 @@ int cli_ops(int argc, char **argv)
         names[count] = soma_op_at(count)->name;
     names[count] = NULL;
     const char *near = cli_nearest(name, names);
-    return cli_usage("there is no op \"%s\"%s%s%s; `soma ops` lists them", name, near ? "; did you mean \"" : "",
-                     near ? near : "", near ? "\"?" : "");
+    return cli_usage("there is no op \"%s\"%s%s%s; `soma ops` lists them", name, near ? " (did you mean \"" : "",
+                     near ? near : "", near ? "\"?)" : "");
 }

@@ -91,8 +91,8 @@ static bool set(const cli_option *o, const char *text)
         *(const char **)o->out = text;
     else if (!set_number(o, text)) {
         if (o->min <= o->max)
-            cli_usage("--%s takes a %snumber from %g to %g, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "",
-                      o->min, o->max, text);
+            cli_usage("--%s takes a %snumber from %.17g to %.17g, got \"%s\"", o->name,
+                      o->type == CLI_INT ? "whole " : "", o->min, o->max, text);
         else
             cli_usage("--%s takes a %snumber, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "", text);
         return false;
@@ -109,7 +109,7 @@ static bool unknown_option(const cli_command *command, const cli_option *options
     names[n] = NULL;
     const char *near = cli_nearest(arg + strspn(arg, "-"), names);
     cli_usage("%s has no option \"%s\"%s%s%s; `soma %s --help` lists them", command->name, arg,
-              near ? "; did you mean \"--" : "", near ? near : "", near ? "\"?" : "", command->name);
+              near ? " (did you mean \"--" : "", near ? near : "", near ? "\"?)" : "", command->name);
     return false;
 }
 

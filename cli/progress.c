@@ -76,7 +76,7 @@ static void duration(double seconds, char text[32])
         snprintf(text, 32, "%ds", t);
 }
 
-static void rate(cli_progress *show, const soma_progress *p)
+static void step_time(cli_progress *show, const soma_progress *p)
 {
     static const struct {
         double seconds;
@@ -89,10 +89,16 @@ static void rate(cli_progress *show, const soma_progress *p)
         i++;
     snprintf(text, sizeof text, " %.0f%s/step", step / units[i].seconds, units[i].unit);
     add(show, text);
-    if (p->seconds > 0) {
-        snprintf(text, sizeof text, " - %.0f samples/s", (double)p->samples / p->seconds);
-        add(show, text);
-    }
+}
+
+/* Last, as it may be left out of a narrow line. */
+static void rate(cli_progress *show, const soma_progress *p)
+{
+    char text[64];
+    if (p->seconds <= 0)
+        return;
+    snprintf(text, sizeof text, " - %.0f samples/s", (double)p->samples / p->seconds);
+    add(show, text);
 }
 
 static void bar(cli_progress *show, const soma_progress *p)
@@ -141,11 +147,12 @@ bool cli_show_progress(void *user, const soma_progress *p)
         fprintf(stderr, "Epoch %lld/%lld - %lld/%lld - %s -", (long long)p->epoch + 1, (long long)p->epochs,
                 (long long)p->batch, (long long)p->batches, time);
     }
-    rate(show, p);
+    step_time(show, p);
     number(show, "accuracy", p->accuracy);
     number(show, "loss", p->loss);
     number(show, "val_accuracy", p->val_accuracy);
     number(show, "val_loss", p->val_loss);
+    rate(show, p);
     show->open = true;
     if (p->epoch_done)
         cli_progress_end(show);

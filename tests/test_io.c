@@ -480,61 +480,61 @@ static soma_model *build_small(soma *s)
     return m;
 }
 
+static const struct {
+    const char *from, *to, *says;
+} wrong[] = {
+    {"{", "", "something stands behind the end"},
+    {"\"format\":1", "\"format\":2", "its format is not 1"},
+    {"\"format\":1", "\"format\":1,\"format\":1", "duplicate"},
+    {"\"values\":[", "\"value\":[", "no proper lists"},
+    {"\"nodes\":[", "\"nodes\":3,\"n\":[", "no proper lists"},
+    {"\"dtype\":\"f32\"", "\"dtype\":\"f33\"", "value 0 has no proper type"},
+    {"[-1,1,6,6]", "[-1,1,6,0]", "value 0 has no proper type"},
+    {"[-1,1,6,6]", "[1,-1,6,6]", "value 0 has no proper type"},
+    {"[-1,1,6,6]", "[-1,1,6,6.5]", "value 0 has no proper type"},
+    {"[-1,1,6,6]", "[-1,1,6,2000000000000]", "value 0 has no proper type"},
+    {"[-1,1,6,6]", "[-1,1,2,2]", "conv2d"},
+    {"[-1,1,6,6]", "[-1,1,6,6,1,1,1,1,1]", "value 0 has no proper type"},
+    {"[-1,1,6,6]", "[-1,1,99999,99999]", "model.safetensors: "},
+    {"\"input\":\"x\"", "\"inpt\":\"x\"", "neither an input nor a tensor nor a constant"},
+    {"\"tensor\":\"conv1.weight\"", "\"tensor\":\"conv1.wight\"", "the tensor \"conv1.wight\" of the model is missing"},
+    {"\"tensor\":\"conv1.weight\"", "\"tensor\":\"conv1.bias\"", "is listed twice"},
+    {"\"tensor\":\"conv1.weight\"", "\"tensor\":\"\"", "neither an input"},
+    {"[2,1,3,3]", "[2,1,3,1]", "does not have the elements"},
+    {"he_uniform", "she_uniform", "there is no initialiser"},
+    {"[\"he_uniform\"", "[7", "no proper initialiser"},
+    {"\"zeros\",0,0,", "\"zeros\",0,null,", "no proper initialiser"},
+    {"\"zeros\",0,0,", "\"zeros\",0,0,-5,5,", "no proper initialiser"},
+    {"\"constant\":[1]", "\"constant\":[1,2]", "does not fit its shape"},
+    {"\"constant\":[1]", "\"constant\":[\"one\"]", "its type cannot hold"},
+    {"\"constant\":[1],\"dtype\":\"f32\"", "\"constant\":[0.5],\"dtype\":\"u8\"", "its type cannot hold"},
+    {"\"op\":\"conv2d\"", "\"op\":\"conv9d\"", "the op \"conv9d\", which this soma does not have"},
+    {"\"op\":\"conv2d\"", "\"op\":\"sgd_update\"", "assigns state"},
+    {"\"op\":\"conv2d\"", "\"op\":\"relu\"", "attribute"},
+    {"\"layer\":\"conv1\"", "\"layer\":7", "no proper op, layer"},
+    {"\"out\":[6]", "\"out\":[7]", "makes value"},
+    {"\"attrs\":{", "\"attr\":{", "has no attributes"},
+    {"\"in\":[0,1,2]", "\"in\":[0,1,99]", "does not come before it"},
+    {"\"in\":[0,1,2]", "\"in\":[0,1,-2]", "does not come before it"},
+    {"\"in\":[0,1,2]", "\"in\":[0,\"1\"]", "does not come before it"},
+    {"\"in\":[0,1,2]", "\"in\":[-1]", "input 0 is missing"},
+    {"\"in\":[0,1,2]", "\"in\":[0,1,2,0,0,0,0]", "at most"},
+    {"\"in\":[0,1,2]", "\"in\":[]", "input 0 is missing"},
+    {"\"stride\":\"1,1\"", "\"stride\":\"0,1\"", "stride"},
+    {"\"stride\":\"1,1\"", "\"stride\":1", "is not text"},
+    {"\"stride\":\"1,1\"", "\"strid\":\"1,1\"", "strid"},
+    {"\"stride\":\"1,1\"", "\"stride\":\"9999999999999999999,1\"", "stride"},
+    {"\"outputs\":[{\"name\":\"y\",\"value\":", "\"outputs\":[{\"name\":\"y\",\"value\":-",
+     "output 0 has no name or no value"},
+    {"\"outputs\":[{\"name\":\"y\"", "\"outputs\":[{\"name\":7", "output 0 has no name or no value"},
+    {"\"scale\":[", "\"scale\":[true,", "no proper transform"},
+    {"\"mean\":[0,0,0,0]", "\"mean\":[0,0,0]", "no proper transform"},
+    {"[\"a\",\"b\",\"c\"]", "[\"a\",1,\"c\"]", "class names must be texts"},
+};
+
 static void wrong_descriptions_are_refused(void **state)
 {
     (void)state;
-    static const struct {
-        const char *from, *to, *says;
-    } rows[] = {
-        {"{", "", "something stands behind the end"},
-        {"\"format\":1", "\"format\":2", "its format is not 1"},
-        {"\"format\":1", "\"format\":1,\"format\":1", "duplicate"},
-        {"\"values\":[", "\"value\":[", "no proper lists"},
-        {"\"nodes\":[", "\"nodes\":3,\"n\":[", "no proper lists"},
-        {"\"dtype\":\"f32\"", "\"dtype\":\"f33\"", "value 0 has no proper type"},
-        {"[-1,1,6,6]", "[-1,1,6,0]", "value 0 has no proper type"},
-        {"[-1,1,6,6]", "[1,-1,6,6]", "value 0 has no proper type"},
-        {"[-1,1,6,6]", "[-1,1,6,6.5]", "value 0 has no proper type"},
-        {"[-1,1,6,6]", "[-1,1,6,2000000000000]", "value 0 has no proper type"},
-        {"[-1,1,6,6]", "[-1,1,2,2]", "conv2d"},
-        {"[-1,1,6,6]", "[-1,1,6,6,1,1,1,1,1]", "value 0 has no proper type"},
-        {"[-1,1,6,6]", "[-1,1,99999,99999]", "model.safetensors: "},
-        {"\"input\":\"x\"", "\"inpt\":\"x\"", "neither an input nor a tensor nor a constant"},
-        {"\"tensor\":\"conv1.weight\"", "\"tensor\":\"conv1.wight\"",
-         "the tensor \"conv1.wight\" of the model is missing"},
-        {"\"tensor\":\"conv1.weight\"", "\"tensor\":\"conv1.bias\"", "is listed twice"},
-        {"\"tensor\":\"conv1.weight\"", "\"tensor\":\"\"", "neither an input"},
-        {"[2,1,3,3]", "[2,1,3,1]", "does not have the elements"},
-        {"he_uniform", "she_uniform", "there is no initialiser"},
-        {"[\"he_uniform\"", "[7", "no proper initialiser"},
-        {"\"zeros\",0,0,", "\"zeros\",0,null,", "no proper initialiser"},
-        {"\"zeros\",0,0,", "\"zeros\",0,0,-5,5,", "no proper initialiser"},
-        {"\"constant\":[1]", "\"constant\":[1,2]", "does not fit its shape"},
-        {"\"constant\":[1]", "\"constant\":[\"one\"]", "its type cannot hold"},
-        {"\"constant\":[1],\"dtype\":\"f32\"", "\"constant\":[0.5],\"dtype\":\"u8\"", "its type cannot hold"},
-        {"\"op\":\"conv2d\"", "\"op\":\"conv9d\"", "the op \"conv9d\", which this soma does not have"},
-        {"\"op\":\"conv2d\"", "\"op\":\"sgd_update\"", "assigns state"},
-        {"\"op\":\"conv2d\"", "\"op\":\"relu\"", "attribute"},
-        {"\"layer\":\"conv1\"", "\"layer\":7", "no proper op, layer"},
-        {"\"out\":[6]", "\"out\":[7]", "makes value"},
-        {"\"attrs\":{", "\"attr\":{", "has no attributes"},
-        {"\"in\":[0,1,2]", "\"in\":[0,1,99]", "does not come before it"},
-        {"\"in\":[0,1,2]", "\"in\":[0,1,-2]", "does not come before it"},
-        {"\"in\":[0,1,2]", "\"in\":[0,\"1\"]", "does not come before it"},
-        {"\"in\":[0,1,2]", "\"in\":[-1]", "input 0 is missing"},
-        {"\"in\":[0,1,2]", "\"in\":[0,1,2,0,0,0,0]", "at most"},
-        {"\"in\":[0,1,2]", "\"in\":[]", "input 0 is missing"},
-        {"\"stride\":\"1,1\"", "\"stride\":\"0,1\"", "stride"},
-        {"\"stride\":\"1,1\"", "\"stride\":1", "is not text"},
-        {"\"stride\":\"1,1\"", "\"strid\":\"1,1\"", "strid"},
-        {"\"stride\":\"1,1\"", "\"stride\":\"9999999999999999999,1\"", "stride"},
-        {"\"outputs\":[{\"name\":\"y\",\"value\":", "\"outputs\":[{\"name\":\"y\",\"value\":-",
-         "output 0 has no name or no value"},
-        {"\"outputs\":[{\"name\":\"y\"", "\"outputs\":[{\"name\":7", "output 0 has no name or no value"},
-        {"\"scale\":[", "\"scale\":[true,", "no proper transform"},
-        {"\"mean\":[0,0,0,0]", "\"mean\":[0,0,0]", "no proper transform"},
-        {"[\"a\",\"b\",\"c\"]", "[\"a\",1,\"c\"]", "class names must be texts"},
-    };
     soma *s = open_context(1);
     soma_model *m = build_small(s);
     check(s);
@@ -542,13 +542,13 @@ static void wrong_descriptions_are_refused(void **state)
     char *good = description_of(s, other);
     write_with(s, m, good);
     assert_non_null(soma_load(s, path)); /* the harness is right */
-    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        char *text = replaced(good, rows[i].from, rows[i].to);
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        char *text = replaced(good, wrong[i].from, wrong[i].to);
         write_with(s, m, text);
         if (soma_load(s, path))
-            fail_msg("taken: %s", rows[i].to);
-        if (!strstr(soma_error(s), rows[i].says) || !strstr(soma_error(s), "model.safetensors: "))
-            fail_msg("%s: not \"%s\" but %s", rows[i].to, rows[i].says, soma_error(s));
+            fail_msg("taken: %s", wrong[i].to);
+        if (!strstr(soma_error(s), wrong[i].says) || !strstr(soma_error(s), "model.safetensors: "))
+            fail_msg("%s: not \"%s\" but %s", wrong[i].to, wrong[i].says, soma_error(s));
         soma_clear(s);
         free(text);
     }
@@ -567,22 +567,22 @@ static void wrong_tensors_are_refused(void **state)
     const soma_stored_text text = {"soma.model", good, 0};
     soma_to_store tensors[8];
     int n = soma_tensor_count(m);
-    for (int wrong = 0; wrong < 5; wrong++) {
+    for (int fault = 0; fault < 5; fault++) {
         for (int i = 0; i < n; i++)
             tensors[i] = (soma_to_store){m->tensors[i].name, soma_tensor_at(m, i).tensor};
-        if (wrong == 0)
+        if (fault == 0)
             tensors[0].tensor.shape = SOMA_SHAPE(18);
-        if (wrong == 1)
+        if (fault == 1)
             tensors[0].tensor.shape = SOMA_SHAPE(1, 1, 3, 3);
-        if (wrong == 2)
+        if (fault == 2)
             tensors[0].tensor.dtype = SOMA_I32;
-        if (wrong == 3)
+        if (fault == 3)
             tensors[n] = (soma_to_store){"one more", tensors[0].tensor};
-        soma_safetensors_write(s, path, tensors, wrong == 3 ? n + 1 : wrong == 4 ? n - 1 : n, &text, 1);
+        soma_safetensors_write(s, path, tensors, fault == 3 ? n + 1 : fault == 4 ? n - 1 : n, &text, 1);
         check(s);
         refuse(s, path, SOMA_FORMAT,
-               wrong < 3    ? "\"conv1.weight\" should be f32[2,1,3,3]"
-               : wrong == 3 ? "the file has 5 tensors, the model in it uses 4"
+               fault < 3    ? "\"conv1.weight\" should be f32[2,1,3,3]"
+               : fault == 3 ? "the file has 5 tensors, the model in it uses 4"
                             : "of the model is missing");
     }
     free(good);

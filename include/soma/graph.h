@@ -154,14 +154,15 @@ SOMA_API void soma_program_free(soma_program *p);
 
 /** Where to write input `x`: plain, batch of the program; data NULL when x is not an input of the program. Each input has
  *  two slots: one is written, one is run on. At first they are the same one; after soma_flip the slot just written is run on
- *  and the other one is free to be written while the step runs. */
+ *  and the other one is free to be written while the step runs. The slots are the model's: another program of it that is fed
+ *  writes over them, and compiling one may move them (what they hold moves along), so ask again after that. */
 SOMA_API soma_tensor soma_program_input(soma_program *p, soma_value x);
 SOMA_API void soma_flip(soma_program *p);
 /** Copies a batch into the input slot. */
 SOMA_API soma_status soma_feed(soma_program *p, soma_value x, const soma_tensor *tensor);
 /** Runs one step. On an error nothing was updated. */
 SOMA_API soma_status soma_step(soma_program *p);
-/** A view of a computed value after a step, plain, valid until the next step of any program of the model;
+/** A view of a computed value after a step, plain, valid until the next step or compilation of any program of the model;
  *  data NULL when the program does not compute it. */
 SOMA_API soma_tensor soma_read(soma_program *p, soma_value x);
 /** The next step's number, the step of random draws; counts up by itself. */
@@ -196,7 +197,8 @@ SOMA_API soma_status soma_program_time(soma_program *p, int steps);
 
 /* ---- predicting from several threads ---- */
 
-/** A caller's own activations and inputs for a finished program that updates nothing: one run per thread. */
+/** A caller's own activations and inputs for a finished program that updates nothing: one run per thread. Made and freed on the
+ *  context's thread, freed before the program; while runs are under way the model's tensors must stay as they are. */
 typedef struct soma_run_object soma_run_object;
 SOMA_API soma_run_object *soma_run_new(soma_program *p);
 SOMA_API void soma_run_free(soma_run_object *r);

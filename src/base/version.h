@@ -54,7 +54,6 @@
 #endif
 
 /* ", oneDNN 2.6.3, zlib, libpng": empty when none was found. */
-#define SOMA_LIBRARIES_TEXT                                                                                            \
-    SOMA_ONEDNN_TEXT SOMA_ZLIB_TEXT SOMA_PNG_TEXT SOMA_YAML_TEXT SOMA_XXHASH_TEXT
+#define SOMA_LIBRARIES_TEXT SOMA_ONEDNN_TEXT SOMA_ZLIB_TEXT SOMA_PNG_TEXT SOMA_YAML_TEXT SOMA_XXHASH_TEXT
 
 #endif

@@ -21,7 +21,8 @@ void soma_workspace_free(soma_model *m)
     m->workspace = NULL;
 }
 
-/* Replaces *block by one of at least `size` bytes. On failure the old one stays. */
+/* Replaces *block, which is `copies` parts, by one whose parts have at least `size` bytes; what other programs have read in or
+ * computed moves along. On failure the old one stays. */
 static soma_status enlarge(soma *s, char **block, size_t *have, size_t size, size_t copies, bool *moved)
 {
     size_t bytes;
@@ -32,6 +33,8 @@ static soma_status enlarge(soma *s, char **block, size_t *have, size_t size, siz
     char *larger = soma_alloc(s, bytes);
     if (!larger)
         return SOMA_MEMORY;
+    for (size_t i = 0; i < copies && *have; i++)
+        memcpy(larger + i * size, *block + i * *have, *have);
     soma_release(s, *block);
     *block = larger;
     *have = size;
@@ -153,13 +156,18 @@ static void each_call(const soma_program *p, soma_binding *b, int slot, int *n_c
     *n_args = args;
 }
 
+/* The program's own live in its arena; a run object's are freed with it (soma_run_free). */
 static soma_status tables(soma_program *p, soma_binding *b)
 {
-    size_t n_args;
+    size_t n_args, n_calls;
     each_call(p, NULL, 0, &b->n_calls, &n_args);
+    n_calls = (size_t)b->n_calls + 1;
+    bool own = b == &p->own;
     for (int slot = 0; slot < 2; slot++) {
-        b->calls[slot] = soma_arena_array(&p->arena, (size_t)b->n_calls + 1, sizeof *b->calls[slot]);
-        b->args[slot] = soma_arena_array(&p->arena, n_args + 1, sizeof *b->args[slot]);
+        b->calls[slot] = own ? soma_arena_array(&p->arena, n_calls, sizeof *b->calls[slot])
+                             : soma_alloc_array(p->s, n_calls, sizeof *b->calls[slot]);
+        b->args[slot] = own ? soma_arena_array(&p->arena, n_args + 1, sizeof *b->args[slot])
+                            : soma_alloc_array(p->s, n_args + 1, sizeof *b->args[slot]);
         if (!b->calls[slot] || !b->args[slot])
             return SOMA_MEMORY;
     }

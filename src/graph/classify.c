@@ -84,6 +84,7 @@ static bool batch_in_front(const soma_shape *shape)
     return true;
 }
 
+/* Of the values that a node makes; one that makes samples runs with the samples, whatever it reads (an expanded constant). */
 static soma_class class_of(const soma_program *p, const soma_graph_node *node, const char **why)
 {
     soma_class class = SOMA_CLASS_CONSTANT;
@@ -96,11 +97,25 @@ static soma_class class_of(const soma_program *p, const soma_graph_node *node, c
         sum = sum || c == SOMA_CLASS_SUM || c == SOMA_CLASS_WHOLE;
         class = c > class ? c : class;
     }
+    for (int j = 0; j < node->n_out; j++)
+        sample = sample || (node->out[j] >= 0 && batched(&p->graph->values[node->out[j]].type));
+    if (sample && class < SOMA_CLASS_SAMPLE)
+        class = SOMA_CLASS_SAMPLE;
     if (node->op->random && class < SOMA_CLASS_STEP)
         class = SOMA_CLASS_STEP;
     if (sum && sample)
         *why = "needs a sum over the batch together with the single samples";
     return sum ? SOMA_CLASS_WHOLE : class;
+}
+
+/* May what the pieces make be added? Not where something that is no sample, or an activation, comes on top of each. */
+static bool adds_up(const soma_program *p, const soma_graph_node *node)
+{
+    for (int j = 0; j < node->n_in; j++)
+        if (node->in[j] >= 0 && !batched(&p->graph->values[node->in[j]].type))
+            return false;
+    const int *activation = soma_activation_of(node);
+    return node->op->batch == SOMA_BATCH_SUM && (!activation || !*activation);
 }
 
 static soma_class output_class(const soma_program *p, const soma_graph_node *node, soma_class class, int out,
@@ -109,17 +124,30 @@ static soma_class output_class(const soma_program *p, const soma_graph_node *nod
     const soma_type *type = &p->graph->values[node->out[out]].type;
     if (!batch_in_front(&type->shape))
         *why = "has the batch elsewhere than in front";
-    if (class == SOMA_CLASS_WHOLE && batched(type))
-        *why = "spreads a sum over the batch to every sample";
     if (class != SOMA_CLASS_SAMPLE)
         return class;
     if (node->op->batch == SOMA_BATCH_WHOLE)
         *why = "needs all samples at once";
     if (batched(type))
         return SOMA_CLASS_SAMPLE;
-    if (node->op->batch != SOMA_BATCH_SUM)
+    if (!adds_up(p, node))
         *why = "makes something of the whole batch that cannot be added up";
     return SOMA_CLASS_SUM;
+}
+
+/* Assigning steps run last: what they make is read by other assigning steps only. */
+static soma_status check_reads(const soma_program *p, const soma_graph_node *node)
+{
+    for (int j = 0; j < node->n_in; j++) {
+        int made = node->in[j] >= 0 ? p->graph->values[node->in[j]].node : -1;
+        const soma_graph_node *maker = made >= 0 ? &p->graph->nodes[made] : NULL;
+        if (maker && maker->op && maker->op->assign && !node->op->assign)
+            return soma_fail(p->s, SOMA_INVALID, p->at,
+                             "program \"%s\": %s \"%s\" reads what %s \"%s\" assigns at the end of the "
+                             "step; read the tensor itself, in a program that runs afterwards",
+                             p->name, node->op->name, node->layer, maker->op->name, maker->layer);
+    }
+    return SOMA_OK;
 }
 
 /* Plan values and steps in the graph's order. `whole`: why the batch cannot be cut, or NULL. */
@@ -129,6 +157,9 @@ static soma_status add_steps(soma_program *p, char **whole)
         const soma_graph_node *node = &p->graph->nodes[i];
         if (!node->op)
             continue;
+        soma_status status = check_reads(p, node);
+        if (status != SOMA_OK)
+            return status;
         soma_plan_step step = {.op = node->op,
                                .attrs = node->attrs,
                                .n_in = node->n_in,
@@ -155,6 +186,8 @@ static soma_status add_steps(soma_program *p, char **whole)
             p->values[step.out[j]].class = output_class(p, node, step.class, j, &why);
             step.assigns = step.assigns || soma_op_assigns(&step, j, NULL);
         }
+        if (step.assigns && step.class == SOMA_CLASS_SAMPLE)
+            why = "assigns from the single samples";
         if (why && !*whole)
             *whole = soma_arena_format(&p->arena, "%s \"%s\" %s", node->op->name, node->layer, why);
         if (!soma_plan_add_step(p, &step))
@@ -206,7 +239,8 @@ static int64_t choose_piece(soma_program *p)
                                             all / 1e6, cache / 1e6);
         return p->batch;
     }
-    int64_t piece = p->batch;
+    int64_t piece = (int64_t)((double)p->batch * (cache / all)) + 1; /* none larger fits */
+    piece = piece > p->batch ? p->batch : piece;
     while (piece > 1 && (p->batch % piece || sample * (double)piece > cache))
         piece--;
     int64_t pieces = p->batch / piece;

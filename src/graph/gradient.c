@@ -102,16 +102,23 @@ static soma_value zeros_like(soma_value x, soma_at at)
 static soma_status run(pass *p, soma_value y, const soma_value *x, int n, soma_value *dx)
 {
     mark_dependents(p, x, n);
-    p->gradient[y.id] = soma_scalar_at(y, 1, p->at);
+    p->graph->layer_override = name_of(p->graph,
+                                       y.id); /* no automatic names here: they would shift those of later layers */
+    p->graph->site_override = 0;
+    soma_value one = soma_scalar_at(y, 1, p->at);
+    soma_shape shape = soma_value_type(y).shape;
+    p->gradient[y.id] = shape.rank ? soma_reshape_at(one, shape, p->at) : one;
     soma_status status = soma_ok(p->gradient[y.id]) ? SOMA_OK : SOMA_MEMORY;
     int last = p->graph->values[y.id].node;
     for (int i = last; i >= 0 && status == SOMA_OK; i--)
         status = differentiate(p, i, x, n);
+    p->graph->layer_override = name_of(p->graph, y.id);
     for (int i = 0; i < n && status == SOMA_OK; i++) {
         soma_value sum = p->gradient[x[i].id];
         dx[i] = sum.graph ? sum : zeros_like(x[i], p->at);
         status = soma_ok(dx[i]) ? SOMA_OK : SOMA_MEMORY;
     }
+    p->graph->layer_override = NULL;
     return status;
 }
 
@@ -121,6 +128,11 @@ static soma_status check(soma_value y, const soma_value *x, int n, soma_at at)
         return SOMA_INVALID;
     soma_type type = soma_value_type(y);
     char text[96];
+    if (type.dtype != SOMA_F32 && type.dtype != SOMA_F64) {
+        soma_value_fail(y.graph, at, "gradient: only f32 and f64 can be differentiated, got %s",
+                        soma_type_text(&type, text));
+        return SOMA_INVALID;
+    }
     if (soma_shape_elements(&type.shape) != 1) {
         soma_value_fail(y.graph, at,
                         "gradient: only a scalar can be differentiated, got %s; reduce it to one number first",
@@ -132,6 +144,12 @@ static soma_status check(soma_value y, const soma_value *x, int n, soma_at at)
             return SOMA_INVALID;
         if (x[i].graph != y.graph) {
             soma_value_fail(y.graph, at, "gradient: value %d belongs to another graph", i);
+            return SOMA_INVALID;
+        }
+        type = soma_value_type(x[i]);
+        if (type.dtype != SOMA_F32 && type.dtype != SOMA_F64) {
+            soma_value_fail(y.graph, at, "gradient: value %d is %s, but only f32 and f64 have gradients", i,
+                            soma_type_text(&type, text));
             return SOMA_INVALID;
         }
     }

@@ -130,10 +130,16 @@ const char *soma_layer_name(soma_model *m, const char *given, const char *kind)
     char text[640];
     if (given) {
         snprintf(text, sizeof text, "%s%s", m->scope, given);
-        int count = next_count(m, text); /* a name given twice becomes name_2 */
-        if (count == 0)
-            return NULL;
-        return count == 1 ? soma_arena_text(&m->arena, text) : soma_arena_format(&m->arena, "%s_%d", text, count);
+        int count = next_count(m, text); /* a name given twice becomes name_2, unless that was given too */
+        const char *name = count ? soma_arena_text(&m->arena, text) : NULL;
+        for (int taken = count > 1; name && taken;) {
+            name = soma_arena_format(&m->arena, "%s_%d", text, count);
+            int uses = name ? next_count(m, name) : 0;
+            taken = uses > 1;
+            count = taken ? next_count(m, text) : count;
+            name = uses ? name : NULL;
+        }
+        return name;
     }
     snprintf(text, sizeof text, "%s%s#", m->scope, kind);
     int count = next_count(m, text);

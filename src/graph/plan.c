@@ -79,6 +79,22 @@ static bool shares_root(const soma_program *p, const soma_plan_step *step, int e
     return false;
 }
 
+static bool assigning_reads(const soma_program *p, int32_t value)
+{
+    for (int i = 0; i < p->n_steps; i++)
+        for (int j = 0; p->steps[i].assigns && j < p->steps[i].n_in; j++)
+            if (p->steps[i].in[j] == value)
+                return true;
+    return false;
+}
+
+/* A view of what this program overwrites would change under who reads it at the end. */
+static bool overwritten(const soma_program *p, int32_t root, int32_t view)
+{
+    return p->updates && p->values[root].storage == SOMA_STORE_TENSOR &&
+           (p->values[view].wanted || assigning_reads(p, view));
+}
+
 /* Assigned state, views, and results that overwrite an input that nobody needs any more. */
 static void share(soma_program *p)
 {
@@ -100,7 +116,8 @@ static void share(soma_program *p)
                      soma_arg_bytes(&out->arg) == soma_arg_bytes(&in->arg) && out->arg.batched == in->arg.batched;
         if (!alike || out->storage == SOMA_STORE_GRADIENT)
             continue;
-        if (step->op->view && out->arg.layout.kind == SOMA_PLAIN && out->class == in->class) {
+        if (step->op->view && out->arg.layout.kind == SOMA_PLAIN && out->class == in->class &&
+            !overwritten(p, root_id, step->out[0])) {
             out->alias = root_id;
             if (out->wanted)
                 root->wanted = true;

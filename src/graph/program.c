@@ -150,6 +150,10 @@ soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
     p->threads = m->s->threads;
     p->seed = m->s->seed;
     p->updates = o->n_updates > 0;
+    for (int i = 0; i < o->n_values; i++) { /* who reads what an assigning op makes has it assign */
+        int node = graph->values[o->values[i].id].node;
+        p->updates = p->updates || (node >= 0 && graph->nodes[node].op->assign);
+    }
     p->training = o->training || p->updates;
     soma_arena_init(&p->arena, m->s);
     p->next = m->programs;
@@ -218,12 +222,18 @@ static soma_status run_binding(const soma_program *p, soma_binding *b, int slot,
     return status;
 }
 
+/* A larger program has moved the workspace. Cannot fail: everything is allocated. */
+static void follow_workspace(soma_program *p)
+{
+    if (p->own.generation != p->model->workspace->generation)
+        soma_bind(p, &p->own);
+}
+
 soma_status soma_step(soma_program *p)
 {
     if (!p)
         return SOMA_INVALID;
-    if (p->own.generation != p->model->workspace->generation)
-        soma_bind(p, &p->own); /* a larger program moved the workspace; cannot fail: everything is allocated */
+    follow_workspace(p);
     p->model->workspace->runs++;
     soma_status status = run_binding(p, &p->own, p->read_slot, p->step, p->reason);
     if (status != SOMA_OK)
@@ -278,8 +288,8 @@ static soma_tensor input_view(const soma_program *p, const soma_binding *b, soma
 
 soma_tensor soma_program_input(soma_program *p, soma_value x)
 {
-    if (p && p->own.generation != p->model->workspace->generation)
-        soma_bind(p, &p->own);
+    if (p)
+        follow_workspace(p);
     return input_view(p, p ? &p->own : NULL, x, p ? p->write_slot : 0);
 }
 
@@ -332,6 +342,8 @@ static soma_tensor read_view(const soma_program *p, const soma_binding *b, soma_
 
 soma_tensor soma_read(soma_program *p, soma_value x)
 {
+    if (p)
+        follow_workspace(p);
     return read_view(p, p ? &p->own : NULL, x, p ? p->read_slot : 0);
 }
 
@@ -379,6 +391,10 @@ void soma_run_free(soma_run_object *r)
     if (!r)
         return;
     soma *s = r->program->s;
+    for (int slot = 0; slot < 2; slot++) {
+        soma_release(s, r->binding.calls[slot]);
+        soma_release(s, r->binding.args[slot]);
+    }
     soma_release(s, r->block);
     soma_release(s, r);
 }
@@ -393,7 +409,10 @@ soma_status soma_run_step(soma_run_object *r)
     if (!r)
         return SOMA_INVALID;
     r->reason[0] = 0;
-    return run_binding(r->program, &r->binding, 0, r->step++, r->reason);
+    soma_status status = run_binding(r->program, &r->binding, 0, r->step, r->reason);
+    if (status == SOMA_OK)
+        r->step++;
+    return status;
 }
 
 soma_tensor soma_run_read(soma_run_object *r, soma_value x)

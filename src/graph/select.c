@@ -286,8 +286,11 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
         for (int j = 0; j < step->n_in + step->n_out; j++)
             v->args[j].layout = plain;
         v->prepare.run = NULL;
+        v->prepare.state = NULL;
         v->prepare.scratch = 0;
+        v->prepare.flops = 0;
         v->prepare.parallel = false;
+        v->note[0] = 0;
         k = choose(p, step, v, k + 1);
         if (k < 0)
             return no_kernel(p, step);
@@ -397,11 +400,11 @@ static soma_status insert_step(insertion *in, soma_plan_step *step)
             continue;
         soma_plan_value *out = &p->values[step->out[j]];
         out->arg.layout = step->out_layout[j];
-        if (!out->wanted || out->arg.layout.kind == SOMA_PLAIN || step->skip_first)
+        if (!out->wanted || out->arg.layout.kind == SOMA_PLAIN)
             continue;
         int32_t to = add_reorder(in, step->out[j], &plain, step); /* what is read from outside is plain */
         if (to < 0)
-            return SOMA_MEMORY;
+            return p->s->status != SOMA_OK ? p->s->status : SOMA_MEMORY;
         p->values[to].wanted = true;
         p->values[step->out[j]].wanted = false;
         if (p->values[step->out[j]].graph_value >= 0)

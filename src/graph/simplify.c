@@ -61,6 +61,24 @@ static const soma_field *find_field(const soma_op *op, const char *name)
     return NULL;
 }
 
+int *soma_activation_of(const soma_graph_node *node)
+{
+    const soma_field *field = find_field(node->op, "activation");
+    return field && field->type == SOMA_FIELD_ENUM ? (int *)(void *)((char *)node->attrs + field->offset) : NULL;
+}
+
+/* Does the node add up samples? Then an activation after it is none of the parts' business. */
+static bool sums_samples(const soma_graph *graph, const soma_graph_node *node)
+{
+    const soma_shape *out = &graph->values[node->out[0]].type.shape;
+    bool batched = false;
+    for (int j = 0; j < node->n_in; j++) {
+        const soma_shape *in = node->in[j] >= 0 ? &graph->values[node->in[j]].type.shape : NULL;
+        batched = batched || (in && in->rank > 0 && in->dim[0] < 0);
+    }
+    return batched && !(out->rank > 0 && out->dim[0] < 0);
+}
+
 static bool is(const soma_graph_node *node, const char *op)
 {
     return node->op && !strcmp(node->op->name, op);
@@ -94,10 +112,10 @@ static void merge_activations(pass *p)
         if (!act->op || act->n_in != 1 || act->n_out != 1)
             continue;
         soma_graph_node *before = (soma_graph_node *)maker(p, act->in[0]);
-        const soma_field *field = before ? find_field(before->op, "activation") : NULL;
-        if (!field || field->type != SOMA_FIELD_ENUM || before->out[0] != act->in[0] || p->uses[act->in[0]] != 1)
+        int *chosen = before ? soma_activation_of(before) : NULL; /* attrs of a copied graph are its own */
+        if (!chosen || before->out[0] != act->in[0] || p->uses[act->in[0]] != 1 || sums_samples(p->graph, before))
             continue;
-        int *chosen = (int *)(void *)((char *)before->attrs + field->offset); /* attrs of a copied graph are its own */
+        const soma_field *field = find_field(before->op, "activation");
         int choice = 0;
         while (field->choices[choice] && strcmp(field->choices[choice], act->op->name))
             choice++;

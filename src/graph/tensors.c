@@ -133,6 +133,7 @@ soma_status soma_model_reset_slots(soma_model *m)
     for (int i = 0; i < m->n_tensors && status == SOMA_OK; i++)
         if (m->tensors[i].slot)
             status = fill(m, &m->tensors[i], m->s->seed);
+    m->version++;
     return status;
 }
 

@@ -37,88 +37,53 @@ typedef struct layer {
     soma_value (*build)(soma_value x, void *options);
 } layer;
 
-#define INT(T, f)                                                                                                      \
-    {                                                                                                                  \
-#f, KEY_INTS, offsetof(T, f), 1, 1, false                                                                      \
-    }
-#define INTS(T, f, n, least)                                                                                           \
-    {                                                                                                                  \
-#f, KEY_INTS, offsetof(T, f), n, least, false                                                                  \
-    }
-#define NUMBER(T, f)                                                                                                   \
-    {                                                                                                                  \
-#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false                                                             \
-    }
-#define SHARE(T, f)                                                                                                    \
-    {                                                                                                                  \
-#f, KEY_FLOAT, offsetof(T, f), 1, 0, false                                                                     \
-    }
-#define POSITIVE(T, f)                                                                                                 \
-    {                                                                                                                  \
-#f, KEY_FLOAT, offsetof(T, f), 1, 0, true                                                                      \
-    }
-#define BOOL(T, f)                                                                                                     \
-    {                                                                                                                  \
-#f, KEY_BOOL, offsetof(T, f), 1, 0, false                                                                      \
-    }
-#define TEXT(T, f)                                                                                                     \
-    {                                                                                                                  \
-#f, KEY_TEXT, offsetof(T, f), 1, 0, false                                                                      \
-    }
-#define SECTION(n)                                                                                                     \
-    {                                                                                                                  \
-        n, KEY_TEXT, 0, 0, 0, false                                                                                    \
-    }
-#define END                                                                                                            \
-    {                                                                                                                  \
-        NULL, KEY_INTS, 0, 0, 0, false                                                                                 \
-    }
-
 /* clang-format off */
-static const key dense_keys[] = {
-    INT(soma_dense_options, units),
-    TEXT(soma_dense_options, activation),
-    TEXT(soma_dense_options, name),
-    TEXT(soma_dense_options, init),
-    NUMBER(soma_dense_options, init_a),
-    NUMBER(soma_dense_options, init_b),
-    TEXT(soma_dense_options, bias_init),
-    NUMBER(soma_dense_options, bias_a),
-    NUMBER(soma_dense_options, bias_b),
-    BOOL(soma_dense_options, no_bias),
-    END};
-static const key conv2d_keys[] = {
-    INT(soma_conv2d_options, filters),
-    INTS(soma_conv2d_options, kernel, 2, 1),
-    INTS(soma_conv2d_options, stride, 2, 1),
-    INTS(soma_conv2d_options, pad, 4, 0),
-    BOOL(soma_conv2d_options, same),
-    INTS(soma_conv2d_options, dilation, 2, 1),
-    INT(soma_conv2d_options, groups),
-    TEXT(soma_conv2d_options, activation),
-    TEXT(soma_conv2d_options, name),
-    TEXT(soma_conv2d_options, init),
-    NUMBER(soma_conv2d_options, init_a),
-    NUMBER(soma_conv2d_options, init_b),
-    TEXT(soma_conv2d_options, bias_init),
-    NUMBER(soma_conv2d_options, bias_a),
-    NUMBER(soma_conv2d_options, bias_b),
-    BOOL(soma_conv2d_options, no_bias),
-    END};
-static const key max_pool2d_keys[] = {
-    INTS(soma_pool2d_options, size, 2, 1),
-    INTS(soma_pool2d_options, stride, 2, 1),
-    INTS(soma_pool2d_options, pad, 4, 0),
-    END};
-static const key average_pool2d_keys[] = {
-    INTS(soma_pool2d_options, size, 2, 1),
-    INTS(soma_pool2d_options, stride, 2, 1),
-    INTS(soma_pool2d_options, pad, 4, 0),
-    BOOL(soma_pool2d_options, count_padding),
-    END};
+#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1, 1, false}
+#define INTS(T, f, n, least) {#f, KEY_INTS, offsetof(T, f), n, least, false}
+#define NUMBER(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false}
+#define SHARE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, false}
+#define POSITIVE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, true}
+#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1, 0, false}
+#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1, 0, false}
+#define SECTION(n) {n, KEY_TEXT, 0, 0, 0, false}
+#define END {NULL, KEY_INTS, 0, 0, 0, false}
+/* clang-format on */
+
+static const key dense_keys[] = {INT(soma_dense_options, units),
+                                 TEXT(soma_dense_options, activation),
+                                 TEXT(soma_dense_options, name),
+                                 TEXT(soma_dense_options, init),
+                                 NUMBER(soma_dense_options, init_a),
+                                 NUMBER(soma_dense_options, init_b),
+                                 TEXT(soma_dense_options, bias_init),
+                                 NUMBER(soma_dense_options, bias_a),
+                                 NUMBER(soma_dense_options, bias_b),
+                                 BOOL(soma_dense_options, no_bias),
+                                 END};
+static const key conv2d_keys[] = {INT(soma_conv2d_options, filters),
+                                  INTS(soma_conv2d_options, kernel, 2, 1),
+                                  INTS(soma_conv2d_options, stride, 2, 1),
+                                  INTS(soma_conv2d_options, pad, 4, 0),
+                                  BOOL(soma_conv2d_options, same),
+                                  INTS(soma_conv2d_options, dilation, 2, 1),
+                                  INT(soma_conv2d_options, groups),
+                                  TEXT(soma_conv2d_options, activation),
+                                  TEXT(soma_conv2d_options, name),
+                                  TEXT(soma_conv2d_options, init),
+                                  NUMBER(soma_conv2d_options, init_a),
+                                  NUMBER(soma_conv2d_options, init_b),
+                                  TEXT(soma_conv2d_options, bias_init),
+                                  NUMBER(soma_conv2d_options, bias_a),
+                                  NUMBER(soma_conv2d_options, bias_b),
+                                  BOOL(soma_conv2d_options, no_bias),
+                                  END};
+static const key max_pool2d_keys[] = {INTS(soma_pool2d_options, size, 2, 1), INTS(soma_pool2d_options, stride, 2, 1),
+                                      INTS(soma_pool2d_options, pad, 4, 0), END};
+static const key average_pool2d_keys[] = {INTS(soma_pool2d_options, size, 2, 1),
+                                          INTS(soma_pool2d_options, stride, 2, 1), INTS(soma_pool2d_options, pad, 4, 0),
+                                          BOOL(soma_pool2d_options, count_padding), END};
 static const key dropout_keys[] = {SHARE(soma_dropout_options, rate), TEXT(soma_dropout_options, name), END};
 static const key no_keys[] = {END};
-/* clang-format on */
 
 static soma_value build_dense(soma_value x, void *options)
 {

@@ -42,7 +42,7 @@ typedef struct soma_adam_attrs {
 } soma_adam_attrs;
 
 #define SOMA_UPDATE_GRAIN 16       /* f32 elements to which tensors are padded in memory (64 bytes) */
-#define SOMA_UPDATE_PARALLEL 65536 /* fewer elements in all run on the caller's thread */
+#define SOMA_UPDATE_PARALLEL 16384 /* elements from which a second thread pays for its region */
 
 /* The state of sgd's and adam's kernels: k tensors seen as one range, each beginning at a multiple of the grain, as
  * they lie in memory where neighbours are contiguous. */
