@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What planning must not change: results where arrays share storage, where the batch runs in pieces, where programs of a model share
- * memory and where a program overwrites what it reads; and gradients at the edges.
+ * What planning must not change: results where arrays share storage, where the batch runs in pieces, where programs of
+ * a model share memory and where a program overwrites what it reads; and gradients at the edges.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -48,7 +48,8 @@ static void step(soma_program *p)
 
 /* ---- storage that is shared ---- */
 
-/* r = relu(x), v = r as [N,2,2], q = r^2, s = q - r, z = tanh(s). Which of them may lie in one place depends on who is wanted. */
+/* r = relu(x), v = r as [N,2,2], q = r^2, s = q - r, z = tanh(s). Which of them may lie in one place depends on who is
+ * wanted. */
 static void sharing_storage_changes_nothing(void **state)
 {
     (void)state;
@@ -418,7 +419,7 @@ static void gradients_at_the_edges(void **state)
     soma_close(s);
 }
 
-/* Overlapping windows over padding: each x gets one for each window whose largest it is, if it passed relu. Values differ. */
+/* Overlapping windows over padding: each x gets one for each window whose largest it is, if it passed relu. */
 static void relu_before_overlapping_pools_differentiates_right(void **state)
 {
     (void)state;

@@ -162,8 +162,8 @@ SOMA_API void soma_flip(soma_program *p);
 SOMA_API soma_status soma_feed(soma_program *p, soma_value x, const soma_tensor *tensor);
 /** Runs one step. On an error nothing was updated. */
 SOMA_API soma_status soma_step(soma_program *p);
-/** A view of a computed value after a step, plain, valid until the next step or compilation of any program of the model;
- *  data NULL when the program does not compute it. */
+/** A view of a computed value after a step, plain, valid until the next step or compilation of any program of the
+ *  model; data NULL when the program does not compute it. */
 SOMA_API soma_tensor soma_read(soma_program *p, soma_value x);
 /** The next step's number, the step of random draws; counts up by itself. */
 SOMA_API uint64_t soma_program_step(const soma_program *p);

@@ -21,8 +21,8 @@ void soma_workspace_free(soma_model *m)
     m->workspace = NULL;
 }
 
-/* Replaces *block, which is `copies` parts, by one whose parts have at least `size` bytes; what other programs have read in or
- * computed moves along. On failure the old one stays. */
+/* Replaces *block, which is `copies` parts, by one whose parts have at least `size` bytes; what other programs have
+ * read in or computed moves along. On failure the old one stays. */
 static soma_status enlarge(soma *s, char **block, size_t *have, size_t size, size_t copies, bool *moved)
 {
     size_t bytes;

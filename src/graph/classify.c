@@ -84,7 +84,8 @@ static bool batch_in_front(const soma_shape *shape)
     return true;
 }
 
-/* Of the values that a node makes; one that makes samples runs with the samples, whatever it reads (an expanded constant). */
+/* Of the values that a node makes. One that makes samples runs with the samples, whatever it reads (a constant that is
+ * expanded, say). */
 static soma_class class_of(const soma_program *p, const soma_graph_node *node, const char **why)
 {
     soma_class class = SOMA_CLASS_CONSTANT;
