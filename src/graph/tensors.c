@@ -3,6 +3,7 @@
  * graph/tensors.c: a model's named tensors: declared by builders, laid out contiguously in creation order (each begins
  * on a 64-byte line; the lanes between hold zeros), filled at first use.
  */
+#include "base/limits.h"
 #include "base/random.h"
 #include "base/size.h"
 #include "base/text.h"
@@ -39,7 +40,11 @@ soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tenso
     soma_type type = {o->dtype, o->shape};
     char text[96];
     const char *given = name ? name : "parameter";
-    if (soma_shape_elements(&o->shape) <= 0)
+    int64_t elements = soma_shape_elements(&o->shape);
+    if (elements > SOMA_LIMIT_ELEMENTS)
+        return soma_value_fail(m->graph, o->at, "parameter \"%s\": %s has more than 2^48 elements", given,
+                               soma_type_text(&type, text));
+    if (elements <= 0)
         return soma_value_fail(m->graph, o->at, "parameter \"%s\": the shape of %s must have constant dimensions >= 1",
                                given, soma_type_text(&type, text));
     const char *init = o->init ? o->init : "zeros";
