@@ -26,8 +26,7 @@ struct soma {
     uint64_t seed;
     int threads;
     bool exact;
-    bool has_threads_of_its_own; /* loader threads may allocate: `lock` guards memory and error */
-    pthread_mutex_t lock;
+    pthread_mutex_t lock; /* guards memory and error: loader threads allocate too */
     soma_memory memory;
     soma_object *objects;
     soma_status status;
