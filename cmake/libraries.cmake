@@ -6,6 +6,7 @@
 
 option(SOMA_ONEDNN "Fast convolution and matmul by oneDNN" ON)
 option(SOMA_PNG "PNG pictures by libpng" ON)
+option(SOMA_JPEG "JPEG pictures by libjpeg-turbo" ON)
 option(SOMA_YAML "Descriptions of models in YAML by libyaml" ON)
 set(SOMA_THREADS openmp CACHE STRING "openmp: libgomp's team, which oneDNN shares; pthread: a team of soma's own")
 set_property(CACHE SOMA_THREADS PROPERTY STRINGS openmp pthread)
@@ -60,6 +61,10 @@ soma_library(XXHASH xxhash.h xxhash libxxhash libxxhash-dev "hashes of files" RE
 set(SOMA_HAVE_PNG OFF)
 if(SOMA_PNG)
     soma_library(PNG png.h png libpng libpng-dev "PNG pictures")
+endif()
+set(SOMA_HAVE_JPEG OFF)
+if(SOMA_JPEG)
+    soma_library(JPEG jpeglib.h jpeg libjpeg libjpeg62-turbo-dev "JPEG pictures")
 endif()
 set(SOMA_HAVE_YAML OFF)
 if(SOMA_YAML)

@@ -15,6 +15,7 @@ soma_packages() { # set -> lines "package|why"
         echo "zlib1g-dev|gzip-compressed data sets"
         echo "libxxhash-dev|fast hashes of files"
         echo "libpng-dev|PNG pictures"
+        echo "libjpeg62-turbo-dev|JPEG pictures"
         echo "libyaml-dev|descriptions of models in YAML"
         ;;
     data) echo "dataset-fashion-mnist|70,000 pictures of clothes, the data of the main example" ;;

@@ -16,6 +16,7 @@
 #define SOMA_LIMIT_NODES (1 << 20)
 #define SOMA_LIMIT_IMAGE_SIDE 65535
 #define SOMA_LIMIT_IMAGE_PIXELS ((int64_t)1 << 28)
+#define SOMA_LIMIT_JPEG_SCANS 100
 #define SOMA_LIMIT_YAML (1 << 24) /* bytes of a model description */
 #define SOMA_LIMIT_INFLATE_RATIO 1100
 

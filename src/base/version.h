@@ -41,6 +41,12 @@
 #define SOMA_PNG_TEXT ""
 #endif
 
+#ifdef SOMA_HAVE_JPEG
+#define SOMA_JPEG_TEXT ", libjpeg"
+#else
+#define SOMA_JPEG_TEXT ""
+#endif
+
 #ifdef SOMA_HAVE_YAML
 #define SOMA_YAML_TEXT ", libyaml"
 #else
@@ -54,6 +60,6 @@
 #endif
 
 /* ", oneDNN 2.6.3, zlib, libpng": empty when none was found. */
-#define SOMA_LIBRARIES_TEXT SOMA_ONEDNN_TEXT SOMA_ZLIB_TEXT SOMA_PNG_TEXT SOMA_YAML_TEXT SOMA_XXHASH_TEXT
+#define SOMA_LIBRARIES_TEXT SOMA_ONEDNN_TEXT SOMA_ZLIB_TEXT SOMA_PNG_TEXT SOMA_JPEG_TEXT SOMA_YAML_TEXT SOMA_XXHASH_TEXT
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * codec/image.c: what all picture formats share, and what a build without libpng says.
+ * codec/image.c: what all picture formats share, and what a build without their libraries says.
  */
 #include "codec/image.h"
 
@@ -24,17 +24,63 @@ soma_status soma_image_limits(soma *s, const char *name, int64_t height, int64_t
     return SOMA_OK;
 }
 
+static bool is_jpeg(const uint8_t *bytes, size_t size)
+{
+    return size >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
+}
+
+static bool is_png(const uint8_t *bytes, size_t size)
+{
+    return size >= 4 && bytes[0] == 0x89 && bytes[1] == 'P' && bytes[2] == 'N' && bytes[3] == 'G';
+}
+
+static soma_status refuse(soma *s, const char *name, size_t size)
+{
+    return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
+                     size ? "%s: byte 0: this is neither a JPEG nor a PNG file: its first bytes are not theirs"
+                          : "%s: the file is empty; a JPEG or PNG file was expected",
+                     name);
+}
+
+soma_status soma_image_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
+                              soma_image *image)
+{
+    *image = (soma_image){0};
+    return is_jpeg(bytes, size)  ? soma_jpeg_decode(s, name, bytes, size, least, image)
+           : is_png(bytes, size) ? soma_png_decode(s, name, bytes, size, image)
+                                 : refuse(s, name, size);
+}
+
+soma_status soma_image_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    *image = (soma_image){0};
+    return is_jpeg(bytes, size)  ? soma_jpeg_measure(s, name, bytes, size, image)
+           : is_png(bytes, size) ? soma_png_measure(s, name, bytes, size, image)
+                                 : refuse(s, name, size);
+}
+
+#if !defined(SOMA_HAVE_PNG) || !defined(SOMA_HAVE_JPEG)
+static soma_status left_out(soma *s, const char *name, const char *what, const char *library)
+{
+    return soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(),
+                     "%s: this build of soma cannot %s pictures, because %s was not found when it was built; install "
+                     "%s's development package and build again",
+                     name, what, library, library);
+}
+#endif
+
 #ifndef SOMA_HAVE_PNG
 soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
 {
     (void)bytes;
     (void)size;
     *image = (soma_image){0};
-    return soma_fail(
-        s, SOMA_UNSUPPORTED, soma_nowhere(),
-        "%s: this build of soma cannot read PNG pictures, because libpng was not found when it was built; install "
-        "libpng's development package and build again",
-        name);
+    return left_out(s, name, "read PNG", "libpng");
+}
+
+soma_status soma_png_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    return soma_png_decode(s, name, bytes, size, image);
 }
 
 soma_status soma_png_encode(soma *s, const soma_image *image, void **bytes, size_t *size)
@@ -42,9 +88,23 @@ soma_status soma_png_encode(soma *s, const soma_image *image, void **bytes, size
     (void)image;
     *bytes = NULL;
     *size = 0;
-    return soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(),
-                     "this build of soma cannot write PNG pictures, because libpng was not found when it was built; "
-                     "install libpng's "
-                     "development package and build again");
+    return left_out(s, "PNG", "write PNG", "libpng");
+}
+#endif
+
+#ifndef SOMA_HAVE_JPEG
+soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
+                             soma_image *image)
+{
+    (void)bytes;
+    (void)size;
+    (void)least;
+    *image = (soma_image){0};
+    return left_out(s, name, "read JPEG", "libjpeg");
+}
+
+soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    return soma_jpeg_decode(s, name, bytes, size, NULL, image);
 }
 #endif

@@ -103,8 +103,8 @@ static void read_header(coder *c)
         return;
     png_set_expand(c->png);
     png_set_scale_16(c->png);
-    c->image.width = width;
-    c->image.height = height;
+    c->image.width = c->image.full_width = width;
+    c->image.height = c->image.full_height = height;
 }
 
 static void read_pixels(coder *c)
@@ -124,7 +124,8 @@ static void read_pixels(coder *c)
     png_read_end(c->png, NULL);
 }
 
-soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+/* pixels false: only the header is read. */
+static soma_status decode(soma *s, const char *name, const void *bytes, size_t size, bool pixels, soma_image *image)
 {
     coder c = {.s = s, .name = name, .in = bytes, .in_size = size};
     *image = (soma_image){0};
@@ -134,7 +135,7 @@ soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t
     c.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &c, on_error, on_warning, &c, png_alloc, png_release);
     if (c.png)
         c.info = png_create_info_struct(c.png);
-    bool done = c.info && guarded(&c, read_header) && guarded(&c, read_pixels);
+    bool done = c.info && guarded(&c, read_header) && (!pixels || guarded(&c, read_pixels));
     png_destroy_read_struct(&c.png, &c.info, NULL);
     if (done) {
         *image = c.image;
@@ -145,6 +146,16 @@ soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t
         return c.status;
     return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: byte %zu: the PNG data are damaged here or before (%s)", name,
                      c.in_used, c.reason);
+}
+
+soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    return decode(s, name, bytes, size, true, image);
+}
+
+soma_status soma_png_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    return decode(s, name, bytes, size, false, image);
 }
 
 /* ---- encoding ---- */

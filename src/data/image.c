@@ -152,7 +152,7 @@ soma_status soma_image_read(soma *s, const char *path, const soma_shape *shape, 
     if (!status)
         status = soma_file_read(s, path, FILE_MAX, &bytes, &size);
     if (!status)
-        status = soma_png_decode(s, path, bytes, size, &image);
+        status = soma_image_decode(s, path, bytes, size, NULL, &image);
     soma_release(s, bytes);
     if (!status)
         status = write_pixels(s, &image, shape, pixels);

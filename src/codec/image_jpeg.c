@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * codec/image_jpeg.c: JPEG through libjpeg(-turbo), which reports errors by longjmp: every call that may fail stands in a
+ * step, run by `guarded`, and all state lies in the coder. What libjpeg calls a warning but costs pixels (a file cut
+ * short, damaged codes) is an error here. Knows nothing of files or tensors.
+ */
+#include "codec/image.h"
+
+#include "base/limits.h"
+
+#include <stdio.h> /* jpeglib.h wants it before */
+
+#include <jerror.h>
+#include <jpeglib.h>
+#include <setjmp.h>
+#include <string.h>
+
+#define ORIENTATION_TAG 0x0112 /* EXIF 2.3, 4.6.4 A */
+#define EXIF_MARKER (JPEG_APP0 + 1)
+
+typedef struct coder {
+    struct jpeg_decompress_struct jpeg;
+    struct jpeg_error_mgr errors;
+    struct jpeg_progress_mgr progress;
+    soma *s;
+    const char *name;
+    const uint8_t *in;
+    size_t in_size;
+    const int64_t *least;
+    jmp_buf jump;
+    soma_image image;
+    uint8_t *cmyk;                /* one row, where the file holds inks */
+    soma_status status;           /* set: the context's error is set too */
+    char reason[JMSG_LENGTH_MAX]; /* libjpeg's own words */
+} coder;
+
+/* ---- errors ---- */
+
+static void on_error(j_common_ptr jpeg)
+{
+    coder *c = jpeg->client_data;
+    if (jpeg->err->msg_code == JERR_OUT_OF_MEMORY)
+        c->status = soma_fail(c->s, SOMA_MEMORY, soma_nowhere(), "%s: memory to decode the picture could not be had",
+                              c->name);
+    jpeg->err->format_message(jpeg, c->reason);
+    longjmp(c->jump, 1);
+}
+
+/* level < 0: a warning. Bytes too many between two parts and odd version numbers cost no pixel. */
+static void on_message(j_common_ptr jpeg, int level)
+{
+    int code = jpeg->err->msg_code;
+    if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_JFIF_MAJOR && code != JWRN_ADOBE_XFORM)
+        on_error(jpeg);
+}
+
+static void on_output(j_common_ptr jpeg)
+{
+    (void)jpeg; /* libjpeg would print here */
+}
+
+/* A progressive file may repeat scans over the whole picture without end. */
+static void on_progress(j_common_ptr jpeg)
+{
+    coder *c = jpeg->client_data;
+    if (((j_decompress_ptr)jpeg)->input_scan_number <= SOMA_LIMIT_JPEG_SCANS)
+        return;
+    c->status = soma_fail(c->s, SOMA_FORMAT, soma_nowhere(),
+                          "%s: the JPEG file has more than %d scans, the limit; is it damaged?", c->name,
+                          SOMA_LIMIT_JPEG_SCANS);
+    longjmp(c->jump, 1);
+}
+
+/* Runs a step; false when libjpeg jumped out of it or the step set a status. */
+static bool guarded(coder *c, void (*step)(coder *))
+{
+    if (setjmp(c->jump))
+        return false;
+    step(c);
+    return c->status == SOMA_OK;
+}
+
+/* ---- EXIF orientation ---- */
+
+static unsigned read_number(const uint8_t *p, int bytes, bool little)
+{
+    unsigned n = 0;
+    for (int i = 0; i < bytes; i++)
+        n |= (unsigned)p[i] << 8 * (little ? i : bytes - 1 - i);
+    return n;
+}
+
+/* 1 to 8 as EXIF counts them; 1 (upright) where nothing sound is said. */
+static int read_orientation(const uint8_t *p, size_t size)
+{
+    if (size < 14 || memcmp(p, "Exif\0", 6))
+        return 1;
+    p += 6;
+    size -= 6;
+    bool little = p[0] == 'I';
+    size_t at = read_number(p + 4, 4, little);
+    if (at > size - 2)
+        return 1;
+    unsigned entries = read_number(p + at, 2, little);
+    for (at += 2; entries-- && at + 12 <= size; at += 12)
+        if (read_number(p + at, 2, little) == ORIENTATION_TAG) {
+            unsigned value = read_number(p + at + 8, 2, little);
+            return value >= 1 && value <= 8 ? (int)value : 1;
+        }
+    return 1;
+}
+
+static int orientation_of(const coder *c)
+{
+    for (jpeg_saved_marker_ptr m = c->jpeg.marker_list; m; m = m->next)
+        if (m->marker == EXIF_MARKER && m->data_length >= 6 && !memcmp(m->data, "Exif\0", 6))
+            return read_orientation(m->data, m->data_length);
+    return 1;
+}
+
+/* The picture as it was held: 2 to 4 mirror and turn by half, 5 to 8 exchange rows and columns as well. */
+static soma_status set_upright(coder *c, int orientation)
+{
+    soma_image *image = &c->image;
+    bool turned = orientation >= 5;
+    bool mirror_x = orientation == 2 || orientation == 3 || orientation == 7 || orientation == 8;
+    bool mirror_y = orientation == 3 || orientation == 4 || orientation == 6 || orientation == 7;
+    int64_t h = image->height, w = image->width, n = image->channels;
+    if (orientation == 1)
+        return SOMA_OK;
+    uint8_t *upright = soma_alloc_array(c->s, (size_t)(h * w), (size_t)n);
+    if (!upright)
+        return SOMA_MEMORY;
+    int64_t to_h = turned ? w : h, to_w = turned ? h : w;
+    for (int64_t y = 0; y < to_h; y++)
+        for (int64_t x = 0; x < to_w; x++) {
+            int64_t from_y = turned ? x : y, from_x = turned ? y : x;
+            from_y = mirror_y ? h - 1 - from_y : from_y;
+            from_x = mirror_x ? w - 1 - from_x : from_x;
+            memcpy(upright + (y * to_w + x) * n, image->pixels + (from_y * w + from_x) * n, (size_t)n);
+        }
+    soma_release(c->s, image->pixels);
+    image->pixels = upright;
+    image->height = to_h;
+    image->width = to_w;
+    return SOMA_OK;
+}
+
+/* ---- decoding ---- */
+
+/* Refuses sizes that the file's bytes cannot hold, before memory is asked for them: a block of 8 x 8 pixels takes one bit
+ * at least. */
+static soma_status check_size(coder *c)
+{
+    int64_t height = c->jpeg.image_height, width = c->jpeg.image_width;
+    soma_status status = soma_image_limits(c->s, c->name, height, width);
+    if (!status && height * width / (64 * 8) > (int64_t)c->in_size)
+        status = soma_fail(c->s, SOMA_FORMAT, soma_nowhere(),
+                           "%s: a JPEG file of %zu bytes cannot hold %u x %u pixels; is it damaged or cut short?",
+                           c->name, c->in_size, (unsigned)width, (unsigned)height);
+    return status;
+}
+
+static void read_header(coder *c)
+{
+    jpeg_create_decompress(&c->jpeg);
+    c->progress.progress_monitor = on_progress;
+    c->jpeg.progress = &c->progress;
+    jpeg_save_markers(&c->jpeg, EXIF_MARKER, 0xffff);
+    jpeg_mem_src(&c->jpeg, c->in, (unsigned long)c->in_size);
+    jpeg_read_header(&c->jpeg, TRUE);
+    c->status = check_size(c);
+    bool turned = orientation_of(c) >= 5;
+    c->image.full_height = turned ? c->jpeg.image_width : c->jpeg.image_height;
+    c->image.full_width = turned ? c->jpeg.image_height : c->jpeg.image_width;
+}
+
+/* The inverse transform gives halves, quarters and eighths at a fraction of the work. */
+static void choose_scale(coder *c)
+{
+    bool turned = orientation_of(c) >= 5;
+    int64_t least_h = c->least[turned ? 1 : 0], least_w = c->least[turned ? 0 : 1];
+    unsigned part = 8;
+    while (part > 1 && (int64_t)c->jpeg.image_height * (part / 2) >= 8 * least_h &&
+           (int64_t)c->jpeg.image_width * (part / 2) >= 8 * least_w)
+        part /= 2;
+    c->jpeg.scale_num = part;
+    c->jpeg.scale_denom = 8;
+}
+
+/* Inks to light. Adobe's programs, which write nearly all such files, store inks inverted. */
+static void read_cmyk_row(coder *c, uint8_t *rgb)
+{
+    JSAMPROW row = c->cmyk;
+    jpeg_read_scanlines(&c->jpeg, &row, 1);
+    unsigned inverted = c->jpeg.saw_Adobe_marker ? 0 : 255;
+    for (unsigned x = 0; x < c->jpeg.output_width; x++) {
+        const uint8_t *p = row + 4 * x;
+        for (int k = 0; k < 3; k++)
+            rgb[3 * x + k] = (uint8_t)(((p[k] ^ inverted) * (p[3] ^ inverted) + 127) / 255);
+    }
+}
+
+static void read_pixels(coder *c)
+{
+    struct jpeg_decompress_struct *jpeg = &c->jpeg;
+    bool grey = jpeg->jpeg_color_space == JCS_GRAYSCALE, inks = jpeg->num_components == 4;
+    jpeg->out_color_space = grey ? JCS_GRAYSCALE : inks ? JCS_CMYK : JCS_RGB;
+    if (c->least)
+        choose_scale(c);
+    jpeg_start_decompress(jpeg);
+    c->image.height = jpeg->output_height;
+    c->image.width = jpeg->output_width;
+    c->image.channels = grey ? 1 : 3;
+    size_t row = (size_t)c->image.width * (size_t)c->image.channels;
+    c->image.pixels = soma_alloc_array(c->s, (size_t)c->image.height, row);
+    c->cmyk = c->image.pixels && inks ? soma_alloc_array(c->s, (size_t)c->image.width, 4) : NULL;
+    if (!c->image.pixels || (inks && !c->cmyk)) {
+        c->status = SOMA_MEMORY;
+        return;
+    }
+    while (jpeg->output_scanline < jpeg->output_height) {
+        JSAMPROW to = c->image.pixels + jpeg->output_scanline * row;
+        if (inks)
+            read_cmyk_row(c, to);
+        else
+            jpeg_read_scanlines(jpeg, &to, 1);
+    }
+    int orientation = orientation_of(c);
+    jpeg_finish_decompress(jpeg);
+    c->status = set_upright(c, orientation);
+}
+
+/* Bytes of the file that libjpeg has taken: where it stood when something was wrong. */
+static size_t place(const coder *c)
+{
+    return c->jpeg.src && c->jpeg.src->bytes_in_buffer <= c->in_size ? c->in_size - c->jpeg.src->bytes_in_buffer : 0;
+}
+
+/* pixels false: only the header is read. */
+static soma_status decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least, bool pixels,
+                          soma_image *image)
+{
+    coder c = {.s = s, .name = name, .in = bytes, .in_size = size, .least = least};
+    c.jpeg.err = jpeg_std_error(&c.errors);
+    c.jpeg.client_data = &c;
+    c.errors.error_exit = on_error;
+    c.errors.emit_message = on_message;
+    c.errors.output_message = on_output;
+    bool done = guarded(&c, read_header) && (!pixels || guarded(&c, read_pixels));
+    size_t at = place(&c);
+    jpeg_destroy_decompress(&c.jpeg);
+    soma_release(s, c.cmyk);
+    if (done) {
+        *image = c.image;
+        return SOMA_OK;
+    }
+    soma_release(s, c.image.pixels);
+    if (c.status)
+        return c.status;
+    return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: byte %zu: the JPEG data are damaged here or before (%s)",
+                     name, at, c.reason);
+}
+
+soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
+                             soma_image *image)
+{
+    *image = (soma_image){0};
+    return decode(s, name, bytes, size, least, true, image);
+}
+
+soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    *image = (soma_image){0};
+    return decode(s, name, bytes, size, NULL, false, image);
+}
