@@ -110,7 +110,7 @@ static const char *kernel_text(const soma_plan_node *n, char text[64])
 /* As wide as the longest text in each column, within reason. */
 static void measure(const soma_program *p, int width[4])
 {
-    static const int most[4] = {28, 28, 32, 32};
+    static const int most[4] = {28, 28, 32, 40};
     const int heads[4] = {2, 5, 6, 6};
     char text[64];
     memcpy(width, heads, sizeof heads);

@@ -150,15 +150,17 @@ typedef enum soma_layout_rule {
     SOMA_LAYOUT_ASK        /* wish() says */
 } soma_layout_rule;
 
-/** One implementation of one op. accept: cheap, on types and attributes (refuse with a sentence); prepare: once, at
- *  compile, with layouts fixed (may still refuse: then the next kernel is asked). */
+/** One implementation of one op. accept: cheap, on types and attributes, whether it can (refuse with a sentence); suits: whether
+ *  the fixed rule on shapes prefers it where it can: without tuning a kernel that does not suit is passed over, unless
+ *  nothing else is left; prepare: once, at compile, with layouts fixed (may still refuse: then the next kernel is asked). */
 typedef struct soma_kernel {
     const char *name; /* "reference", "cpu", "onednn", ... */
     int isa;          /* instruction-set level it was compiled for: 0 any, 2 AVX2, 3 AVX-512 (see backend/cpu/isa.h) */
     bool exact;       /* same bits everywhere: allowed under --exact */
     soma_layout_rule layouts;
     soma_status (*accept)(soma_prepare *p);
-    void (*wish)(soma_prepare *p); /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */
+    bool (*suits)(const soma_prepare *p); /* NULL: always */
+    void (*wish)(soma_prepare *p);        /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */
     soma_status (*prepare)(soma_prepare *p);
 } soma_kernel;
 

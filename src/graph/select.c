@@ -112,26 +112,35 @@ static bool add_refusal(soma_program *p, soma_plan_step *step, const soma_kernel
     return step->refused;
 }
 
-/* The first kernel from index `from` on that accepts; its index, or -1 (then no_kernel says why). */
+/* Why a kernel cannot run the step, or NULL. */
+static const char *cannot(const soma_program *p, const soma_kernel *kernel, view *v)
+{
+    if (p->s->exact && !kernel->exact)
+        return "not exact";
+    if (kernel->isa > soma_cpu_isa())
+        return "this CPU lacks the instructions";
+    return kernel->accept && kernel->accept(&v->prepare) != SOMA_OK ? v->reason : NULL;
+}
+
+/* The first kernel from index `from` on that can and suits, else the last one that can; its index, or -1 (then
+ * no_kernel says why). */
 static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
 {
+    int last = -1;
     for (int k = from; step->op->kernels[k]; k++) {
         const soma_kernel *kernel = step->op->kernels[k];
-        const char *reason = NULL;
-        if (p->s->exact && !kernel->exact)
-            reason = "not exact";
-        else if (kernel->isa > soma_cpu_isa())
-            reason = "this CPU lacks the instructions";
-        else if (kernel->accept && kernel->accept(&v->prepare) != SOMA_OK)
-            reason = v->reason;
+        const char *reason = cannot(p, kernel, v);
         if (!reason) {
+            last = k;
             step->kernel = kernel;
-            return k;
+            if (!kernel->suits || kernel->suits(&v->prepare))
+                return k;
+            reason = "the rule on shapes prefers others here; --tune would time it";
         }
         if (!add_refusal(p, step, kernel, reason))
             return -1;
     }
-    return -1;
+    return last;
 }
 
 static soma_status no_kernel(soma_program *p, const soma_plan_step *step)
@@ -144,6 +153,20 @@ static soma_status no_kernel(soma_program *p, const soma_plan_step *step)
 
 /* ---- layouts ---- */
 
+/* Plain but for what the kernel asks for. */
+static void wish(const soma_kernel *kernel, view *v)
+{
+    int n = v->prepare.n_in + v->prepare.n_out;
+    for (int j = 0; j < n; j++)
+        v->args[j].layout = plain;
+    if (kernel->layouts == SOMA_LAYOUT_ASK)
+        kernel->wish(&v->prepare);
+    for (int j = 0; j < n; j++)
+        if (v->args[j].shape.rank != 4 || v->args[j].layout.kind == SOMA_PACKED ||
+            !layout_possible(&v->args[j], v->args[j].layout.kind))
+            v->args[j].layout = plain;
+}
+
 /* Layouts that each step asks for or accepts: kinds[j], inputs then outputs. */
 static soma_status ask(soma_program *p, soma_plan_step *step, view *v, soma_layout_kind *wished, bool *is_wished)
 {
@@ -153,16 +176,13 @@ static soma_status ask(soma_program *p, soma_plan_step *step, view *v, soma_layo
     step->out_layout = step->in_layout + step->n_in;
     if (step->kernel->layouts != SOMA_LAYOUT_ASK)
         return SOMA_OK;
-    step->kernel->wish(&v->prepare);
+    wish(step->kernel, v);
     for (int j = 0; j < step->n_in + step->n_out; j++) {
         int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
-        soma_layout_kind kind = v->args[j].layout.kind;
-        if (id < 0 || v->args[j].shape.rank != 4 || kind == SOMA_PACKED || !layout_possible(&v->args[j], kind))
-            continue;
-        step->in_layout[j].kind = kind;
-        if (!is_wished[id]) {
+        step->in_layout[j] = v->args[j].layout;
+        if (id >= 0 && v->args[j].shape.rank == 4 && !is_wished[id]) {
             is_wished[id] = true;
-            wished[id] = kind;
+            wished[id] = v->args[j].layout.kind;
         }
     }
     return SOMA_OK;
@@ -283,8 +303,6 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
                              step->layer, step->kernel->name);
         if (!add_refusal(p, step, step->kernel, v->reason))
             return SOMA_MEMORY;
-        for (int j = 0; j < step->n_in + step->n_out; j++)
-            v->args[j].layout = plain;
         v->prepare.run = NULL;
         v->prepare.state = NULL;
         v->prepare.scratch = 0;
@@ -294,6 +312,7 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
         k = choose(p, step, v, k + 1);
         if (k < 0)
             return no_kernel(p, step);
+        wish(step->kernel, v);
     }
     for (int j = 0; j < step->n_in + step->n_out; j++)
         step->in_layout[j] = v->args[j].layout;

@@ -137,9 +137,12 @@ static const soma_sample samples[] = {
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_cpu)
+SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn)
 static const soma_kernel *const kernels[] = {
-    SOMA_ISA_LIST(soma_conv2d_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn) & soma_conv2d_reference, NULL};
+    SOMA_ISA_LIST(soma_conv2d_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
+        soma_conv2d_reference,
+    NULL};
 
 const soma_op soma_op_conv2d = {
     .name = "conv2d",

@@ -114,9 +114,11 @@ static const soma_sample input_samples[] = {
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_cpu)
+SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn)
 static const soma_kernel *const input_kernels[] = {SOMA_ISA_LIST(soma_conv2d_input_grad_cpu)
-                                                           SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
+                                                           SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd)
+                                                               SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
                                                        soma_conv2d_input_grad_reference,
                                                    NULL};
 
@@ -217,9 +219,11 @@ static const soma_sample weight_samples[] = {
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_cpu)
+SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
 static const soma_kernel *const weight_kernels[] = {SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu)
-                                                            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
+                                                            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
+                                                                SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
                                                         soma_conv2d_weight_grad_reference,
                                                     NULL};
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_onednn.c: convolutions of oneDNN, direct or (2.6 only, 3x3) Winograd. One rule gives the layouts of
- * x and y from the shape alone, so that the forward node and both gradients agree; weights take whatever order the
- * primitive likes best and stay packed.
+ * op/conv2d/conv2d_onednn.c: convolutions of oneDNN: direct, and (2.6 only, 3x3) Winograd as kernels of their own. One
+ * rule gives the layouts of x and y from the shape alone, so that the forward node and both gradients agree; weights
+ * take whatever order the primitive likes best and stay packed.
  */
 #include "backend/onednn/shim.h"
 #include "op/conv2d/conv2d.h"
@@ -126,34 +126,26 @@ static soma_status finish(request *r, soma_prepare *p, direction d)
     return status;
 }
 
-/* F(4x4, 3x3) needs a quarter of the multiplications; transforms eat the gain where channels are few or the picture
- * small. Its f32 error stays within the bound for default kernels (tests/test_ops.c). oneDNN 3 has none and refuses. */
-static bool suits_winograd(const soma_conv2d_case *c)
-{
-    const soma_conv2d_attrs *a = c->a;
-    bool unit = a->stride[0] == 1 && a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
-    return unit && c->kh == 3 && c->kw == 3 && c->c >= 32 && c->k >= 32 && c->c % 16 == 0 && c->k % 16 == 0 &&
-           c->oh >= 12 && c->ow >= 12 && (a->activation == SOMA_ACT_NONE || a->activation == SOMA_ACT_RELU);
-}
-
+/* The library's scratch of a Winograd layer may reach a gigabyte where batch and picture are large. */
 #define WINOGRAD_SCRATCH ((size_t)256 << 20)
 
-/* Winograd where it suits, else direct. r->pd is set on success. */
-static soma_status choose(request *r, soma_prepare *p, direction d, const soma_conv2d_case *c)
+/* The primitive, its layouts and its scratch. r->pd is set on success. */
+static soma_status make(request *r, soma_prepare *p, direction d, dnnl_alg_kind_t algorithm)
 {
-    if (suits_winograd(c) && create(r, d, dnnl_convolution_winograd) == dnnl_success) {
-        if (finish(r, p, d) == SOMA_OK && p->scratch <= WINOGRAD_SCRATCH)
-            return SOMA_OK;
-        dnnl_primitive_desc_destroy(r->pd);
-        p->scratch = 0;
-    }
-    r->pd = NULL;
-    dnnl_status_t found = create(r, d, dnnl_convolution_direct);
-    return found == dnnl_success ? finish(r, p, d) : soma_onednn_refuse(p, "direct convolution", found);
+    bool winograd = algorithm == dnnl_convolution_winograd;
+    dnnl_status_t found = create(r, d, algorithm);
+    if (found != dnnl_success)
+        return soma_onednn_refuse(p, winograd ? "Winograd convolution" : "direct convolution", found);
+    soma_status status = finish(r, p, d);
+    if (status != SOMA_OK || !winograd || p->scratch <= WINOGRAD_SCRATCH)
+        return status;
+    soma_refuse(p->reason, "it wants %.0f MB of scratch, the limit is %.0f MB", (double)p->scratch / 1e6,
+                (double)WINOGRAD_SCRATCH / 1e6);
+    return SOMA_UNSUPPORTED;
 }
 
-static soma_status prepare(soma_prepare *p, direction d, const soma_conv2d_case *c, const soma_arg *x,
-                           const soma_arg *y, bool bias)
+static soma_status prepare(soma_prepare *p, direction d, dnnl_alg_kind_t algorithm, const soma_conv2d_case *c,
+                           const soma_arg *x, const soma_arg *y, bool bias)
 {
     request r = {0};
     soma_status status = soma_onednn_engine(p, &r.engine);
@@ -162,7 +154,7 @@ static soma_status prepare(soma_prepare *p, direction d, const soma_conv2d_case 
     dnnl_status_t found = soma_onednn_attr(&r.attr, d == FORWARD ? c->a->activation : SOMA_ACT_NONE);
     if (found == dnnl_success)
         found = describe(&r, c, x, y, bias);
-    status = found == dnnl_success ? choose(&r, p, d, c) : soma_onednn_refuse(p, "convolution", found);
+    status = found == dnnl_success ? make(&r, p, d, algorithm) : soma_onednn_refuse(p, "convolution", found);
     if (r.pd)
         dnnl_primitive_desc_destroy(r.pd);
     if (r.attr)
@@ -174,25 +166,125 @@ static soma_status prepare(soma_prepare *p, direction d, const soma_conv2d_case 
     return status;
 }
 
-static soma_status forward_prepare(soma_prepare *p)
+static soma_status forward(soma_prepare *p, dnnl_alg_kind_t algorithm)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    return prepare(p, FORWARD, &c, &p->in[0], &p->out[0], soma_conv2d_has_in(p, 2));
+    return prepare(p, FORWARD, algorithm, &c, &p->in[0], &p->out[0], soma_conv2d_has_in(p, 2));
 }
-static soma_status input_prepare(soma_prepare *p)
+static soma_status input(soma_prepare *p, dnnl_alg_kind_t algorithm)
 {
     soma_conv2d_case c = soma_conv2d_input_case(p);
-    return prepare(p, INPUT, &c, &p->out[0], &p->in[0], false);
+    return prepare(p, INPUT, algorithm, &c, &p->out[0], &p->in[0], false);
 }
-static soma_status weight_prepare(soma_prepare *p)
+static soma_status weights(soma_prepare *p, dnnl_alg_kind_t algorithm)
 {
     soma_conv2d_case c = soma_conv2d_weight_case(p);
-    return prepare(p, WEIGHTS, &c, &p->in[0], &p->in[1], soma_conv2d_has_out(p, 1));
+    return prepare(p, WEIGHTS, algorithm, &c, &p->in[0], &p->in[1], soma_conv2d_has_out(p, 1));
+}
+
+static soma_status forward_direct(soma_prepare *p)
+{
+    return forward(p, dnnl_convolution_direct);
+}
+static soma_status input_direct(soma_prepare *p)
+{
+    return input(p, dnnl_convolution_direct);
+}
+static soma_status weights_direct(soma_prepare *p)
+{
+    return weights(p, dnnl_convolution_direct);
 }
 
 const soma_kernel soma_conv2d_onednn = {
-    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = forward_wish, .prepare = forward_prepare};
+    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = forward_wish, .prepare = forward_direct};
 const soma_kernel soma_conv2d_input_grad_onednn = {
-    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = input_wish, .prepare = input_prepare};
+    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = input_wish, .prepare = input_direct};
 const soma_kernel soma_conv2d_weight_grad_onednn = {
-    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = weight_wish, .prepare = weight_prepare};
+    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = weight_wish, .prepare = weights_direct};
+
+/* ---- Winograd, F(4x4, 3x3): its f32 error stays within the bound for default kernels (tests/test_ops.c) ---- */
+
+static soma_status winograd_accept(soma_prepare *p, const soma_conv2d_case *c)
+{
+    const soma_conv2d_attrs *a = c->a;
+    bool unit = a->stride[0] == 1 && a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
+    if (DNNL_VERSION_MAJOR >= 3)
+        soma_refuse(p->reason, "oneDNN 3 has no Winograd convolution");
+    else if (!unit || c->kh != 3 || c->kw != 3 || c->c % 16 || c->k % 16 || p->in[0].dtype != SOMA_F32)
+        soma_refuse(p->reason, "made for f32, 3x3 windows, stride 1 and multiples of 16 channels");
+    else if (a->activation != SOMA_ACT_NONE && a->activation != SOMA_ACT_RELU)
+        soma_refuse(p->reason, "it applies no activation but relu");
+    else
+        return SOMA_OK;
+    return SOMA_UNSUPPORTED;
+}
+
+/* A quarter of the multiplications; transforms eat the gain where channels are few or the picture small. */
+static bool winograd_suits(const soma_conv2d_case *c)
+{
+    return c->c >= 32 && c->k >= 32 && c->oh >= 12 && c->ow >= 12;
+}
+
+static soma_status forward_winograd_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    return winograd_accept(p, &c);
+}
+static soma_status input_winograd_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    return winograd_accept(p, &c);
+}
+static soma_status weights_winograd_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    return winograd_accept(p, &c);
+}
+
+static bool forward_winograd_suits(const soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    return winograd_suits(&c);
+}
+static bool input_winograd_suits(const soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    return winograd_suits(&c);
+}
+static bool weights_winograd_suits(const soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    return winograd_suits(&c);
+}
+
+static soma_status forward_winograd(soma_prepare *p)
+{
+    return forward(p, dnnl_convolution_winograd);
+}
+static soma_status input_winograd(soma_prepare *p)
+{
+    return input(p, dnnl_convolution_winograd);
+}
+static soma_status weights_winograd(soma_prepare *p)
+{
+    return weights(p, dnnl_convolution_winograd);
+}
+
+const soma_kernel soma_conv2d_onednn_winograd = {.name = "onednn-winograd",
+                                                 .layouts = SOMA_LAYOUT_ASK,
+                                                 .accept = forward_winograd_accept,
+                                                 .suits = forward_winograd_suits,
+                                                 .wish = forward_wish,
+                                                 .prepare = forward_winograd};
+const soma_kernel soma_conv2d_input_grad_onednn_winograd = {.name = "onednn-winograd",
+                                                            .layouts = SOMA_LAYOUT_ASK,
+                                                            .accept = input_winograd_accept,
+                                                            .suits = input_winograd_suits,
+                                                            .wish = input_wish,
+                                                            .prepare = input_winograd};
+const soma_kernel soma_conv2d_weight_grad_onednn_winograd = {.name = "onednn-winograd",
+                                                             .layouts = SOMA_LAYOUT_ASK,
+                                                             .accept = weights_winograd_accept,
+                                                             .suits = weights_winograd_suits,
+                                                             .wish = weight_wish,
+                                                             .prepare = weights_winograd};
