@@ -38,6 +38,7 @@ const house_model *house_model_find(const char *name);
 
 typedef struct house_case {
     const house_model *kind;
+    house_model other; /* kind points here for a model of the zoo that has no line of its own: noise, its own batch */
     soma *s;
     soma_model *m;
     soma_dataset *data;

@@ -71,11 +71,12 @@ static soma_dataset *points(house_case *c, int64_t inputs)
     return soma_dataset_arrays(c->s, x, .y = y);
 }
 
-/* 8 batches of noise in the model's shape, with classes in turn. */
+/* 8 batches of noise in the model's shape (of photos 2), with classes in turn. */
 static soma_dataset *noise(house_case *c)
 {
-    int64_t n = 8 * c->kind->batch;
     soma_shape shape = soma_value_type(soma_model_input(c->m, 0)).shape;
+    int64_t classes = soma_value_type(soma_model_output(c->m, 0)).shape.dim[1];
+    int64_t n = (shape.rank == 4 && shape.dim[3] > 200 ? 2 : 8) * c->batch;
     shape.dim[0] = n;
     int64_t elements = soma_shape_elements(&shape);
     uint32_t state = 1;
@@ -86,9 +87,9 @@ static soma_dataset *noise(house_case *c)
     for (int64_t i = 0; i < elements; i++)
         c->x[i] = draw(&state);
     for (int64_t i = 0; i < n; i++)
-        c->labels[i] = (int32_t)(i % 10);
+        c->labels[i] = (int32_t)(i % classes);
     soma_tensor x = {SOMA_F32, shape, c->x}, labels = {SOMA_I32, SOMA_SHAPE(n), c->labels};
-    return soma_dataset_arrays(c->s, x, .y = labels, .n_classes = 10);
+    return soma_dataset_arrays(c->s, x, .y = labels, .n_classes = (int)classes);
 }
 
 static void build_model(house_case *c)
@@ -106,14 +107,37 @@ static void build_model(house_case *c)
     c->optimizer = soma_sgd(.lr = 0.03);
 }
 
+/* Convolutions and matrix products of one sample, as the models above count. */
+static double counted_flops(const soma_model *m)
+{
+    double flops = 0;
+    for (int i = 0; i < soma_model_nodes(m); i++) {
+        soma_model_node node = soma_model_node_at(m, i);
+        if (!strcmp(node.op, "conv2d") || !strcmp(node.op, "matmul"))
+            flops += node.flops;
+    }
+    return flops;
+}
+
+/* A line of the table above, or the zoo's word for whatever else it has. */
+static bool find_kind(house_case *c, const char *model)
+{
+    c->kind = house_model_find(model);
+    const soma_zoo_entry *entry = c->kind ? NULL : soma_zoo_find(model);
+    if (entry) {
+        c->other = (house_model){entry->name, entry->batch_size, 1, DATA_NOISE, false, 0};
+        c->kind = &c->other;
+    }
+    if (!c->kind)
+        fprintf(stderr, "soma-house: there is no model \"%s\"; soma-house --help and soma --help list them\n", model);
+    return c->kind;
+}
+
 bool house_open(house_case *c, const char *model, const options *o)
 {
     memset(c, 0, sizeof *c);
-    c->kind = house_model_find(model);
-    if (!c->kind) {
-        fprintf(stderr, "soma-house: there is no model \"%s\"; soma-house --help lists them\n", model);
+    if (!find_kind(c, model))
         return false;
-    }
     soma_context_options context = {.struct_size = sizeof context,
                                     .seed = (uint64_t)o->seed,
                                     .threads = o->threads      ? (int)o->threads
@@ -128,6 +152,8 @@ bool house_open(house_case *c, const char *model, const options *o)
     else if (c->m)
         c->data = c->kind->data == DATA_NOISE ? noise(c) : points(c, c->kind->data == DATA_LINE ? 1 : 2);
     c->loss = c->kind->data == DATA_LINE || c->kind->data == DATA_DISC ? "mean_squared_error" : NULL;
+    if (c->kind == &c->other && c->m)
+        c->other.forward_flops = counted_flops(c->m);
     if (!house_failed(c) && c->m && c->data)
         return true;
     house_close(c);

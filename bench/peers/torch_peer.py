@@ -67,6 +67,14 @@ def fashion_cnn():
                          nn.Linear(3136, 128), nn.ReLU(inplace=True), nn.Dropout(.25), nn.Linear(128, 10))
 
 
+def torchvision(name):
+    """torchvision's network with its usual first weights."""
+    def build():
+        import torchvision.models
+        return getattr(torchvision.models, name)(weights=None)
+    return build
+
+
 # Data: (x, y) of all samples, resident.
 
 def read_idx(name):
@@ -85,10 +93,10 @@ def fashion(*shape):
     return load
 
 
-def random_images(*shape):
+def random_images(*shape, classes=10, batches=8):
     def load(batch):
-        n = 8 * batch
-        return torch.randn(n, *shape), torch.randint(10, (n,))
+        n = batches * batch
+        return torch.randn(n, *shape), torch.randint(classes, (n,))
     return load
 
 
@@ -120,6 +128,12 @@ MODELS = {
                       32, 5, True),
     "fashion-cnn": Spec(fashion_cnn, fashion(1, 28, 28), CE, ADAM, {"lr": .001}, 128, 50, True),
 }
+PHOTOS = random_images(3, 224, 224, classes=1000, batches=2)
+LARGE = {"alexnet": ("alexnet", 32), "vgg11": ("vgg11", 8), "vgg16": ("vgg16", 8), "resnet18": ("resnet18", 16),
+         "resnet50": ("resnet50", 16), "squeezenet1_0": ("squeezenet1_0", 32), "mobilenetv2": ("mobilenet_v2", 16),
+         "densenet121": ("densenet121", 8)}
+for _name, (_theirs, _batch) in LARGE.items():
+    MODELS[_name] = Spec(torchvision(_theirs), PHOTOS, CE, SGD, {"lr": .01, "momentum": .9}, _batch, 3, True)
 UPDATES = {"loop": {"foreach": False, "fused": False}, "foreach": {"foreach": True}, "fused": {"fused": True}}
 
 
@@ -134,6 +148,8 @@ class Runner:
         if variant.endswith("channels_last"):
             model = model.to(memory_format=torch.channels_last)
             x = x.to(memory_format=torch.channels_last)
+        if args.precision == "bf16" and args.mode == "predict":
+            model, x = model.to(torch.bfloat16), x.to(torch.bfloat16)  # faster than autocast, which casts each time
         whole = len(x) // args.batch  # the last, smaller batch is left out: PyTorch would compile once more for it
         self.batches = [(x[i * args.batch:(i + 1) * args.batch], y[i * args.batch:(i + 1) * args.batch])
                         for i in range(whole)]
@@ -144,7 +160,13 @@ class Runner:
             self.run = self.predict
         else:
             loss = spec.loss
-            self.forward = (lambda x, y: loss(model(x), y))
+            mixed = args.precision == "bf16"
+
+            def forward(x, y):
+                with torch.autocast("cpu", torch.bfloat16, enabled=mixed):
+                    out = model(x)
+                return loss(out.float(), y)
+            self.forward = forward
             self.optimizer = spec.optimizer(model.parameters(), **spec.options, **UPDATES[update])
             self.zero, self.update = self.optimizer.zero_grad, self.optimizer.step
             if compiled:
@@ -176,11 +198,12 @@ class Runner:
 
     def warm(self, steps):
         begin = time.perf_counter()
-        self.run(3)
+        self.run(min(steps, 3))
         three = time.perf_counter()
-        self.run(max(steps - 3, 5))
+        more = max(steps - 3, 1 if three - begin > 1 else 5)
+        self.run(more)
         end = time.perf_counter()
-        step = (end - three) / max(steps - 3, 5)
+        step = (end - three) / more
         self.chunk = max(1, int(.005 / step))  # a look at the clock every 5 ms
         return three - begin
 
@@ -202,6 +225,8 @@ def say(text):
 
 def fastest_update(args, spec, data):
     """PyTorch has three implementations of an optimizer; which is fastest depends on the model."""
+    if args.model in LARGE:  # a few per cent of a step; three copies of the model would not be worth them
+        return "fused", None
     runners = {u: Runner(args, spec, data, "nchw", u) for u in UPDATES}
     times = dict.fromkeys(UPDATES, float("inf"))
     for r in runners.values():
@@ -283,7 +308,8 @@ def rounds(args, runners, header):
     if args.json:
         emit({**header, "results": table})
         return
-    print(f"PyTorch {header['torch']}, {args.model} {args.mode}, batch {args.batch}, {args.threads} thread(s)", file=OUT)
+    print(f"PyTorch {header['torch']}, {args.model} {args.mode}, batch {args.batch}, {args.precision}, "
+          f"{args.threads} thread(s)", file=OUT)
     for t in table:
         print(f"  {t['variant']:<24}{t['samples_per_second']:>14,.1f} samples/s  {t['us_per_step']:>12,.1f} us/step",
               file=OUT)
@@ -297,6 +323,8 @@ def options():
     p.add_argument("--model", required=True, choices=sorted(MODELS))
     p.add_argument("--mode", default="train", choices=("train", "predict"))
     p.add_argument("--batch", type=int, help="default: the model's own")
+    p.add_argument("--precision", default="f32", choices=("f32", "bf16"),
+                   help="bf16: training under autocast, prediction with bf16 weights")
     p.add_argument("--threads", type=int, default=os.cpu_count())
     p.add_argument("--rounds", type=int, default=5)
     p.add_argument("--seconds", type=float, default=.5, help="of one round of one variant")
@@ -345,7 +373,8 @@ def main():
     variants = VARIANTS if args.variant == "all" else (args.variant,)
     runners, skipped, update = build_all(args, spec, variants, data)
     header = {"peer": "PyTorch", "torch": torch.__version__, "model": args.model, "mode": args.mode,
-              "batch": args.batch, "threads": torch.get_num_threads(), "warmup_steps": args.warmup_steps,
+              "batch": args.batch, "precision": args.precision, "threads": torch.get_num_threads(),
+              "warmup_steps": args.warmup_steps,
               "update": update if args.mode == "train" else None,
               "flush_denormal": args.flush_denormal, "keep_memory": args.keep_memory,
               "variants": [r.variant for r in runners], "skipped": skipped}

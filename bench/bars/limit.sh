@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# shellcheck shell=sh
+#
+# Sourced by limit-01 to limit-05 after house.sh: rounds of the large networks beside their peers.
+
+# limit_options "$@": --only MODEL, --rounds N, --seconds S (of a round); sets $only, $rounds, $seconds
+limit_options() {
+    only='' rounds=3 seconds=''
+    while [ $# -gt 0 ]; do
+        case $1 in
+        --only | --rounds | --seconds)
+            [ $# -gt 1 ] || { bar_say "$1 needs a value"; exit 2; }
+            case $1 in
+            --only) only=$2 ;;
+            --rounds) rounds=$2 ;;
+            *) seconds=$2 ;;
+            esac
+            shift
+            ;;
+        *) bar_say "usage: $bar_name [--only MODEL] [--rounds N] [--seconds S]"; exit 2 ;;
+        esac
+        shift
+    done
+    cpus=$(getconf _NPROCESSORS_ONLN)
+}
+
+# limit_torch: PyTorch and torchvision in $python; ends the bar where they cannot be had
+limit_torch() {
+    peers=$bar_root/bench/peers
+    python=$("$peers/setup" large) || bar_skip "PyTorch and torchvision cannot be had here"
+}
+
+# limit_train MODEL BATCH LIMIT [PRECISION]: training beside PyTorch
+limit_train() {
+    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
+    torch="$peers/torch_peer.py --model $1 --mode train --batch $2 --threads $cpus --precision ${4:-f32} --serve"
+    house_run peers "$1" --mode train --batch "$2" --threads "$cpus" --precision "${4:-f32}" --tune --steps 3 \
+        --rounds "$rounds" --seconds "${seconds:-5}" --data "$bar_data" --peer "pytorch=$python $torch" 2> "$scratch/log"
+    house_figure "$1 training at batch $2, ${4:-f32}, times as fast as PyTorch" "$1.train.ratio.pytorch" '>=' "$3"
+}
+
+# limit_predict MODEL BATCH LIMIT: prediction beside PyTorch, ONNX Runtime and OpenVINO, the best of all
+limit_predict() {
+    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
+    torch="$peers/torch_peer.py --model $1 --mode predict --batch $2 --threads $cpus --serve"
+    onnx="$peers/onnx_peer.py --model $1 --batch $2 --threads $cpus --serve"
+    house_run peers "$1" --mode predict --batch "$2" --threads "$cpus" --tune --rounds "$rounds" \
+        --seconds "${seconds:-3}" --peer "pytorch=$python $torch" --peer "onnx=$python $onnx" 2> "$scratch/log"
+    house_figure "$1 prediction at batch $2, times as fast as the best peer" "$1.predict.ratio.best" '>=' "$3"
+}
