@@ -178,11 +178,11 @@ static void open_sample(const soma_op *op, const soma_sample *sample, void *attr
     a->n_out = op->required_out + op->optional_out;
     for (int i = 0; i < a->n_in; i++) {
         bool absent = sample->fill && sample->fill[i] == '-', label = sample->fill && sample->fill[i] == 'k';
-        a->type[i] = (soma_type){label ? SOMA_U8 : SOMA_F32, sample->in[i]};
-        if (a->type[i].shape.dim[0] == SOMA_N)
+        a->type[i] = (soma_type){.dtype = label ? SOMA_U8 : SOMA_F32, .shape = {.rank = -1}};
+        if (!absent)
+            a->type[i].shape = sample->in[i];
+        if (!absent && a->type[i].shape.dim[0] == SOMA_N)
             a->type[i].shape.dim[0] = BATCH;
-        if (absent)
-            a->type[i].shape.rank = -1;
         fill(sample, a, i);
     }
     soma_infer infer = {attrs, a->n_in, a->n_out, a->type, a->type + a->n_in, reason};

@@ -8,6 +8,8 @@
 
 #include <string.h>
 
+#define SOMA_CONV2D_ADDED 3 /* conv2d's optional input that is added to its result */
+
 typedef struct pass {
     soma_graph *graph;
     int32_t *keep;
@@ -101,6 +103,44 @@ static void drop_training_only(pass *p)
         remove_node(p, node);
         redirect(p, from, to);
     }
+}
+
+static bool same_type(const soma_graph *graph, int32_t a, int32_t b)
+{
+    const soma_type *x = &graph->values[a].type, *y = &graph->values[b].type;
+    return x->dtype == y->dtype && x->shape.rank == y->shape.rank &&
+           !memcmp(x->shape.dim, y->shape.dim, (size_t)x->shape.rank * sizeof x->shape.dim[0]);
+}
+
+/* conv2d(x, w, b) + z becomes conv2d(x, w, b, z): what a residual block adds is added before the result is first written.
+ * Of two convolutions the later one takes the other's result. */
+static soma_status merge_adds(pass *p)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        soma_graph_node *add = &p->graph->nodes[i];
+        if (!is(add, "add") || !same_type(p->graph, add->in[0], add->in[1]))
+            continue;
+        int made[2] = {p->graph->values[add->in[0]].node, p->graph->values[add->in[1]].node};
+        int k = made[0] > made[1] ? 0 : 1;
+        soma_graph_node *conv = made[k] >= 0 ? &p->graph->nodes[made[k]] : NULL;
+        if (!conv || !is(conv, "conv2d") || conv->n_in > SOMA_CONV2D_ADDED || *soma_activation_of(conv) ||
+            p->uses[add->in[k]] != 1)
+            continue;
+        int32_t *in = soma_arena_array(&p->graph->arena, SOMA_CONV2D_ADDED + 1, sizeof *in);
+        if (!in)
+            return SOMA_MEMORY;
+        for (int j = 0; j < SOMA_CONV2D_ADDED; j++)
+            in[j] = j < conv->n_in ? conv->in[j] : -1;
+        in[SOMA_CONV2D_ADDED] = add->in[1 - k];
+        p->uses[add->in[k]] = 0;
+        p->graph->values[add->in[k]].node = -1;
+        add->op = NULL;
+        conv->in = in;
+        conv->n_in = SOMA_CONV2D_ADDED + 1;
+        conv->out[0] = add->out[0];
+        p->graph->values[conv->out[0]].node = made[k];
+    }
+    return SOMA_OK;
 }
 
 /* act(conv2d(...)) becomes conv2d(..., activation): when nobody else reads what the convolution made. The activation's value
@@ -197,8 +237,10 @@ soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training
     if (!training)
         drop_training_only(&p);
     remove_dead(&p);
+    soma_status status = merge_adds(&p);
     merge_activations(&p);
-    soma_status status = merge_pool_relu(&p);
+    if (status == SOMA_OK)
+        status = merge_pool_relu(&p);
     remove_dead(&p);
     soma_release(graph->s, p.uses);
     return status;

@@ -19,6 +19,8 @@ typedef struct call {
     void *handle[SOMA_ONEDNN_BINDS + 1]; /* what the memory objects point to now: setting it again costs */
     dnnl_exec_arg_t arg[SOMA_ONEDNN_BINDS + 1];
     atomic_flag busy;
+    int from, to; /* soma_onednn_begin_with */
+    size_t bytes; /* 0: nothing */
 } call;
 
 typedef struct call_state {
@@ -92,6 +94,8 @@ static soma_status call_run_apart(const call *c, void *const *pointer, soma_run 
 static soma_status call_run(const void *state, void *const *pointer, soma_run *run)
 {
     call *c = ((const call_state *)state)->c;
+    if (c->bytes && pointer[c->from] != pointer[c->to])
+        memcpy(pointer[c->to], pointer[c->from], c->bytes);
     if (atomic_flag_test_and_set_explicit(&c->busy, memory_order_acquire))
         return call_run_apart(c, pointer, run);
     dnnl_status_t status = dnnl_success;
@@ -130,6 +134,14 @@ static dnnl_status_t call_build(call *c, soma_prepare *p, const_dnnl_primitive_d
     if (status == dnnl_success && p->scratch > 0)
         status = call_add(c, scratch, DNNL_ARG_SCRATCHPAD, p->n_in + p->n_out);
     return status;
+}
+
+void soma_onednn_begin_with(soma_prepare *p, int from, int to, size_t bytes)
+{
+    call *c = ((const call_state *)p->state)->c;
+    c->from = from;
+    c->to = to;
+    c->bytes = bytes;
 }
 
 static const char *implementation(const_dnnl_primitive_desc_t pd)

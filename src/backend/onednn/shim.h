@@ -57,9 +57,9 @@ dnnl_status_t soma_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, co
 dnnl_status_t soma_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, soma_md_ref from, soma_md_ref to,
                               const_dnnl_primitive_attr_t attr);
 
-/* Attributes with the scratchpad in the caller's hands and, unless SOMA_ACT_NONE (op/activation.h), an eltwise post-op.
- * */
-dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, int activation);
+/* Attributes with the scratchpad in the caller's hands; with `sum` the result is added to what lies in its place, then
+ * comes the activation unless SOMA_ACT_NONE (op/activation.h). */
+dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, int activation);
 
 /* Which of the run's pointers (inputs, then outputs) an argument of the primitive is. */
 typedef struct soma_onednn_bind {
@@ -75,6 +75,9 @@ soma_status soma_onednn_refuse_reference(soma_prepare *p, const_dnnl_primitive_d
 /* Turns a primitive descriptor into p's run, state, scratch and note. pd stays the caller's. */
 soma_status soma_onednn_commit(soma_prepare *p, dnnl_engine_t engine, const_dnnl_primitive_desc_t pd,
                                const soma_onednn_bind *bind, int n);
+/* The committed call adds to argument `to`, which first takes what lies in `from`: nothing to do where the plan has put both
+ * into one place. */
+void soma_onednn_begin_with(soma_prepare *p, int from, int to, size_t bytes);
 /* The sentence for a call of the library that failed. */
 soma_status soma_onednn_refuse(soma_prepare *p, const char *what, dnnl_status_t status);
 

@@ -142,6 +142,11 @@ static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
     return dnnl_post_ops_append_eltwise(ops, kind, 0.0f, 0.0f);
 }
 
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f, 0, dnnl_data_type_undef);
+}
+
 #else /* 2.x */
 
 static dnnl_status_t md_strided(soma_md *md, int rank, const dnnl_dims_t dim, const dnnl_dims_t stride)
@@ -254,6 +259,11 @@ static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
     return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, 0.0f, 0.0f);
 }
 
+static dnnl_status_t append_sum(dnnl_post_ops_t ops)
+{
+    return dnnl_post_ops_append_sum(ops, 1.0f);
+}
+
 #endif
 
 dnnl_status_t soma_md_strided(soma_md *md, int rank, const int64_t *dim, const int64_t *stride)
@@ -309,7 +319,7 @@ soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_layout *layo
     return md_keep(p, md, &layout->detail);
 }
 
-dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, int activation)
+dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, int activation)
 {
     static const dnnl_alg_kind_t kinds[] = {[SOMA_ACT_RELU] = dnnl_eltwise_relu,
                                             [SOMA_ACT_SIGMOID] = dnnl_eltwise_logistic,
@@ -317,9 +327,11 @@ dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, int activation)
     dnnl_post_ops_t ops = NULL;
     SOMA_TRY(dnnl_primitive_attr_create(attr));
     dnnl_status_t status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
-    if (status == dnnl_success && activation != SOMA_ACT_NONE) {
+    if (status == dnnl_success && (sum || activation != SOMA_ACT_NONE)) {
         status = dnnl_post_ops_create(&ops);
-        if (status == dnnl_success)
+        if (status == dnnl_success && sum)
+            status = append_sum(ops);
+        if (status == dnnl_success && activation != SOMA_ACT_NONE)
             status = append_eltwise(ops, kinds[activation]);
         if (status == dnnl_success)
             status = dnnl_primitive_attr_set_post_ops(*attr, ops);

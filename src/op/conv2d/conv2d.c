@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d.c: y = act(conv(x, w) + b), cross-correlation as in ONNX Conv and torch.nn.functional.conv2d:
+ * op/conv2d/conv2d.c: y = act(conv(x, w) + b + z), cross-correlation as in ONNX Conv and torch.nn.functional.conv2d:
  *
- *     y[n,k,oh,ow] = act(b[k] + sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw] w[k,c,i,j])
+ *     y[n,k,oh,ow] = act(b[k] + z[n,k,oh,ow] +
+ *                        sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw] w[k,c,i,j])
  *
- * with c over the C / groups channels of k's group. Its gradients are ops of their own (conv2d_grad.c).
+ * with c over the C / groups channels of k's group; z is what a residual block adds (He et al. 2016). Its gradients are ops of their own (conv2d_grad.c).
  */
 #include "op/conv2d/conv2d.h"
 #include "backend/cpu/isa.h"
@@ -64,6 +65,12 @@ static soma_status infer(soma_infer *i)
         return soma_refuse(i->reason, "the bias must have x's type and one element for each of the %lld filters",
                            (long long)w->dim[0]);
     i->out[0] = (soma_type){i->in[0].dtype, SOMA_SHAPE(i->in[0].shape.dim[0], w->dim[0], out[0], out[1])};
+    char got[96], want[96];
+    if (i->n_in > SOMA_CONV2D_ADDED && i->in[SOMA_CONV2D_ADDED].shape.rank >= 0 &&
+        (i->in[SOMA_CONV2D_ADDED].dtype != i->out[0].dtype ||
+         !soma_same_shape(&i->in[SOMA_CONV2D_ADDED].shape, &i->out[0].shape)))
+        return soma_refuse(i->reason, "what is added must have the result's type %s, not %s",
+                           soma_type_text(&i->out[0], want), soma_type_text(&i->in[SOMA_CONV2D_ADDED], got));
     return SOMA_OK;
 }
 
@@ -75,6 +82,8 @@ static void grad(soma_gradient *g)
     soma_value dy = soma_act_gradient((soma_act)a->activation, g->dout[0], g->out[0]);
     bool want_b = g->n_in > 2 && g->want[2];
     to_x.activation = to_w.activation = SOMA_ACT_NONE;
+    if (g->n_in > SOMA_CONV2D_ADDED && g->want[SOMA_CONV2D_ADDED])
+        g->din[SOMA_CONV2D_ADDED] = dy;
     memcpy(to_x.size, &x.shape.dim[2], sizeof to_x.size);
     memcpy(to_w.size, &w.shape.dim[2], sizeof to_w.size);
     if (g->want[0]) {
@@ -103,37 +112,47 @@ static double flops(const void *attrs, const soma_arg *in, int n_in, const soma_
 
 #define S SOMA_DIMS
 static const soma_sample samples[] = {
-    {"odd 3x3", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 2, 5, 7), S(3, 2, 3, 3), S(3)}, NULL, 0, false},
-    {"no bias", NULL, (const soma_shape[]){S(SOMA_N, 3, 5, 4), S(4, 3, 2, 3), S(4)}, "nn-", 0, false},
-    {"asymmetric pad", "pad=0,1,2,0", (const soma_shape[]){S(1, 3, 4, 5), S(2, 3, 3, 2), S(2)}, NULL, 0, false},
-    {"stride 2", "stride=2,2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 3, 7, 6), S(6, 3, 3, 3), S(6)}, NULL, 0,
+    {"odd 3x3", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 2, 5, 7), S(3, 2, 3, 3), S(3)}, "nnn-", 0, false},
+    {"no bias", NULL, (const soma_shape[]){S(SOMA_N, 3, 5, 4), S(4, 3, 2, 3), S(4)}, "nn--", 0, false},
+    {"asymmetric pad", "pad=0,1,2,0", (const soma_shape[]){S(1, 3, 4, 5), S(2, 3, 3, 2), S(2)}, "nnn-", 0, false},
+    {"stride 2", "stride=2,2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 3, 7, 6), S(6, 3, 3, 3), S(6)}, "nnn-", 0,
      false},
-    {"stride 3 and 1", "stride=3,1", (const soma_shape[]){S(2, 1, 8, 5), S(2, 1, 2, 2), S(2)}, NULL, 0, false},
-    {"dilation", "dilation=2,3 pad=2,1,2,3", (const soma_shape[]){S(SOMA_N, 2, 6, 7), S(2, 2, 3, 3), S(2)}, NULL, 0,
+    {"stride 3 and 1", "stride=3,1", (const soma_shape[]){S(2, 1, 8, 5), S(2, 1, 2, 2), S(2)}, "nnn-", 0, false},
+    {"dilation", "dilation=2,3 pad=2,1,2,3", (const soma_shape[]){S(SOMA_N, 2, 6, 7), S(2, 2, 3, 3), S(2)}, "nnn-", 0,
      false},
-    {"groups", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 4, 4, 5), S(6, 2, 3, 3), S(6)}, NULL, 0, false},
-    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2", (const soma_shape[]){S(2, 6, 5, 5), S(6, 1, 3, 3), S(6)}, NULL, 0,
-     false},
-    {"1x1", NULL, (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(16, 16, 1, 1), S(16)}, NULL, 0, false},
-    {"5x5 from 1", "pad=2,2,2,2", (const soma_shape[]){S(1, 1, 6, 6), S(6, 1, 5, 5), S(6)}, NULL, 0, false},
-    {"tanh", "activation=tanh", (const soma_shape[]){S(SOMA_N, 2, 4, 4), S(2, 2, 3, 3), S(2)}, NULL, 0, false},
-    {"sigmoid", "activation=sigmoid pad=1,1,1,1", (const soma_shape[]){S(2, 2, 3, 3), S(2, 2, 3, 3), S(2)}, NULL, 0,
+    {"groups", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 4, 4, 5), S(6, 2, 3, 3), S(6)}, "nnn-", 0, false},
+    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2", (const soma_shape[]){S(2, 6, 5, 5), S(6, 1, 3, 3), S(6)}, "nnn-",
+     0, false},
+    {"1x1", NULL, (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(16, 16, 1, 1), S(16)}, "nnn-", 0, false},
+    {"5x5 from 1", "pad=2,2,2,2", (const soma_shape[]){S(1, 1, 6, 6), S(6, 1, 5, 5), S(6)}, "nnn-", 0, false},
+    {"tanh", "activation=tanh", (const soma_shape[]){S(SOMA_N, 2, 4, 4), S(2, 2, 3, 3), S(2)}, "nnn-", 0, false},
+    {"sigmoid", "activation=sigmoid pad=1,1,1,1", (const soma_shape[]){S(2, 2, 3, 3), S(2, 2, 3, 3), S(2)}, "nnn-", 0,
      false},
     {"relu 16 to 16", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3), S(16)},
-     NULL, 0, true},
-    {"32 to 48", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 32, 14, 13), S(48, 32, 3, 3), S(48)}, NULL, 0, true},
+     "nnn-", 0, true},
+    {"32 to 48", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 32, 14, 13), S(48, 32, 3, 3), S(48)}, "nnn-", 0, true},
     {"1 to 32, 28x28", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 1, 28, 28), S(32, 1, 3, 3), S(32)},
-     NULL, 0, true},
-    {"3 to 6, 5x5", NULL, (const soma_shape[]){S(SOMA_N, 3, 32, 32), S(6, 3, 5, 5), S(6)}, NULL, 0, true},
-    {"6 to 16, 5x5", "activation=relu", (const soma_shape[]){S(SOMA_N, 6, 14, 14), S(16, 6, 5, 5), S(16)}, NULL, 0,
+     "nnn-", 0, true},
+    {"3 to 6, 5x5", NULL, (const soma_shape[]){S(SOMA_N, 3, 32, 32), S(6, 3, 5, 5), S(6)}, "nnn-", 0, true},
+    {"6 to 16, 5x5", "activation=relu", (const soma_shape[]){S(SOMA_N, 6, 14, 14), S(16, 6, 5, 5), S(16)}, "nnn-", 0,
      true},
-    {"3 to 64, 7x7", "stride=2,2 pad=3,3,3,3", (const soma_shape[]){S(2, 3, 31, 33), S(64, 3, 7, 7), S(64)}, NULL, 0,
+    {"3 to 64, 7x7", "stride=2,2 pad=3,3,3,3", (const soma_shape[]){S(2, 3, 31, 33), S(64, 3, 7, 7), S(64)}, "nnn-", 0,
      true},
-    {"groups of 16", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3), S(32)}, NULL, 0,
+    {"groups of 16", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3), S(32)}, "nnn-", 0,
      true},
-    {"depthwise 32", "groups=32 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(32)}, NULL, 0,
+    {"depthwise 32", "groups=32 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(32)}, "nnn-", 0,
      true},
-    {"48 to 3, 1x1", NULL, (const soma_shape[]){S(2, 48, 6, 6), S(3, 48, 1, 1), S(3)}, NULL, 0, true},
+    {"48 to 3, 1x1", NULL, (const soma_shape[]){S(2, 48, 6, 6), S(3, 48, 1, 1), S(3)}, "nnn-", 0, true},
+    {"residual", "activation=relu pad=1,1,1,1",
+     (const soma_shape[]){S(SOMA_N, 3, 4, 5), S(4, 3, 3, 3), S(4), S(SOMA_N, 4, 4, 5)}, "nnnn", 0, true},
+    {"residual, no bias", "stride=2,2", (const soma_shape[]){S(2, 3, 5, 5), S(2, 3, 1, 1), S(2), S(2, 2, 3, 3)}, "nn-n",
+     0, false},
+    {"residual 32 to 32", "activation=relu pad=1,1,1,1",
+     (const soma_shape[]){S(2, 32, 14, 15), S(32, 32, 3, 3), S(32), S(2, 32, 14, 15)}, "nnnn", 0, true},
+    {"residual 1x1", "activation=relu", (const soma_shape[]){S(2, 16, 7, 7), S(64, 16, 1, 1), S(64), S(2, 64, 7, 7)},
+     "nnnn", 0, true},
+    {"residual 24 to 24, 1x1", NULL, (const soma_shape[]){S(2, 24, 7, 7), S(24, 24, 1, 1), S(24), S(2, 24, 7, 7)},
+     "nnnn", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_cpu)
@@ -146,20 +165,22 @@ static const soma_kernel *const kernels[] = {
 
 const soma_op soma_op_conv2d = {
     .name = "conv2d",
-    .doc = "y = act(conv(x, w) + b), cross-correlation over zero-padded x [N,C,H,W] with filters w [K,C/groups,kh,kw]",
+    .doc = "y = act(conv(x, w) + b + z), cross-correlation over zero-padded x [N,C,H,W] with filters w "
+           "[K,C/groups,kh,kw]; z has y's shape: what a residual block adds",
     .onnx = "Conv",
     .required_in = 2,
-    .optional_in = 1,
+    .optional_in = 2,
     .required_out = 1,
     .attrs_size = sizeof(soma_conv2d_attrs),
     .fields = fields,
     .batch = SOMA_BATCH_EACH,
+    .inplace_in = 1 + SOMA_CONV2D_ADDED,
     .infer = infer,
     .grad = grad,
     .flops = flops,
     .kernels = kernels,
     .samples = samples,
-    .n_in_samples = 3};
+    .n_in_samples = 4};
 
 soma_value soma_convolve2d_with(soma_value x, const soma_convolve2d_options *o)
 {

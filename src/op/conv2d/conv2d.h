@@ -88,6 +88,8 @@ static inline soma_conv2d_case soma_conv2d_weight_case(const soma_prepare *p)
     return soma_conv2d_case_of(p->attrs, &p->in[0].shape, &p->out[0].shape, &p->in[1].shape);
 }
 
+#define SOMA_CONV2D_ADDED 3 /* conv2d's optional input z, which the result may overwrite */
+
 static inline bool soma_conv2d_has_in(const soma_prepare *p, int i)
 {
     return i < p->n_in && p->in[i].shape.rank >= 0;

@@ -213,7 +213,8 @@ static soma_status refuse(soma_prepare *p)
 static soma_status forward_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    return p->in[0].dtype == SOMA_F32 && soma_conv2d_small(&c) ? SOMA_OK : refuse(p);
+    return p->in[0].dtype == SOMA_F32 && soma_conv2d_small(&c) && !soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? SOMA_OK
+                                                                                                            : refuse(p);
 }
 
 static soma_status forward_prepare(soma_prepare *p)

@@ -36,6 +36,8 @@ static void forward_wish(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
     rule(&c, &p->in[0].layout.kind, &p->out[0].layout.kind);
+    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED))
+        p->in[SOMA_CONV2D_ADDED].layout.kind = p->out[0].layout.kind;
 }
 static void input_wish(soma_prepare *p)
 {
@@ -148,13 +150,16 @@ static soma_status prepare(soma_prepare *p, direction d, dnnl_alg_kind_t algorit
                            const soma_arg *x, const soma_arg *y, bool bias)
 {
     request r = {0};
+    bool added = d == FORWARD && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
     soma_status status = soma_onednn_engine(p, &r.engine);
     if (status != SOMA_OK)
         return status;
-    dnnl_status_t found = soma_onednn_attr(&r.attr, d == FORWARD ? c->a->activation : SOMA_ACT_NONE);
+    dnnl_status_t found = soma_onednn_attr(&r.attr, added, d == FORWARD ? c->a->activation : SOMA_ACT_NONE);
     if (found == dnnl_success)
         found = describe(&r, c, x, y, bias);
     status = found == dnnl_success ? make(&r, p, d, algorithm) : soma_onednn_refuse(p, "convolution", found);
+    if (status == SOMA_OK && added)
+        soma_onednn_begin_with(p, SOMA_CONV2D_ADDED, p->n_in, (size_t)y->elements * soma_dtype_size(y->dtype));
     if (r.pd)
         dnnl_primitive_desc_destroy(r.pd);
     if (r.attr)

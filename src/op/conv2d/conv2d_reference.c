@@ -28,7 +28,7 @@ static void taps(int64_t position, int64_t dilation, int64_t window, int64_t siz
     *end = last < window ? last : window;
 }
 
-/* y[n,k,oh,ow] = act(b[k] + sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw] w[k,c,i,j]) */
+/* y[n,k,oh,ow] = act(b[k] + z[n,k,oh,ow] + sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw] w[k,c,i,j]) */
 #define SOMA_CONV2D_FORWARD(T, name)                                                                                   \
     static double name(const soma_conv2d_case *c, const T *x, const T *w, int64_t oh, int64_t ow)                      \
     {                                                                                                                  \
@@ -57,6 +57,7 @@ static void forward_part(void *context, int index, int count)
     const soma_conv2d_case *c = &s->c;
     int64_t cg = c->c / c->a->groups, kg = c->k / c->a->groups, begin, end;
     const void *x = job->arg[0], *w = job->arg[1], *b = s->n_in > 2 ? job->arg[2] : NULL;
+    const void *z = s->n_in > SOMA_CONV2D_ADDED ? job->arg[SOMA_CONV2D_ADDED] : NULL;
     void *y = job->arg[s->n_in];
     soma_share(c->n * c->k, 1, index, count, &begin, &end);
     for (int64_t plane = begin; plane < end; plane++) {
@@ -68,7 +69,8 @@ static void forward_part(void *context, int index, int count)
                 double sum = s->dtype == SOMA_F32
                                  ? forward_f32(c, (const float *)x + x0, (const float *)w + w0, oh, ow)
                                  : forward_f64(c, (const double *)x + x0, (const double *)w + w0, oh, ow);
-                soma_set(y, s->dtype, at, soma_act_exact((soma_act)c->a->activation, sum + bias));
+                sum += bias + (z ? soma_get(z, s->dtype, at) : 0);
+                soma_set(y, s->dtype, at, soma_act_exact((soma_act)c->a->activation, sum));
             }
     }
 }

@@ -51,7 +51,7 @@ typedef struct request {
 static dnnl_status_t describe(request *r, const soma_matmul_case *c, const soma_prepare *p, dnnl_engine_t engine)
 {
     int rank = p->out[0].shape.rank;
-    dnnl_status_t status = soma_onednn_attr(&r->attr, c->activation);
+    dnnl_status_t status = soma_onednn_attr(&r->attr, false, c->activation);
     if (status == dnnl_success)
         status = operand(&r->md[0], &p->in[0].shape, rank, c->m, c->k, c->a_row, c->a_col);
     if (status == dnnl_success)
