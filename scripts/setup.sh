@@ -28,6 +28,7 @@ soma_packages() { # set -> lines "package|why"
         echo "clang|the second compiler"
         echo "clang-format|the style of the code"
         echo "shellcheck|the style of the scripts"
+        echo "python3-pip|fetches oneDNN 3, which soma is tested with as well"
         echo "doxygen|the documentation of the headers"
         ;;
     esac
