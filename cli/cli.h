@@ -10,7 +10,13 @@
 #define EXIT_RUN 1   /* something failed while running */
 #define EXIT_USAGE 2 /* the command line is wrong */
 
-typedef enum cli_type { CLI_TEXT, CLI_INT, CLI_FLOAT, CLI_FLAG } cli_type;
+typedef enum cli_type {
+    CLI_TEXT,
+    CLI_INT,
+    CLI_BYTES, /* a whole number or one with a fraction and K, M or G behind it: powers of 1000 */
+    CLI_FLOAT,
+    CLI_FLAG
+} cli_type;
 
 /* One option of a command: parsing, checking and --help come from this table. */
 typedef struct cli_option {

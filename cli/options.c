@@ -79,6 +79,17 @@ static bool set_number(const cli_option *o, const char *text)
         return true;
     }
     double x = strtod(text, &end); /* the command never sets a locale: the point is a point */
+    if (o->type == CLI_BYTES && end != text) {
+        static const char suffix[] = "KMG";
+        const char *found = *end ? strchr(suffix, *end & ~0x20) : NULL;
+        for (const char *k = suffix; found && k <= found; k++)
+            x *= 1000;
+        end += found != NULL;
+        if (*end || errno || !(x >= o->min && x <= o->max))
+            return false;
+        *(int64_t *)o->out = (int64_t)x;
+        return true;
+    }
     if (end == text || *end || errno || !(x - x == 0) || (o->min <= o->max && (x < o->min || x > o->max)))
         return false;
     *(double *)o->out = x;
@@ -90,7 +101,10 @@ static bool set(const cli_option *o, const char *text)
     if (o->type == CLI_TEXT)
         *(const char **)o->out = text;
     else if (!set_number(o, text)) {
-        if (o->min <= o->max)
+        if (o->type == CLI_BYTES)
+            cli_usage("--%s takes a number of bytes, with K, M or G behind it for powers of 1000, got \"%s\"", o->name,
+                      text);
+        else if (o->min <= o->max)
             cli_usage("--%s takes a %snumber from %.17g to %.17g, got \"%s\"", o->name,
                       o->type == CLI_INT ? "whole " : "", o->min, o->max, text);
         else

@@ -14,7 +14,7 @@
 
 typedef struct plan_options {
     cli_common common;
-    int64_t batch, piece, steps, max_memory;
+    int64_t batch, micro_batch, steps, max_memory;
     const char *optimizer, *loss;
     bool predict, time, explain;
 } plan_options;
@@ -32,11 +32,11 @@ static soma_trainer *make_trainer(const plan_options *o, const cli_model *found,
                           .data = d,
                           .batch_size = o->batch,
                           .epochs = 1,
-                          .piece = o->piece,
+                          .micro_batch = o->micro_batch,
                           .loss = o->loss                 ? o->loss
                                   : found->recipe.loss[0] ? found->recipe.loss
                                                           : NULL,
-                          .max_memory = (uint64_t)o->max_memory * 1000000};
+                          .max_memory = (uint64_t)o->max_memory};
     if (o->optimizer)
         f.optimizer = !strcmp(o->optimizer, "adam") ? soma_adam() : soma_sgd();
     else if (found->recipe.optimizer.name)
@@ -103,7 +103,7 @@ static void print_memory(const soma_program *p)
 static const char *kernel_text(const soma_plan_node *n, char text[64])
 {
     const char *note = n->note && n->note[0] ? n->note : NULL;
-    snprintf(text, 64, "%s%s%s", n->kernel, note ? " " : "", note ? note : "");
+    snprintf(text, 64, "%s%s%s%s", n->recomputed ? "again: " : "", n->kernel, note ? " " : "", note ? note : "");
     return text;
 }
 
@@ -169,14 +169,18 @@ static void print_nodes(const soma_program *p, const plan_options *o, const cli_
 static void print_json(const soma_program *p)
 {
     soma_plan_memory m = soma_program_memory(p);
-    printf("{\"piece\": %lld, \"record\": \"%016llx\", \"memory\": {\"parameters\": %llu, \"state\": %llu, "
-           "\"gradients\": %llu, "
-           "\"activations\": %llu, \"inputs\": %llu, \"packed\": %llu, \"tables\": %llu, \"library\": %llu, \"total\": "
-           "%llu},\n \"nodes\": [",
-           (long long)soma_program_piece(p), (unsigned long long)soma_program_record(p),
-           (unsigned long long)m.parameters, (unsigned long long)m.state, (unsigned long long)m.gradients,
-           (unsigned long long)m.activations, (unsigned long long)m.inputs, (unsigned long long)m.packed,
-           (unsigned long long)m.tables, (unsigned long long)m.library, (unsigned long long)m.total);
+    soma_plan_recomputation r = soma_program_recomputed(p);
+    printf(
+        "{\"micro_batch\": %lld, \"recomputed\": {\"nodes\": %d, \"flops\": %.0f, \"share\": %.6g, \"saved\": %llu}, "
+        "\"record\": \"%016llx\", \"memory\": {\"parameters\": %llu, \"state\": %llu, "
+        "\"gradients\": %llu, "
+        "\"activations\": %llu, \"inputs\": %llu, \"packed\": %llu, \"tables\": %llu, \"library\": %llu, \"total\": "
+        "%llu},\n \"nodes\": [",
+        (long long)soma_program_micro_batch(p), r.nodes, r.flops, r.share, (unsigned long long)r.saved,
+        (unsigned long long)soma_program_record(p), (unsigned long long)m.parameters, (unsigned long long)m.state,
+        (unsigned long long)m.gradients, (unsigned long long)m.activations, (unsigned long long)m.inputs,
+        (unsigned long long)m.packed, (unsigned long long)m.tables, (unsigned long long)m.library,
+        (unsigned long long)m.total);
     for (int i = 0; i < soma_program_nodes(p); i++) {
         soma_plan_node n = soma_program_node(p, i);
         const struct {
@@ -189,7 +193,8 @@ static void print_json(const soma_program *p)
             cli_json_text(texts[k].text);
             printf(", ");
         }
-        printf("\"flops\": %.0f, \"bytes\": %.0f, \"seconds\": %.9g}", n.flops, n.bytes, n.seconds);
+        printf("\"recomputed\": %s, \"flops\": %.0f, \"bytes\": %.0f, \"seconds\": %.9g}",
+               n.recomputed ? "true" : "false", n.flops, n.bytes, n.seconds);
     }
     printf("]}\n");
 }
@@ -206,12 +211,16 @@ static int show(soma *s, soma_program *p, const plan_options *o)
         print_json(p);
         return 0;
     }
-    if (soma_program_piece(p) == o->batch)
-        printf("batch %lld, %s\n", (long long)o->batch, soma_program_piece_reason(p));
+    if (soma_program_micro_batch(p) == o->batch)
+        printf("batch %lld, %s\n", (long long)o->batch, soma_program_micro_batch_reason(p));
     else
-        printf("batch %lld in pieces of %lld: %s\n", (long long)o->batch, (long long)soma_program_piece(p),
-               soma_program_piece_reason(p));
+        printf("batch %lld in pieces of %lld: %s\n", (long long)o->batch, (long long)soma_program_micro_batch(p),
+               soma_program_micro_batch_reason(p));
     printf("threads %d, record %016llx\n", soma_threads(s), (unsigned long long)soma_program_record(p));
+    soma_plan_recomputation r = soma_program_recomputed(p);
+    if (r.nodes)
+        printf("recomputed: %d nodes, %.1f MFLOP (%.1f%% more), for %.2f MB less of activations\n", r.nodes,
+               r.flops / 1e6, 100 * r.share, (double)r.saved / 1e6);
     print_nodes(p, o, &machine);
     print_memory(p);
     return 0;
@@ -223,7 +232,7 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
     if (o->predict) {
         soma_value y = soma_model_output(m, 0);
         soma_program *p = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1,
-                                       .piece = o->piece, .max_memory = (uint64_t)o->max_memory * 1000000);
+                                       .micro_batch = o->micro_batch, .max_memory = (uint64_t)o->max_memory);
         return p ? show(s, p, o) : cli_failed(s);
     }
     noise n = {NULL, NULL, NULL};
@@ -250,8 +259,9 @@ int cli_plan(int argc, char **argv)
         {"predict", CLI_FLAG, &o.predict, NULL, "the program that predicts instead of the one that trains", 1, 0},
         {"optimizer", CLI_TEXT, &o.optimizer, "NAME", "sgd or adam", 1, 0},
         {"loss", CLI_TEXT, &o.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
-        {"piece", CLI_INT, &o.piece, "N", "samples per piece (default: the plan chooses)", 1, 1e7},
-        {"max-memory", CLI_INT, &o.max_memory, "MB", "refuse a plan that needs more", 1, 1e9},
+        {"micro-batch", CLI_INT, &o.micro_batch, "N", "samples that run at a time (default: the plan chooses)", 1, 1e7},
+        {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G (K, M, G: powers of 1000)",
+         1, 1e15},
         {"explain", CLI_FLAG, &o.explain, NULL, "why better kernels were refused", 1, 0},
         {"time", CLI_FLAG, &o.time, NULL, "run it and compare with the machine's limits", 1, 0},
         {"steps", CLI_INT, &o.steps, "N", "steps to time (default 20; medians are shown)", 1, 1e6},

@@ -13,7 +13,7 @@
 typedef struct train_options {
     cli_common common;
     const char *data, *test, *output, *loss, *optimizer;
-    int64_t epochs, batch_size, limit, max_steps, piece, max_memory;
+    int64_t epochs, batch_size, limit, max_steps, micro_batch, max_memory;
     double lr, peak_lr, momentum, weight_decay, validation_split;
     bool no_test;
 } train_options;
@@ -143,6 +143,24 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
     return 0;
 }
 
+/* What the training will take, before it takes it. */
+static void show_plan(void *user, const soma_program *p)
+{
+    const cli_progress *show = user;
+    soma_plan_memory m = soma_program_memory(p);
+    soma_plan_recomputation r = soma_program_recomputed(p);
+    if (show->quiet)
+        return;
+    fprintf(
+        stderr,
+        "memory        %.1f MB planned: parameters and optimizer %.1f, gradients %.1f, activations %.1f, rest %.1f\n",
+        (double)m.total / 1e6, (double)(m.parameters + m.state) / 1e6, (double)m.gradients / 1e6,
+        (double)m.activations / 1e6, (double)(m.inputs + m.packed + m.tables + m.library) / 1e6);
+    if (r.nodes)
+        fprintf(stderr, "recomputed    %d nodes a step, %.1f%% more FLOPs, for %.1f MB less\n", r.nodes, 100 * r.share,
+                (double)r.saved / 1e6);
+}
+
 static int train(soma *s, const train_options *t, const char *name, cli_model *found, soma_dataset *data)
 {
     char output[512];
@@ -156,12 +174,13 @@ static int train(soma *s, const train_options *t, const char *name, cli_model *f
     soma_fit_options o = {.struct_size = sizeof o,
                           .data = data,
                           .on_progress = cli_show_progress,
+                          .on_plan = show_plan,
                           .user = &show,
                           .progress_seconds = show.terminal ? 0.1 : 0,
                           .result = &result,
                           .max_steps = t->max_steps,
-                          .piece = t->piece,
-                          .max_memory = (uint64_t)t->max_memory * 1000000};
+                          .micro_batch = t->micro_batch,
+                          .max_memory = (uint64_t)t->max_memory};
     if (!choose_optimizer(t, found, &o.optimizer))
         return EXIT_USAGE;
     o.loss = t->loss ? t->loss : found->recipe.loss[0] ? found->recipe.loss : NULL;
@@ -206,8 +225,10 @@ int cli_train(int argc, char **argv)
          0.999999},
         {"limit", CLI_INT, &t.limit, "N", "use the first N samples", 1, 1e15},
         {"max-steps", CLI_INT, &t.max_steps, "N", "stop after N steps", 1, 1e15},
-        {"piece", CLI_INT, &t.piece, "N", "samples per piece of a batch (default: the plan chooses)", 1, 1e9},
-        {"max-memory", CLI_INT, &t.max_memory, "MB", "refuse to start if the plan needs more", 1, 1e9},
+        {"micro-batch", CLI_INT, &t.micro_batch, "N", "samples that run at a time; gradients are the whole batch's", 1,
+         1e9},
+        {"max-memory", CLI_BYTES, &t.max_memory, "BYTES",
+         "what the plan may need, e.g. 2G (K, M, G: powers of 1000): trades time for memory", 1, 1e15},
         CLI_COMMON(t.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };

@@ -275,7 +275,7 @@ static void pieces_of_a_program(void **state)
         soma_model *m = soma_model_new(s, "m");
         soma_value in = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(65)), out = soma_dropout(in, .rate = 0.25);
         soma_program *p = soma_compile(m, .batch = 8, .values = &out, .n_values = 1, .training = true,
-                                       .piece = run ? 1 : 8);
+                                       .micro_batch = run ? 1 : 8);
         assert_string_equal(soma_error(s), "");
         float *data = soma_program_input(p, in).data;
         for (int i = 0; i < 8 * 65; i++)

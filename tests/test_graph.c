@@ -83,7 +83,7 @@ static double by_hand(const net *n, int64_t batch)
 static soma_program *compile(net *n, int64_t batch, int64_t piece)
 {
     soma_value values[5] = {n->loss, n->g[0], n->g[1], n->g[2], n->g[3]};
-    return soma_compile(n->m, .batch = batch, .values = values, .n_values = 5, .piece = piece);
+    return soma_compile(n->m, .batch = batch, .values = values, .n_values = 5, .micro_batch = piece);
 }
 
 static void loss_and_gradients_are_right(void **state)
@@ -145,7 +145,7 @@ static void pieces_give_the_gradients_of_the_whole_batch(void **state)
         soma_program_free(p);
     }
     soma_value loss = n.loss;
-    assert_null(soma_compile(n.m, .batch = 12, .values = &loss, .n_values = 1, .piece = 5));
+    assert_null(soma_compile(n.m, .batch = 12, .values = &loss, .n_values = 1, .micro_batch = 5));
     assert_non_null(strstr(soma_error(s), "does not divide the batch of 12"));
     soma_close(s);
 }

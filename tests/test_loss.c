@@ -304,9 +304,10 @@ static void pieces_of_a_program(void **state)
         soma_value z = soma_matmul(x, w, .transpose_b = true), l = soma_softmax_cross_entropy(z, t);
         assert_int_equal(soma_grad(l, &w, 1, &d), SOMA_OK);
         soma_value values[] = {l, d, soma_accuracy(z, t)};
-        soma_program *p = soma_compile(m, .batch = 6, .values = values, .n_values = 3, .piece = run == 0 ? 6 : run);
+        soma_program *p = soma_compile(m, .batch = 6, .values = values, .n_values = 3,
+                                       .micro_batch = run == 0 ? 6 : run);
         assert_string_equal(soma_error(s), "");
-        assert_int_equal(soma_program_piece(p), run == 0 ? 6 : run);
+        assert_int_equal(soma_program_micro_batch(p), run == 0 ? 6 : run);
         for (int i = 0; i < 18; i++)
             ((float *)soma_program_input(p, x).data)[i] = (float)(i * 5 % 7) - 3;
         for (int i = 0; i < 6; i++)

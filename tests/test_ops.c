@@ -406,9 +406,9 @@ static void pieces(int64_t piece, double *loss, double dx[60])
     soma_value rows = soma_reduce_mean(soma_square(x), .axes = SOMA_AXIS(1));
     v[0] = soma_add(soma_reduce_mean(rows), soma_reduce_sum(soma_reduce_mean(soma_tanh(x), .axes = SOMA_AXIS(0))));
     soma_grad(v[0], &x, 1, &v[1]);
-    soma_program *p = soma_compile(m, .batch = 12, .values = v, .n_values = 2, .piece = piece);
+    soma_program *p = soma_compile(m, .batch = 12, .values = v, .n_values = 2, .micro_batch = piece);
     assert_string_equal(soma_error(s), "");
-    assert_int_equal(soma_program_piece(p), piece);
+    assert_int_equal(soma_program_micro_batch(p), piece);
     soma_tensor in = soma_program_input(p, x);
     for (int i = 0; i < 60; i++)
         sample_set(&in, i, (i * 37 % 60) / 20.0 - 1.5);

@@ -69,7 +69,7 @@ static void sharing_storage_changes_nothing(void **state)
             for (int i = 0; i < VALUES; i++)
                 if (wanted >> i & 1)
                     want[n++] = v[i];
-            soma_program *p = soma_compile(m, .batch = BATCH, .values = want, .n_values = n, .piece = pieces[c]);
+            soma_program *p = soma_compile(m, .batch = BATCH, .values = want, .n_values = n, .micro_batch = pieces[c]);
             assert_string_equal(soma_error(s), "");
             fill(p, x, 0.2);
             step(p);
@@ -96,7 +96,7 @@ static void inputs_tensors_and_constants_can_be_read(void **state)
     soma_value c = soma_constant(m, &t), d = soma_dropout(x, .rate = 0.5), twice = soma_add(w, w), y = soma_add(x, c);
     soma_value values[] = {
         x, w, c, d, twice, y, y, soma_reshape(w, SOMA_SHAPE(2, 1)), soma_reshape(x, SOMA_SHAPE(SOMA_N, 1, 2))};
-    soma_program *p = soma_compile(m, .batch = 4, .values = values, .n_values = 9, .piece = 2);
+    soma_program *p = soma_compile(m, .batch = 4, .values = values, .n_values = 9, .micro_batch = 2);
     assert_string_equal(soma_error(s), "");
     fill(p, x, 1);
     step(p);
@@ -134,9 +134,9 @@ static void means_over_the_batch_add_up(void **state)
         soma_grad(soma_reduce_mean(soma_matmul(x, w, .bias = b)), p, 2, g);
         soma_value values[] = {columns, g[0], g[1]};
         soma_program *program = soma_compile(m, .batch = BATCH, .values = values, .n_values = 3,
-                                             .piece = pieces[c % 3]);
+                                             .micro_batch = pieces[c % 3]);
         assert_string_equal(soma_error(s), "");
-        assert_int_equal(soma_program_piece(program), pieces[c % 3]);
+        assert_int_equal(soma_program_micro_batch(program), pieces[c % 3]);
         fill(program, x, 0.4);
         step(program);
         for (int j = 0; j < 4; j++) {
@@ -165,9 +165,9 @@ static void a_product_over_the_batch_is_finished_once(void **state)
         soma_value product = soma_matmul(x, y, .bias = c == 1 ? b : soma_none(), .transpose_a = true),
                    z = soma_relu(product);
         soma_program *p = soma_compile(m, .batch = BATCH, .values = &z, .n_values = 1,
-                                       .piece = c == 1   ? 0
-                                                : c == 0 ? 1
-                                                         : 2);
+                                       .micro_batch = c == 1   ? 0
+                                                      : c == 0 ? 1
+                                                               : 2);
         assert_string_equal(soma_error(s), "");
         fill(p, x, 0.4);
         fill(p, y, 1.9);
@@ -182,7 +182,7 @@ static void a_product_over_the_batch_is_finished_once(void **state)
         }
         assert_true(positive > 0 && positive < 9);
         if (c == 1) {
-            assert_null(soma_compile(m, .batch = BATCH, .values = &z, .n_values = 1, .piece = 2));
+            assert_null(soma_compile(m, .batch = BATCH, .values = &z, .n_values = 1, .micro_batch = 2));
             assert_non_null(strstr(soma_error(s), "cannot be added up"));
         }
         soma_close(s);
@@ -202,7 +202,7 @@ static void packed_sums_are_read_plain(void **state)
         soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(16, 6, 6));
         soma_value w = soma_parameter(m, "w", SOMA_SHAPE(32, 16, 3, 3), .init = "he_uniform"), g;
         soma_grad(soma_reduce_mean(soma_square(soma_convolve2d(x, w, .pad = {1, 1, 1, 1}))), &w, 1, &g);
-        soma_program *p = soma_compile(m, .batch = BATCH, .values = &g, .n_values = 1, .piece = pieces[c]);
+        soma_program *p = soma_compile(m, .batch = BATCH, .values = &g, .n_values = 1, .micro_batch = pieces[c]);
         assert_string_equal(soma_error(s), "");
         fill(p, x, 0.4);
         step(p);
@@ -230,8 +230,8 @@ static void several_rows_of_a_sample_are_not_cut(void **state)
     soma_value sum = soma_reduce_sum(rows, .axes = SOMA_AXIS(0)), values[] = {rows, sum};
     soma_program *p = soma_compile(m, .batch = 4, .values = values, .n_values = 2);
     assert_string_equal(soma_error(s), "");
-    assert_int_equal(soma_program_piece(p), 4);
-    assert_non_null(strstr(soma_program_piece_reason(p), "elsewhere than in front"));
+    assert_int_equal(soma_program_micro_batch(p), 4);
+    assert_non_null(strstr(soma_program_micro_batch_reason(p), "elsewhere than in front"));
     fill(p, x, 0.1);
     step(p);
     assert_int_equal(soma_read(p, rows).shape.dim[0], 8);
@@ -242,7 +242,7 @@ static void several_rows_of_a_sample_are_not_cut(void **state)
         total += i % 2 ? 0 : in * in;
     }
     assert_true(near(read(p, sum)[0], total));
-    assert_null(soma_compile(m, .batch = 4, .values = values, .n_values = 2, .piece = 2));
+    assert_null(soma_compile(m, .batch = 4, .values = values, .n_values = 2, .micro_batch = 2));
     assert_non_null(strstr(soma_error(s), "cannot be cut"));
     soma_close(s);
 }

@@ -51,7 +51,7 @@ static void build(cnn *n, bool exact, int threads)
 static soma_program *train_program(cnn *n, int64_t piece)
 {
     soma_program *p = soma_compile(n->m, .name = "train", .batch = BATCH, .values = &n->loss, .n_values = 1,
-                                   .updates = n->updates, .n_updates = n->n_updates, .piece = piece);
+                                   .updates = n->updates, .n_updates = n->n_updates, .micro_batch = piece);
     assert_string_equal(soma_error(n->s), "");
     assert_non_null(p);
     return p;
@@ -237,7 +237,7 @@ static void the_plan_explains_itself(void **state)
     cnn n;
     build(&n, false, 1);
     soma_program *p = train_program(&n, 4);
-    assert_int_equal(soma_program_piece(p), 4);
+    assert_int_equal(soma_program_micro_batch(p), 4);
     bool body = false, epilogue = false;
     double flops = 0;
     for (int i = 0; i < soma_program_nodes(p); i++) {

@@ -391,7 +391,7 @@ static void wrong_trainings_are_explained(void **state)
     WRONG(soma_fit(m, set, .batch_size = -4), "batch_size is -4");
     WRONG(soma_fit(m, set, .epochs = -1), "epochs is -1");
     WRONG(soma_fit(m, set, .max_steps = -1), "max_steps is -1");
-    WRONG(soma_fit(m, set, .piece = -1), "piece is -1");
+    WRONG(soma_fit(m, set, .micro_batch = -1), "micro_batch is -1");
     WRONG(soma_fit(m, set, .validation_split = 1), "validation_split is 1");
     WRONG(soma_fit(m, set, .validation_split = NAN), "validation_split");
     WRONG(soma_fit(m, set, .validation_split = 0.999), "0 of 100 samples");

@@ -142,9 +142,15 @@ typedef struct soma_program_options {
     int n_values;
     const soma_value *updates; /**< outputs of assigning ops that must run */
     int n_updates;
-    bool training;       /**< layers behave as in training (dropout drops); always so with updates */
-    int64_t piece;       /**< samples per piece; 0: the plan chooses; the batch itself: one piece */
-    uint64_t max_memory; /**< bytes; 0: no budget */
+    bool training; /**< layers behave as in training (dropout drops); always so with updates */
+    int64_t
+        micro_batch; /**< the batch runs in pieces of that many samples (a divisor of it), gradients are the whole batch's;
+                              0: the plan chooses; the batch itself: one piece */
+    uint64_t
+        max_memory; /**< bytes of the whole plan; 0: no budget. A plan that needs more cuts the batch into smaller pieces
+                              where that is possible and micro_batch is 0, then computes values again instead of keeping
+                              them (Chen et al. 2016, arXiv 1604.06174); SOMA_MEMORY with the least figure when neither
+                              is enough */
 } soma_program_options;
 
 /** Compiles. All values must be of one graph; m owns the parameters. Returns NULL on failure. */
@@ -185,11 +191,20 @@ typedef struct soma_plan_node {
     const char *output;  /**< type and layout of output 0 */
     double flops, bytes; /**< of one step (all pieces) */
     double seconds;      /**< measured by soma_program_time; 0 before */
+    bool recomputed;     /**< runs again what an earlier node has run, so that its result need not be kept */
 } soma_plan_node;
+/** What max_memory costs: zeros where nothing is computed again. */
+typedef struct soma_plan_recomputation {
+    int nodes;
+    double flops;   /**< of one step (all pieces), computed again */
+    double share;   /**< of the FLOPs of the step without them */
+    uint64_t saved; /**< bytes of activations */
+} soma_plan_recomputation;
+SOMA_API soma_plan_recomputation soma_program_recomputed(const soma_program *p);
 SOMA_API int soma_program_nodes(const soma_program *p);
 SOMA_API soma_plan_node soma_program_node(const soma_program *p, int index);
-SOMA_API int64_t soma_program_piece(const soma_program *p);
-SOMA_API const char *soma_program_piece_reason(const soma_program *p);
+SOMA_API int64_t soma_program_micro_batch(const soma_program *p);
+SOMA_API const char *soma_program_micro_batch_reason(const soma_program *p);
 /** Hash of the kernels chosen: same machine, threads, batch and record give the same bits. */
 SOMA_API uint64_t soma_program_record(const soma_program *p);
 /** Runs `steps` steps with a clock around every node and stores the median seconds per node. Updates happen. */

@@ -25,6 +25,9 @@ typedef struct soma_progress {
 } soma_progress;
 /** Return false to stop after this step (soma_fit then returns SOMA_CANCELLED with the model as it is). */
 typedef bool (*soma_progress_fn)(void *user, const soma_progress *progress);
+/** Called once with the training program when all is compiled and no step has run: soma_program_memory(p) says what it will
+ *  take. The program belongs to the training. */
+typedef void (*soma_plan_fn)(void *user, const soma_program *p);
 
 typedef struct soma_fit_options {
     size_t struct_size;
@@ -42,10 +45,11 @@ typedef struct soma_fit_options {
     void *user;
     double progress_seconds; /**< at most one call per that many seconds, plus one per epoch; 0: one per epoch only;
                                    < 0: after every step */
-    int64_t piece;
-    uint64_t max_memory;
-    int64_t max_steps;     /**< > 0: stop after that many steps */
-    soma_progress *result; /**< the last epoch's figures, may be NULL */
+    int64_t micro_batch;     /**< samples that run at a time; gradients are the whole batch's; 0: the plan chooses */
+    uint64_t max_memory;     /**< bytes of the plan, 0: no budget; see soma_program_options */
+    soma_plan_fn on_plan;    /**< gets `user` as well; may be NULL */
+    int64_t max_steps;       /**< > 0: stop after that many steps */
+    soma_progress *result;   /**< the last epoch's figures, may be NULL */
 } soma_fit_options;
 /** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). */
 SOMA_API soma_status soma_fit_with(soma_model *m, const soma_fit_options *o);

@@ -263,6 +263,7 @@ static soma_status set_piece(soma_program *p, int64_t asked, const char *whole)
         return soma_fail(p->s, SOMA_INVALID, p->at,
                          "program \"%s\": a piece of %lld samples does not divide the batch of %lld", p->name,
                          (long long)asked, (long long)p->batch);
+    p->whole = whole;
     if (whole) {
         p->piece = p->batch;
         p->piece_reason = soma_arena_format(&p->arena, "one piece: %s", whole);

@@ -139,7 +139,22 @@ soma_plan_node soma_program_node(const soma_program *p, int index)
     node.flops = step->flops * runs;
     node.bytes = step->bytes * runs;
     node.seconds = step->seconds;
+    node.recomputed = step->recomputed;
     return node;
+}
+
+soma_plan_recomputation soma_program_recomputed(const soma_program *p)
+{
+    soma_plan_recomputation r = {0};
+    double flops = 0;
+    for (int i = 0; i < soma_program_nodes(p); i++) {
+        soma_plan_node node = soma_program_node(p, i);
+        r.nodes += node.recomputed;
+        *(node.recomputed ? &r.flops : &flops) += node.flops;
+    }
+    r.share = flops > 0 ? r.flops / flops : 0;
+    r.saved = p ? p->recompute_saved : 0;
+    return r;
 }
 
 /* "f32[16,32,28,28] nChw16c" of output 0, made once at compile. */
@@ -161,12 +176,12 @@ soma_status soma_describe_outputs(soma_program *p)
     return SOMA_OK;
 }
 
-int64_t soma_program_piece(const soma_program *p)
+int64_t soma_program_micro_batch(const soma_program *p)
 {
     return p ? p->piece : 0;
 }
 
-const char *soma_program_piece_reason(const soma_program *p)
+const char *soma_program_micro_batch_reason(const soma_program *p)
 {
     return p ? p->piece_reason : "";
 }

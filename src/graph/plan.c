@@ -171,6 +171,11 @@ static void sizes(soma_program *p)
 
 /* ---- offsets ---- */
 
+static bool takes_work(const soma_plan_value *v)
+{
+    return v->storage == SOMA_STORE_WORK && v->alias < 0 && v->first >= 0;
+}
+
 typedef struct item {
     size_t size, *offset;
     int first, last, order;
@@ -226,7 +231,7 @@ static soma_status place_work(soma_program *p)
     }
     for (int i = 0; i < p->n_values; i++) {
         soma_plan_value *v = &p->values[i];
-        if (v->storage == SOMA_STORE_WORK && v->alias < 0 && v->first >= 0) {
+        if (takes_work(v)) {
             items[n] = (item){aligned(v->size), &v->offset, v->first, v->last, n};
             n++;
         }
@@ -259,14 +264,45 @@ static soma_status place_rest(soma_program *p)
     return SOMA_OK;
 }
 
-soma_status soma_place(soma_program *p)
+void soma_lifetimes(soma_program *p)
 {
+    for (int i = 0; i < p->n_values; i++) {
+        soma_plan_value *v = &p->values[i];
+        v->alias = -1;
+        if (v->storage == SOMA_STORE_GRADIENT)
+            v->storage = SOMA_STORE_WORK;
+    }
     storage(p);
     lifetimes(p);
     gradients(p);
     share(p);
     lifetimes(p);
     sizes(p);
+}
+
+size_t soma_alive(const soma_program *p, size_t *alive)
+{
+    size_t most = 0, now = 0;
+    memset(alive, 0, (size_t)p->n_steps * sizeof *alive);
+    for (int i = 0; i < p->n_values; i++) { /* what begins and, modulo 2^64, what ended */
+        const soma_plan_value *v = &p->values[i];
+        if (!takes_work(v))
+            continue;
+        alive[v->first] += aligned(v->size);
+        if (v->last + 1 < p->n_steps)
+            alive[v->last + 1] -= aligned(v->size);
+    }
+    for (int i = 0; i < p->n_steps; i++) {
+        now += alive[i];
+        alive[i] = now + aligned(p->steps[i].scratch);
+        most = alive[i] > most ? alive[i] : most;
+    }
+    return most;
+}
+
+soma_status soma_place(soma_program *p)
+{
+    soma_lifetimes(p);
     soma_status status = place_work(p);
     return status == SOMA_OK ? place_rest(p) : status;
 }

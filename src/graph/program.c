@@ -67,19 +67,70 @@ static soma_status find_inputs(soma_program *p)
     return SOMA_OK;
 }
 
-static soma_status check_budget(soma_program *p, uint64_t budget)
+/* Tables that binding is still to make: calls and pointers for both input slots, and the rest of a chunk. */
+static uint64_t tables_to_come(const soma_program *p)
 {
-    soma_plan_memory m = soma_program_memory(p);
-    if (!budget || m.total <= budget)
-        return SOMA_OK;
-    return soma_fail(
-        p->s, SOMA_MEMORY, p->at,
-        "program \"%s\" needs %.1f MB at batch %lld (activations %.1f MB), but the budget is %.1f MB; choose a "
-        "smaller batch or a larger budget",
-        p->name, (double)m.total / 1e6, (long long)p->batch, (double)m.activations / 1e6, (double)budget / 1e6);
+    uint64_t bytes = 0;
+    for (int i = 0; i < p->n_steps; i++)
+        bytes += sizeof(soma_call) + (uint64_t)(p->steps[i].n_in + p->steps[i].n_out + 1) * sizeof(void *);
+    return 2 * bytes * (uint64_t)(p->batch / p->piece) + 65536;
 }
 
-static soma_status build(soma_program *p, const soma_program_options *o)
+static uint64_t needed(const soma_program *p)
+{
+    return soma_program_memory(p).total + tables_to_come(p);
+}
+
+/* The largest divisor of the batch below the piece with which the program fits when the work block grows with the piece; 0
+ * where none does. */
+static int64_t smaller_piece(const soma_program *p, uint64_t budget)
+{
+    double fixed = (double)(needed(p) - p->work_size), each = (double)p->work_size / (double)p->piece;
+    for (int64_t piece = p->piece - 1; piece > 0; piece--)
+        if (p->batch % piece == 0 && fixed + each * (double)piece <= (double)budget)
+            return piece;
+    return 0;
+}
+
+static soma_status over_budget(soma_program *p, uint64_t budget)
+{
+    char advice[SOMA_REASON_MAX];
+    int64_t piece = smaller_piece(p, budget);
+    if (p->whole)
+        snprintf(advice, sizeof advice,
+                 "micro-batches are not possible (%.300s); choose a smaller batch or a larger budget", p->whole);
+    else if (piece)
+        snprintf(advice, sizeof advice, "micro-batches of %lld samples would fit", (long long)piece);
+    else
+        snprintf(advice, sizeof advice, "choose a larger budget or a smaller model");
+    return soma_fail(p->s, SOMA_MEMORY, p->at,
+                     "program \"%s\" needs at least %.1f MB at batch %lld in pieces of %lld (activations %.1f MB, with "
+                     "recomputation), but the budget is %.1f MB; %s",
+                     p->name, (double)needed(p) / 1e6, (long long)p->batch, (long long)p->piece,
+                     (double)p->work_size / 1e6, (double)budget / 1e6, advice);
+}
+
+/* Time for memory where the plan is larger than the budget: first smaller pieces (*piece is set and the program must be made
+ * again), then recomputation. */
+static soma_status fit_budget(soma_program *p, const soma_program_options *o, int64_t *piece)
+{
+    uint64_t budget = o->max_memory, need = needed(p);
+    if (!budget || need <= budget)
+        return SOMA_OK;
+    if (!o->micro_batch && !p->whole && p->piece > 1) {
+        *piece = smaller_piece(p, budget);
+        *piece = *piece ? *piece : 1;
+        return SOMA_MEMORY;
+    }
+    uint64_t fixed = need - p->work_size + tables_to_come(p); /* as much again for clones */
+    soma_status status = soma_recompute(p, budget > fixed ? (size_t)(budget - fixed) : 0);
+    if (status != SOMA_OK)
+        return status;
+    return needed(p) <= budget ? SOMA_OK : over_budget(p, budget);
+}
+
+/* Passes in order. With *piece set afterwards the plan did not fit: make the program again with that piece. */
+static soma_status build(soma_program *p, const soma_program_options *o, int64_t *piece)
 {
     int32_t *keep;
     int n_keep;
@@ -95,7 +146,10 @@ static soma_status build(soma_program *p, const soma_program_options *o)
     for (int i = 0; status == SOMA_OK && i < p->graph->n_values; i++)
         p->plan_of[i] = -1;
     if (status == SOMA_OK)
-        status = soma_classify(p, keep, o->n_values, o->piece);
+        status = soma_classify(p, keep, o->n_values, *piece);
+    if (status == SOMA_OK && *piece && *piece != o->micro_batch)
+        p->piece_reason = soma_arena_format(&p->arena, "for the budget of %.1f MB", (double)o->max_memory / 1e6);
+    *piece = 0;
     int before = soma_parallel_enter(p->threads);
     if (status == SOMA_OK)
         status = soma_select(p);
@@ -105,11 +159,11 @@ static soma_status build(soma_program *p, const soma_program_options *o)
     if (status == SOMA_OK)
         status = soma_place(p);
     if (status == SOMA_OK)
+        status = fit_budget(p, o, piece);
+    if (status == SOMA_OK)
         status = find_inputs(p);
     if (status == SOMA_OK)
         status = soma_describe_outputs(p);
-    if (status == SOMA_OK)
-        status = check_budget(p, o->max_memory);
     return status == SOMA_OK ? soma_bind(p, &p->own) : status;
 }
 
@@ -131,16 +185,9 @@ static soma_graph *common_graph(soma_model *m, const soma_program_options *o)
     return graph;
 }
 
-soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
+static soma_program *compile(soma_model *m, const soma_graph *graph, const soma_program_options *o, int64_t *piece)
 {
-    if (!m)
-        return NULL;
-    if (o->batch < 0) {
-        soma_fail(m->s, SOMA_INVALID, o->at, "compile: the batch is %lld, it must be at least 1", (long long)o->batch);
-        return NULL;
-    }
-    soma_graph *graph = common_graph(m, o);
-    soma_program *p = graph ? soma_alloc(m->s, sizeof *p) : NULL;
+    soma_program *p = soma_alloc(m->s, sizeof *p);
     if (!p)
         return NULL;
     p->model = m;
@@ -160,10 +207,26 @@ soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
     m->programs = p;
     p->name = soma_arena_text(&p->arena, o->name ? o->name : "program");
     p->graph = soma_graph_copy(graph, m->s);
-    if (!p->name || !p->graph || build(p, o) != SOMA_OK) {
+    if (!p->name || !p->graph || build(p, o, piece) != SOMA_OK) {
         destroy_program(p);
         return NULL;
     }
+    return p;
+}
+
+soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
+{
+    if (!m)
+        return NULL;
+    if (o->batch < 0) {
+        soma_fail(m->s, SOMA_INVALID, o->at, "compile: the batch is %lld, it must be at least 1", (long long)o->batch);
+        return NULL;
+    }
+    const soma_graph *graph = common_graph(m, o);
+    int64_t piece = o->micro_batch;
+    soma_program *p = graph ? compile(m, graph, o, &piece) : NULL;
+    while (!p && graph && piece > 0) /* smaller every time */
+        p = compile(m, graph, o, &piece);
     return p;
 }
 

@@ -57,6 +57,7 @@ typedef struct soma_plan_step {
     soma_class class;
     bool assigns;
     bool skip_first; /* not run on the first piece (adding up) */
+    bool recomputed; /* a clone of an earlier step, for the readers that come late */
     soma_run_fn run;
     const void *state;
     size_t scratch, scratch_offset;
@@ -95,6 +96,7 @@ typedef struct soma_cleanup {
 /* Memory that the programs of a model share, each part sized for the largest. */
 typedef struct soma_workspace {
     char *work, *gradient, *inputs;
+    size_t recompute_saved;                      /* bytes of work that recomputation saves */
     size_t work_size, gradient_size, input_size; /* input_size: one slot */
     uint64_t generation;
     uint64_t runs; /* steps of all programs: whoever filled the input slots ahead sees that another used them */
@@ -111,6 +113,7 @@ struct soma_program {
     soma_at at;
     int64_t batch, piece;
     const char *piece_reason;
+    const char *whole; /* why the batch cannot be cut, or NULL */
     int threads;
     bool training, updates, parallel;
 
@@ -125,6 +128,7 @@ struct soma_program {
     int n_inputs;
 
     size_t work_size, gradient_size, kept_size, input_size, table_size;
+    size_t recompute_saved; /* bytes of work that recomputation saves */
     uint64_t library_bytes;
     uint64_t record;
     soma_cleanup *cleanups;
@@ -154,8 +158,14 @@ soma_status soma_classify(soma_program *p, const int32_t *wanted, int n_wanted, 
 soma_status soma_order(soma_program *p);
 /* Kernels, layouts, prepare, reorders. */
 soma_status soma_select(soma_program *p);
+/* Who shares whose storage, lifetimes and sizes; may be called again after steps were added. */
+void soma_lifetimes(soma_program *p);
+/* Bytes alive at each step (n_steps of them); returns the most: the least that placing can need. */
+size_t soma_alive(const soma_program *p, size_t *alive);
 /* Offsets and totals. */
 soma_status soma_place(soma_program *p);
+/* Adds clones of steps until the work block is at most `work` bytes; when that cannot be, it is as small as was found. */
+soma_status soma_recompute(soma_program *p, size_t work);
 /* Pointers. */
 soma_status soma_bind(soma_program *p, soma_binding *b);
 

@@ -36,6 +36,15 @@ static void find_all_addresses(soma_feeder *f)
     f->generation = f->m->workspace->generation;
 }
 
+/* What was asked for; where the data leave other than full batches, the largest part of them up to it. */
+static int64_t micro_batch(const soma_feeder_options *o, int64_t samples)
+{
+    int64_t n = o->micro_batch < samples ? o->micro_batch : samples;
+    while (samples != o->batch_size && n > 1 && samples % n)
+        n--;
+    return n;
+}
+
 static soma_status compile_stage(soma_feeder *f, const soma_feeder_options *o, soma_stage *stage, int64_t samples)
 {
     soma_value values[5] = {f->objective->loss, f->objective->logits};
@@ -54,7 +63,7 @@ static soma_status compile_stage(soma_feeder *f, const soma_feeder_options *o, s
                                     .n_values = n,
                                     .updates = o->updates,
                                     .n_updates = o->n_updates,
-                                    .piece = o->piece < samples ? o->piece : samples,
+                                    .micro_batch = micro_batch(o, samples),
                                     .max_memory = o->max_memory};
     stage->samples = samples;
     stage->program = soma_compile_with(f->m, &options);

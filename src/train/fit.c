@@ -145,6 +145,8 @@ soma_status soma_fit_with(soma_model *m, const soma_fit_options *o)
     soma_status status = soma_trainer_make(m, o, &f.t);
     if (status != SOMA_OK)
         return status;
+    if (o->on_plan)
+        o->on_plan(o->user, soma_trainer_program(f.t));
     status = run_epochs(&f);
     if (o->result)
         *o->result = f.progress;

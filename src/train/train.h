@@ -51,7 +51,7 @@ typedef struct soma_feeder_options {
     const soma_value *updates;
     int n_updates;
     soma_value rate; /* absent: not computed */
-    int64_t piece;
+    int64_t micro_batch;
     uint64_t max_memory;
 } soma_feeder_options;
 

@@ -23,9 +23,10 @@ static soma_status check_options(const soma_model *m, const soma_fit_options *o)
     if (o->max_steps < 0)
         return soma_fail(s, SOMA_INVALID, o->at, "fit: max_steps is %lld; it must be at least 1, or 0 for no limit",
                          (long long)o->max_steps);
-    if (o->piece < 0)
+    if (o->micro_batch < 0)
         return soma_fail(s, SOMA_INVALID, o->at,
-                         "fit: piece is %lld; it must be at least 1, or 0 to let the plan choose", (long long)o->piece);
+                         "fit: micro_batch is %lld; it must be at least 1, or 0 to let the plan choose",
+                         (long long)o->micro_batch);
     if (!(o->validation_split >= 0 && o->validation_split < 1))
         return soma_fail(
             s, SOMA_INVALID, o->at,
@@ -66,7 +67,7 @@ static soma_feeder_options feeder_options(const soma_trainer *t, const soma_fit_
                                  .batch_size = t->batch_size,
                                  .seed = o->seed ? o->seed : t->s->seed,
                                  .rate = soma_none(),
-                                 .piece = o->piece,
+                                 .micro_batch = o->micro_batch,
                                  .max_memory = o->max_memory};
 }
 

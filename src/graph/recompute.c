@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/recompute.c: time for memory (Chen et al. 2016, arXiv 1604.06174). A step whose result is read early and then late is
+ * dropped: its late readers get a clone's result, run just before the first of them with the same prepared kernel, so with the
+ * same bits and the same random numbers. Each step runs at most once more. Which ones is chosen by what a second of
+ * recomputation takes off the bytes above the target, summed over the step (a lazy greedy cover: cached scores are
+ * looked at again before they win). Never cloned: steps that assign, that add up pieces, or whose result is read from outside
+ * or outside the body.
+ */
+#include "base/size.h"
+#include "graph/program.h"
+
+#include <string.h>
+
+/* The ratio of the two decides; about one core's. */
+#define FLOPS_PER_SECOND 100e9
+#define BYTES_PER_SECOND 10e9
+#define LEAST_GAP 3 /* steps between an early and a late reader */
+
+typedef struct candidate {
+    int step;
+    bool dead;       /* inputs that nobody needs any more at the clone are dropped as well, instead of kept on */
+    double score;    /* byte-steps above the target per second, as last looked at */
+    unsigned looked; /* round of that look */
+} candidate;
+
+typedef struct pass {
+    soma_program *p;
+    soma_plan_step *base; /* the steps without clones */
+    int n_base, n_values;
+    int *maker;  /* per value: the base step that makes it, or -1 */
+    int *first;  /* per value: index into readers; first[n_values] is their number */
+    int *reader; /* base steps, ascending */
+    bool *free_to_drop;
+    bool *dropped, *trial, *best; /* per base step */
+    int *cut;                     /* per base step: readers after this one get the clone's result */
+    int32_t *clone;               /* per value, while a schedule is made: its clone or -1 */
+    soma_plan_step *steps;        /* room for every step and every clone */
+    int32_t *args, *next_arg;     /* their inputs and outputs */
+    size_t *alive;
+    candidate *candidates;
+    int n_candidates;
+    size_t target, peak;
+    double excess, seconds; /* of the last schedule */
+    size_t best_size;
+} pass;
+
+static double seconds_of(const soma_plan_step *step)
+{
+    return step->op->view ? 0 : step->flops / FLOPS_PER_SECOND + step->bytes / BYTES_PER_SECOND;
+}
+
+static bool in_body(const soma_plan_step *step)
+{
+    return !step->assigns && (step->class == SOMA_CLASS_SAMPLE || step->class == SOMA_CLASS_SUM);
+}
+
+/* ---- the schedule that follows from what is dropped ---- */
+
+static void add_step(pass *w, const soma_plan_step *step, const int32_t *in, const int32_t *out)
+{
+    soma_plan_step *s = &w->p->steps[w->p->n_steps++];
+    *s = *step;
+    s->in = w->next_arg;
+    s->out = s->in + step->n_in;
+    memcpy(s->in, in, (size_t)step->n_in * sizeof *in);
+    memcpy(s->out, out, (size_t)step->n_out * sizeof *out);
+    w->next_arg += step->n_in + step->n_out;
+}
+
+static int32_t resolve(pass *w, int32_t value, int at);
+
+static void add_clone(pass *w, int made, int at)
+{
+    const soma_plan_step *step = &w->base[made];
+    soma_program *p = w->p;
+    for (int j = 0; j < step->n_in; j++) /* first what it needs, then itself: nothing lies in between */
+        if (step->in[j] >= 0)
+            resolve(w, step->in[j], at);
+    for (int j = 0; j < step->n_out; j++) {
+        if (step->out[j] < 0)
+            continue;
+        soma_plan_value v = p->values[step->out[j]];
+        v.storage = SOMA_STORE_NONE;
+        v.graph_value = v.tensor = v.alias = -1;
+        w->clone[step->out[j]] = p->n_values;
+        p->values[p->n_values++] = v;
+    }
+    add_step(w, step, step->in, step->out);
+    soma_plan_step *s = &p->steps[p->n_steps - 1];
+    for (int j = 0; j < s->n_in; j++)
+        if (s->in[j] >= 0)
+            s->in[j] = resolve(w, s->in[j], at);
+    for (int j = 0; j < s->n_out; j++)
+        if (s->out[j] >= 0)
+            s->out[j] = w->clone[s->out[j]];
+    s->recomputed = true;
+    w->seconds += seconds_of(step);
+}
+
+/* What a reader that stands before base step `at` reads for `value`. */
+static int32_t resolve(pass *w, int32_t value, int at)
+{
+    int made = w->maker[value];
+    if (made < 0 || !w->trial[made] || at <= w->cut[made])
+        return value;
+    if (w->clone[value] < 0)
+        add_clone(w, made, at);
+    return w->clone[value];
+}
+
+/* Schedules and measures w->trial. */
+static void schedule(pass *w)
+{
+    soma_program *p = w->p;
+    p->steps = w->steps;
+    p->n_steps = 0;
+    p->n_values = w->n_values;
+    w->next_arg = w->args;
+    w->seconds = w->excess = 0;
+    for (int i = 0; i < w->n_values; i++)
+        w->clone[i] = -1;
+    for (int i = 0; i < w->n_base; i++) {
+        const soma_plan_step *step = &w->base[i];
+        for (int j = 0; j < step->n_in; j++)
+            if (step->in[j] >= 0)
+                resolve(w, step->in[j], i);
+        add_step(w, step, step->in, step->out);
+        int32_t *in = p->steps[p->n_steps - 1].in;
+        for (int j = 0; j < step->n_in; j++)
+            if (in[j] >= 0)
+                in[j] = resolve(w, in[j], i);
+    }
+    soma_lifetimes(p);
+    w->peak = soma_alive(p, w->alive);
+    for (int i = 0; i < p->n_steps; i++)
+        if (w->alive[i] > w->target)
+            w->excess += (double)(w->alive[i] - w->target);
+}
+
+/* ---- what may be dropped ---- */
+
+static int last_reader(const pass *w, int32_t value)
+{
+    return w->first[value + 1] > w->first[value] ? w->reader[w->first[value + 1] - 1] : -1;
+}
+
+/* Readers of the value, those of its views for a view; visit(step) in ascending order is not needed: only gaps count. */
+static void mark_readers(const pass *w, int32_t value, bool *read)
+{
+    for (int k = w->first[value]; k < w->first[value + 1]; k++) {
+        const soma_plan_step *reader = &w->base[w->reader[k]];
+        if (reader->op->view)
+            mark_readers(w, reader->out[0], read);
+        else
+            read[w->reader[k]] = true;
+    }
+}
+
+static bool may_drop(const pass *w, int index)
+{
+    const soma_plan_step *step = &w->base[index];
+    if (step->assigns || step->skip_first || step->class != SOMA_CLASS_SAMPLE)
+        return false;
+    for (int j = 0; j < step->n_out; j++) {
+        const soma_plan_value *v = step->out[j] >= 0 ? &w->p->values[step->out[j]] : NULL;
+        if (!v)
+            continue;
+        if (v->wanted || v->sum >= 0 || v->class != SOMA_CLASS_SAMPLE || v->storage != SOMA_STORE_WORK)
+            return false;
+        for (int k = w->first[step->out[j]]; k < w->first[step->out[j] + 1]; k++)
+            if (!in_body(&w->base[w->reader[k]]))
+                return false;
+    }
+    return true;
+}
+
+/* The output with the most bytes decides where the step is cut: at the longest gap between two readers of it or its views;
+ * behind the last one where there is none, for those who need it only to run something else again. */
+static bool find_cut(pass *w, int index, bool *read)
+{
+    const soma_plan_step *step = &w->base[index];
+    int32_t main = -1;
+    for (int j = 0; j < step->n_out; j++)
+        if (step->out[j] >= 0 && (main < 0 || w->p->values[step->out[j]].size > w->p->values[main].size))
+            main = step->out[j];
+    if (main < 0)
+        return false;
+    memset(read, 0, (size_t)w->n_base * sizeof *read);
+    mark_readers(w, main, read);
+    int before = index, gap = LEAST_GAP - 1;
+    for (int i = index + 1; i < w->n_base; i++) {
+        if (!read[i])
+            continue;
+        if (i - before > gap) {
+            gap = i - before;
+            w->cut[index] = before;
+        }
+        before = i;
+    }
+    if (gap < LEAST_GAP)
+        w->cut[index] = before;
+    return gap >= LEAST_GAP;
+}
+
+/* Marks the step, the views of what it makes, and (dead) what it reads that nobody keeps till then. */
+static void drop(pass *w, int index, bool dead)
+{
+    const soma_plan_step *step = &w->base[index];
+    if (w->trial[index] || !w->free_to_drop[index])
+        return;
+    w->trial[index] = true;
+    for (int j = 0; j < step->n_out; j++)
+        for (int k = step->out[j] >= 0 ? w->first[step->out[j]] : 0;
+             step->out[j] >= 0 && k < w->first[step->out[j] + 1]; k++) {
+            int view = w->reader[k];
+            if (!w->base[view].op->view || !w->free_to_drop[view] || w->trial[view])
+                continue;
+            w->cut[view] = w->cut[index];
+            drop(w, view, false);
+        }
+    for (int j = 0; dead && j < step->n_in; j++) {
+        int32_t in = step->in[j];
+        int made = in >= 0 ? w->maker[in] : -1;
+        if (made >= 0 && (last_reader(w, in) <= w->cut[index] || w->base[made].op->view))
+            drop(w, made, true);
+    }
+}
+
+/* ---- choosing ---- */
+
+/* Byte-steps above the target that the candidate takes off per second that it costs; not positive: none. */
+static double look(pass *w, candidate *c, double excess, double seconds)
+{
+    memcpy(w->trial, w->dropped, (size_t)w->n_base * sizeof *w->trial);
+    drop(w, c->step, c->dead);
+    schedule(w);
+    double cost = w->seconds - seconds;
+    c->score = (excess - w->excess) / (cost > 1e-9 ? cost : 1e-9);
+    return c->score;
+}
+
+/* Drops until nothing lies above the target, or nothing helps. */
+static void cover(pass *w)
+{
+    memcpy(w->trial, w->dropped, (size_t)w->n_base * sizeof *w->trial);
+    schedule(w);
+    double excess = w->excess, seconds = w->seconds;
+    for (int i = 0; i < w->n_candidates; i++) {
+        w->candidates[i].score = 1e300;
+        w->candidates[i].looked = 0;
+    }
+    for (unsigned round = 1; excess > 0; round++) {
+        for (;;) {
+            candidate *top = NULL;
+            for (int i = 0; i < w->n_candidates; i++)
+                if (!w->dropped[w->candidates[i].step] && (!top || w->candidates[i].score > top->score))
+                    top = &w->candidates[i];
+            if (!top || top->score <= 0)
+                return;
+            if (top->looked == round) {
+                look(w, top, excess, seconds);
+                break;
+            }
+            look(w, top, excess, seconds);
+            top->looked = round;
+        }
+        memcpy(w->dropped, w->trial, (size_t)w->n_base * sizeof *w->dropped);
+        excess = w->excess;
+        seconds = w->seconds;
+    }
+}
+
+/* Places what is dropped now and remembers it where it is the smallest so far. */
+static soma_status try_place(pass *w)
+{
+    memcpy(w->trial, w->dropped, (size_t)w->n_base * sizeof *w->trial);
+    schedule(w);
+    soma_status status = soma_place(w->p);
+    if (status == SOMA_OK && w->p->work_size < w->best_size) {
+        w->best_size = w->p->work_size;
+        memcpy(w->best, w->dropped, (size_t)w->n_base * sizeof *w->best);
+    }
+    return status;
+}
+
+/* Straight to the budget, a little lower where placing leaves holes; then, where that gets stuck, down in small steps. */
+static soma_status search(pass *w, size_t work)
+{
+    size_t start = w->best_size;
+    w->target = work;
+    soma_status status = SOMA_OK;
+    for (int i = 0; i < 4 && status == SOMA_OK && w->best_size > work; i++) {
+        cover(w);
+        if (w->peak > w->target) /* stuck */
+            break;
+        status = try_place(w);
+        size_t over = w->p->work_size > work ? w->p->work_size - work : 0;
+        w->target = w->target > over + over / 4 ? w->target - over - over / 4 : 0;
+    }
+    if (w->best_size <= work || status != SOMA_OK)
+        return status;
+    memset(w->dropped, 0, (size_t)w->n_base * sizeof *w->dropped);
+    for (size_t peak = start; status == SOMA_OK && w->best_size > work;) {
+        w->target = peak - peak / 16;
+        cover(w);
+        status = try_place(w);
+        if (w->peak >= peak)
+            break;
+        peak = w->peak;
+    }
+    return status;
+}
+
+/* ---- setting up ---- */
+
+static size_t count_args(const pass *w)
+{
+    size_t n = 1;
+    for (int i = 0; i < w->n_base; i++)
+        n += (size_t)(w->base[i].n_in + w->base[i].n_out);
+    return n;
+}
+
+static void find_readers(pass *w)
+{
+    for (int i = 0; i < w->n_values; i++)
+        w->maker[i] = -1;
+    for (int i = 0; i < w->n_base; i++) {
+        const soma_plan_step *step = &w->base[i];
+        for (int j = 0; j < step->n_in; j++)
+            if (step->in[j] >= 0)
+                w->first[step->in[j] + 1]++;
+        for (int j = 0; j < step->n_out; j++)
+            if (step->out[j] >= 0 && !step->skip_first)
+                w->maker[step->out[j]] = i;
+    }
+    for (int i = 0; i < w->n_values; i++) {
+        w->first[i + 1] += w->first[i];
+        w->clone[i] = w->first[i];
+    }
+    for (int i = 0; i < w->n_base; i++) /* clone: how far each list is filled */
+        for (int j = 0; j < w->base[i].n_in; j++)
+            if (w->base[i].in[j] >= 0)
+                w->reader[w->clone[w->base[i].in[j]]++] = i;
+}
+
+static soma_status set_up(pass *w)
+{
+    soma_program *p = w->p;
+    soma *s = p->s;
+    size_t n = (size_t)p->n_steps + 1, values = (size_t)p->n_values + 1, args = count_args(w);
+    soma_status status = soma_grow(s, &p->values, &p->value_capacity, 2 * p->n_values, sizeof *p->values);
+    w->maker = soma_alloc_array(s, values, sizeof *w->maker);
+    w->first = soma_alloc_array(s, values, sizeof *w->first);
+    w->reader = soma_alloc_array(s, args, sizeof *w->reader);
+    w->free_to_drop = soma_alloc_array(s, 4 * n, sizeof *w->free_to_drop);
+    w->cut = soma_alloc_array(s, n, sizeof *w->cut);
+    w->clone = soma_alloc_array(s, values, sizeof *w->clone);
+    w->steps = soma_alloc_array(s, 2 * n, sizeof *w->steps);
+    w->args = soma_arena_array(&p->arena, 2 * args, sizeof *w->args);
+    w->alive = soma_alloc_array(s, 2 * n, sizeof *w->alive);
+    w->candidates = soma_alloc_array(s, 2 * n, sizeof *w->candidates);
+    if (status != SOMA_OK || !w->maker || !w->first || !w->reader || !w->free_to_drop || !w->cut || !w->clone ||
+        !w->steps || !w->args || !w->alive || !w->candidates)
+        return SOMA_MEMORY;
+    w->dropped = w->free_to_drop + n;
+    w->trial = w->dropped + n;
+    w->best = w->trial + n;
+    find_readers(w);
+    for (int i = 0; i < w->n_base; i++)
+        w->free_to_drop[i] = may_drop(w, i);
+    for (int i = 0; i < w->n_base; i++) {
+        if (!w->free_to_drop[i] || !find_cut(w, i, w->trial) || w->base[i].op->view)
+            continue;
+        w->candidates[w->n_candidates++] = (candidate){.step = i};
+        w->candidates[w->n_candidates++] = (candidate){.step = i, .dead = true};
+    }
+    return SOMA_OK;
+}
+
+soma_status soma_recompute(soma_program *p, size_t work)
+{
+    soma *s = p->s;
+    pass w = {.p = p, .base = p->steps, .n_base = p->n_steps, .n_values = p->n_values, .best_size = p->work_size};
+    size_t before = p->work_size;
+    int capacity = p->step_capacity;
+    soma_status status = set_up(&w);
+    if (status == SOMA_OK)
+        status = search(&w, work);
+    if (status == SOMA_OK) {
+        memcpy(w.trial, w.best, (size_t)w.n_base * sizeof *w.trial);
+        schedule(&w);
+        status = soma_place(p);
+        p->recompute_saved = before - p->work_size;
+    }
+    if (status == SOMA_OK) {
+        p->step_capacity = 2 * (w.n_base + 1);
+        soma_release(s, w.base);
+    } else {
+        p->steps = w.base;
+        p->n_steps = w.n_base;
+        p->n_values = w.n_values;
+        p->step_capacity = capacity;
+        soma_release(s, w.steps);
+    }
+    soma_release(s, w.maker);
+    soma_release(s, w.first);
+    soma_release(s, w.reader);
+    soma_release(s, w.free_to_drop);
+    soma_release(s, w.cut);
+    soma_release(s, w.clone);
+    soma_release(s, w.alive);
+    soma_release(s, w.candidates);
+    return status;
+}
