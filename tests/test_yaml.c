@@ -111,14 +111,20 @@ static const char all[] =
     "             bias_init: constant, bias_a: -1, bias_b: 0}\n"
     "  - conv2d: {filters: 4, kernel: 3, same: true, no_bias: true}\n"
     "  - relu\n"
-    "  - max_pool2d: {size: 3, stride: 1, pad: 1}\n"
+    "  - local_response_norm: {size: 3, alpha: 0.5, beta: 0.25, k: 2}\n"
+    "  - max_pool2d: {size: 3, stride: 1, pad: 1, ceil_mode: true}\n"
     "  - average_pool2d:\n"
     "      size: [2, 3]\n"
     "      stride: [2, 3]\n"
     "      pad: [0, 0, 0, 0]\n"
+    "      ceil_mode: true\n"
     "      count_padding: false\n"
+    "  - adaptive_average_pool2d: {size: [2, 1]}\n"
+    "  - clip: {min: -2, max: 0.5}\n"
+    "  - relu6\n"
     "  - tanh:\n"
     "  - sigmoid: {}\n"
+    "  - global_average_pool2d\n"
     "  - flatten\n"
     "  - dropout: {rate: 0, name: drop}\n"
     "  - dense: {units: 3, activation: linear, name: last, init: uniform, init_a: -1, init_b: 1e0,\n"
@@ -143,9 +149,12 @@ static void all_keys_are_read(void **state)
                     .activation = "relu", .name = "first", .init = "normal", .init_a = 0.5, .init_b = 0.1,
                     .bias_init = "constant", .bias_a = -1);
     x = soma_conv2d(x, .filters = 4, .kernel = {3, 3}, .same = true, .no_bias = true);
-    x = soma_max_pool2d(soma_relu(x), .size = {3, 3}, .stride = {1, 1}, .pad = {1, 1, 1, 1});
-    x = soma_average_pool2d(x, .size = {2, 3}, .stride = {2, 3});
-    x = soma_dropout(soma_flatten(soma_sigmoid(soma_tanh(x))), .name = "drop");
+    x = soma_local_response_norm(soma_relu(x), .size = 3, .alpha = 0.5, .beta = 0.25, .k = 2);
+    x = soma_max_pool2d(x, .size = {3, 3}, .stride = {1, 1}, .pad = {1, 1, 1, 1}, .ceil_mode = true);
+    x = soma_average_pool2d(x, .size = {2, 3}, .stride = {2, 3}, .ceil_mode = true);
+    x = soma_relu6(soma_clip(soma_adaptive_average_pool2d(x, .size = {2, 1}), .min = -2, .max = 0.5));
+    x = soma_global_average_pool2d(soma_sigmoid(soma_tanh(x)));
+    x = soma_dropout(soma_flatten(x), .name = "drop");
     x = soma_dense(x, .units = 3, .name = "last", .init = "uniform", .init_a = -1, .init_b = 1, .bias_init = "ones");
     soma_output(by_hand, "y", soma_softmax(x));
     assert_false(soma_failed(s));
@@ -171,7 +180,7 @@ static void all_keys_are_read(void **state)
     assert_string_equal(recipe.loss, "mse");
     assert_int_equal(recipe.epochs, 0);
     assert_string_equal(recipe.optimizer.at.file, path);
-    assert_int_equal(recipe.optimizer.at.line, 23);
+    assert_int_equal(recipe.optimizer.at.line, 29);
     soma_close(s);
 }
 

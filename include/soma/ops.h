@@ -14,7 +14,7 @@ extern "C" {
 
 /* ---- elementwise; binary ops broadcast as NumPy does ---- */
 #define SOMA_BINARY_LIST(X) X(add) X(sub) X(mul) X(div)
-#define SOMA_UNARY_LIST(X) X(neg) X(exp) X(log) X(sqrt) X(square) X(relu) X(sigmoid) X(tanh)
+#define SOMA_UNARY_LIST(X) X(neg) X(exp) X(log) X(sqrt) X(square) X(relu) X(sigmoid) X(tanh) X(relu6)
 
 #define SOMA_DECLARE_BINARY(name) SOMA_API soma_value soma_##name##_at(soma_value a, soma_value b, soma_at at);
 SOMA_BINARY_LIST(SOMA_DECLARE_BINARY)
@@ -35,6 +35,18 @@ SOMA_UNARY_LIST(SOMA_DECLARE_UNARY)
 #define soma_relu(x) soma_relu_at(x, SOMA_AT)
 #define soma_sigmoid(x) soma_sigmoid_at(x, SOMA_AT)
 #define soma_tanh(x) soma_tanh_at(x, SOMA_AT)
+/** min(max(x, 0), 6), torch.nn.ReLU6. */
+#define soma_relu6(x) soma_relu6_at(x, SOMA_AT)
+
+typedef struct soma_clip_options {
+    size_t struct_size;
+    soma_at at;
+    soma_value x;
+    double min, max; /**< finite, min <= max; what is left out is 0 */
+} soma_clip_options;
+/** y = min(max(x, min), max), ONNX Clip and torch.clamp: the gradient passes where min <= x <= max; NaN stays NaN. */
+SOMA_API soma_value soma_clip_with(const soma_clip_options *o);
+#define soma_clip(...) soma_clip_with(SOMA_OPTIONS(soma_clip_options, .x = __VA_ARGS__))
 
 /* ---- matmul: y = act(op(a) op(b) + bias); leading dimensions are batches and broadcast ---- */
 typedef struct soma_matmul_options {
@@ -110,15 +122,48 @@ typedef struct soma_pool2d_options {
     size_t struct_size;
     soma_at at;
     soma_value x;
-    int64_t size[2];   /**< the window; required */
-    int64_t stride[2]; /**< 0: the window */
-    int64_t pad[4];
-    bool count_padding; /**< average: divide by the whole window at the border, as if padding were data */
+    int64_t size[2];    /**< the window; required */
+    int64_t stride[2];  /**< 0: the window */
+    int64_t pad[4];     /**< top, left, bottom, right; max: padding never wins */
+    bool ceil_mode;     /**< the last window may reach beyond x and its padding, but must begin inside (PyTorch) */
+    bool count_padding; /**< average: divide by the whole window at the border, as if padding were data (with ceil_mode:
+                             what lies beyond the padding does not count) */
 } soma_pool2d_options;
 SOMA_API soma_value soma_max_pool2d_with(const soma_pool2d_options *o);
 SOMA_API soma_value soma_average_pool2d_with(const soma_pool2d_options *o);
 #define soma_max_pool2d(...) soma_max_pool2d_with(SOMA_OPTIONS(soma_pool2d_options, .x = __VA_ARGS__))
 #define soma_average_pool2d(...) soma_average_pool2d_with(SOMA_OPTIONS(soma_pool2d_options, .x = __VA_ARGS__))
+
+typedef struct soma_adaptive_pool2d_options {
+    size_t struct_size;
+    soma_at at;
+    soma_value x;    /**< [N, C, H, W] */
+    int64_t size[2]; /**< height and width of y; required */
+} soma_adaptive_pool2d_options;
+/** y[n,c,i,j] = mean of x over rows floor(i H / h) .. ceil((i + 1) H / h) - 1 and the columns likewise:
+ *  torch.nn.AdaptiveAvgPool2d. */
+SOMA_API soma_value soma_adaptive_average_pool2d_with(const soma_adaptive_pool2d_options *o);
+#define soma_adaptive_average_pool2d(...)                                                                              \
+    soma_adaptive_average_pool2d_with(SOMA_OPTIONS(soma_adaptive_pool2d_options, .x = __VA_ARGS__))
+/** [N, C, H, W] to [N, C, 1, 1], ONNX GlobalAveragePool: adaptive pooling to 1 x 1. */
+SOMA_API soma_value soma_global_average_pool2d_at(soma_value x, soma_at at);
+#define soma_global_average_pool2d(x) soma_global_average_pool2d_at(x, SOMA_AT)
+
+typedef struct soma_local_response_norm_options {
+    size_t struct_size;
+    soma_at at;
+    soma_value x; /**< [N, C, H, W] */
+    int64_t size; /**< channels in a window; required */
+    double alpha; /**< 0: 1e-4 */
+    double beta;  /**< 0: 0.75 */
+    double k;     /**< 0: 1 */
+} soma_local_response_norm_options;
+/** y = x / (k + alpha / size * sum of x^2 over channels c - size / 2 .. c + (size - 1) / 2)^beta, channels that do not
+ *  exist count as 0: torch.nn.LocalResponseNorm and its defaults (ONNX LRN for odd sizes; Krizhevsky et al. 2012, 3.3,
+ *  whose alpha is not divided by size). */
+SOMA_API soma_value soma_local_response_norm_with(const soma_local_response_norm_options *o);
+#define soma_local_response_norm(...)                                                                                  \
+    soma_local_response_norm_with(SOMA_OPTIONS(soma_local_response_norm_options, .x = __VA_ARGS__))
 
 /* ---- softmax and losses ---- */
 /** Along the last axis. */

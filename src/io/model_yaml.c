@@ -78,47 +78,33 @@ static const key conv2d_keys[] = {INT(soma_conv2d_options, filters),
                                   BOOL(soma_conv2d_options, no_bias),
                                   END};
 static const key max_pool2d_keys[] = {INTS(soma_pool2d_options, size, 2, 1), INTS(soma_pool2d_options, stride, 2, 1),
-                                      INTS(soma_pool2d_options, pad, 4, 0), END};
-static const key average_pool2d_keys[] = {INTS(soma_pool2d_options, size, 2, 1),
-                                          INTS(soma_pool2d_options, stride, 2, 1), INTS(soma_pool2d_options, pad, 4, 0),
-                                          BOOL(soma_pool2d_options, count_padding), END};
+                                      INTS(soma_pool2d_options, pad, 4, 0), BOOL(soma_pool2d_options, ceil_mode), END};
+static const key average_pool2d_keys[] = {
+    INTS(soma_pool2d_options, size, 2, 1),    INTS(soma_pool2d_options, stride, 2, 1),
+    INTS(soma_pool2d_options, pad, 4, 0),     BOOL(soma_pool2d_options, ceil_mode),
+    BOOL(soma_pool2d_options, count_padding), END};
+static const key adaptive_average_pool2d_keys[] = {INTS(soma_adaptive_pool2d_options, size, 2, 1), END};
+static const key local_response_norm_keys[] = {
+    INT(soma_local_response_norm_options, size), POSITIVE(soma_local_response_norm_options, alpha),
+    POSITIVE(soma_local_response_norm_options, beta), POSITIVE(soma_local_response_norm_options, k), END};
+static const key clip_keys[] = {NUMBER(soma_clip_options, min), NUMBER(soma_clip_options, max), END};
 static const key dropout_keys[] = {SHARE(soma_dropout_options, rate), TEXT(soma_dropout_options, name), END};
 static const key no_keys[] = {END};
 
-static soma_value build_dense(soma_value x, void *options)
-{
-    soma_dense_options *o = options;
-    o->x = x;
-    return soma_dense_with(o);
-}
-
-static soma_value build_conv2d(soma_value x, void *options)
-{
-    soma_conv2d_options *o = options;
-    o->x = x;
-    return soma_conv2d_with(o);
-}
-
-static soma_value build_max_pool2d(soma_value x, void *options)
-{
-    soma_pool2d_options *o = options;
-    o->x = x;
-    return soma_max_pool2d_with(o);
-}
-
-static soma_value build_average_pool2d(soma_value x, void *options)
-{
-    soma_pool2d_options *o = options;
-    o->x = x;
-    return soma_average_pool2d_with(o);
-}
-
-static soma_value build_dropout(soma_value x, void *options)
-{
-    soma_dropout_options *o = options;
-    o->x = x;
-    return soma_dropout_with(o);
-}
+#define LAYER(n, options)                                                                                              \
+    static soma_value build_##n(soma_value x, void *o)                                                                 \
+    {                                                                                                                  \
+        ((options *)o)->x = x;                                                                                         \
+        return soma_##n##_with(o);                                                                                     \
+    }
+LAYER(dense, soma_dense_options)
+LAYER(conv2d, soma_conv2d_options)
+LAYER(max_pool2d, soma_pool2d_options)
+LAYER(average_pool2d, soma_pool2d_options)
+LAYER(adaptive_average_pool2d, soma_adaptive_pool2d_options)
+LAYER(local_response_norm, soma_local_response_norm_options)
+LAYER(clip, soma_clip_options)
+LAYER(dropout, soma_dropout_options)
 
 /* Layers without options get only the place. */
 typedef struct bare {
@@ -131,6 +117,11 @@ static soma_value build_flatten(soma_value x, void *options)
     return soma_flatten_at(x, ((bare *)options)->at);
 }
 
+static soma_value build_global_average_pool2d(soma_value x, void *options)
+{
+    return soma_global_average_pool2d_at(x, ((bare *)options)->at);
+}
+
 #define ACTIVATION(n)                                                                                                  \
     static soma_value build_##n(soma_value x, void *options)                                                           \
     {                                                                                                                  \
@@ -139,6 +130,7 @@ static soma_value build_flatten(soma_value x, void *options)
 ACTIVATION(relu)
 ACTIVATION(sigmoid)
 ACTIVATION(tanh)
+ACTIVATION(relu6)
 ACTIVATION(softmax)
 
 static const layer layers[] = {
@@ -146,11 +138,18 @@ static const layer layers[] = {
     {"conv2d", conv2d_keys, sizeof(soma_conv2d_options), build_conv2d},
     {"max_pool2d", max_pool2d_keys, sizeof(soma_pool2d_options), build_max_pool2d},
     {"average_pool2d", average_pool2d_keys, sizeof(soma_pool2d_options), build_average_pool2d},
+    {"adaptive_average_pool2d", adaptive_average_pool2d_keys, sizeof(soma_adaptive_pool2d_options),
+     build_adaptive_average_pool2d},
+    {"global_average_pool2d", no_keys, sizeof(bare), build_global_average_pool2d},
+    {"local_response_norm", local_response_norm_keys, sizeof(soma_local_response_norm_options),
+     build_local_response_norm},
+    {"clip", clip_keys, sizeof(soma_clip_options), build_clip},
     {"dropout", dropout_keys, sizeof(soma_dropout_options), build_dropout},
     {"flatten", no_keys, sizeof(bare), build_flatten},
     {"relu", no_keys, sizeof(bare), build_relu},
     {"sigmoid", no_keys, sizeof(bare), build_sigmoid},
     {"tanh", no_keys, sizeof(bare), build_tanh},
+    {"relu6", no_keys, sizeof(bare), build_relu6},
     {"softmax", no_keys, sizeof(bare), build_softmax},
     {NULL, NULL, 0, NULL},
 };

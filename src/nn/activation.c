@@ -7,7 +7,7 @@
 
 #include <string.h>
 
-static const char *const activations[] = {"relu", "sigmoid", "tanh", "softmax", "linear", NULL};
+static const char *const activations[] = {"relu", "sigmoid", "tanh", "relu6", "softmax", "linear", NULL};
 
 static bool known(const char *name)
 {
@@ -27,7 +27,7 @@ bool soma_activation_known(soma_graph *graph, const char *kind, const char *laye
                         nearest);
     else
         soma_value_fail(graph, at,
-                        "%s \"%s\": there is no activation \"%s\"; known are relu, sigmoid, tanh, softmax and "
+                        "%s \"%s\": there is no activation \"%s\"; known are relu, sigmoid, tanh, relu6, softmax and "
                         "linear",
                         kind, layer, name);
     return false;

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/activation.h: the activations that conv2d and matmul can apply to their result (attribute "activation"). Layers never set
- * it: the simplifier merges conv2d/matmul + relu/sigmoid/tanh into it.
+ * it: the simplifier merges conv2d/matmul + relu/sigmoid/tanh/relu6 into it.
  */
 #ifndef SOMA_OP_ACTIVATION_H
 #define SOMA_OP_ACTIVATION_H
 
 #include "base/exact.h"
 
-typedef enum soma_act { SOMA_ACT_NONE, SOMA_ACT_RELU, SOMA_ACT_SIGMOID, SOMA_ACT_TANH } soma_act;
+typedef enum soma_act { SOMA_ACT_NONE, SOMA_ACT_RELU, SOMA_ACT_SIGMOID, SOMA_ACT_TANH, SOMA_ACT_RELU6 } soma_act;
 
 /* Choices of the attribute table, in the enum's order. */
-#define SOMA_ACT_CHOICES ((const char *const[]){"none", "relu", "sigmoid", "tanh", NULL})
+#define SOMA_ACT_CHOICES ((const char *const[]){"none", "relu", "sigmoid", "tanh", "relu6", NULL})
 
 static inline double soma_act_exact(soma_act act, double x)
 {
@@ -24,6 +24,8 @@ static inline double soma_act_exact(soma_act act, double x)
         return soma_exact_sigmoid(x);
     case SOMA_ACT_TANH:
         return soma_exact_tanh(x);
+    case SOMA_ACT_RELU6:
+        return x < 0 ? 0 : x > 6 ? 6 : x;
     }
     return x;
 }

@@ -104,6 +104,12 @@ static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
     return _mm512_maskz_mov_ps(m, a);
 }
 
+/* min(max(a, 0), 6); NaN stays NaN */
+static inline soma_vf soma_vrelu6(soma_vf a)
+{
+    return _mm512_min_ps(_mm512_set1_ps(6), _mm512_max_ps(_mm512_setzero_ps(), a));
+}
+
 /* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of
  * from. */
 static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step,
@@ -229,6 +235,13 @@ static inline soma_vi soma_vichoose(soma_vm m, soma_vi a, soma_vi b)
 static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
 {
     return (soma_vf)(m & (soma_vi)a);
+}
+
+/* min(max(a, 0), 6); NaN stays NaN */
+static inline soma_vf soma_vrelu6(soma_vf a)
+{
+    a = soma_vkeep(soma_vpasses(a), a);
+    return soma_vchoose((soma_vm)(a > 6), soma_vset(6), a);
 }
 
 /* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of

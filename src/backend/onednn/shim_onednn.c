@@ -137,9 +137,9 @@ dnnl_status_t soma_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, s
     return dnnl_reorder_primitive_desc_create(pd, from, engine, to, engine, attr);
 }
 
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float beta)
 {
-    return dnnl_post_ops_append_eltwise(ops, kind, 0.0f, 0.0f);
+    return dnnl_post_ops_append_eltwise(ops, kind, 0.0f, beta);
 }
 
 static dnnl_status_t append_sum(dnnl_post_ops_t ops)
@@ -254,9 +254,9 @@ dnnl_status_t soma_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, s
     return dnnl_reorder_primitive_desc_create(pd, from, engine, to, engine, attr);
 }
 
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float beta)
 {
-    return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, 0.0f, 0.0f);
+    return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, 0.0f, beta);
 }
 
 static dnnl_status_t append_sum(dnnl_post_ops_t ops)
@@ -323,7 +323,8 @@ dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, int activa
 {
     static const dnnl_alg_kind_t kinds[] = {[SOMA_ACT_RELU] = dnnl_eltwise_relu,
                                             [SOMA_ACT_SIGMOID] = dnnl_eltwise_logistic,
-                                            [SOMA_ACT_TANH] = dnnl_eltwise_tanh};
+                                            [SOMA_ACT_TANH] = dnnl_eltwise_tanh,
+                                            [SOMA_ACT_RELU6] = dnnl_eltwise_clip};
     dnnl_post_ops_t ops = NULL;
     SOMA_TRY(dnnl_primitive_attr_create(attr));
     dnnl_status_t status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
@@ -332,7 +333,7 @@ dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, int activa
         if (status == dnnl_success && sum)
             status = append_sum(ops);
         if (status == dnnl_success && activation != SOMA_ACT_NONE)
-            status = append_eltwise(ops, kinds[activation]);
+            status = append_eltwise(ops, kinds[activation], activation == SOMA_ACT_RELU6 ? 6.0f : 0.0f);
         if (status == dnnl_success)
             status = dnnl_primitive_attr_set_post_ops(*attr, ops);
         if (ops)

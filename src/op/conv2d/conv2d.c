@@ -17,10 +17,10 @@
 
 #include <string.h>
 
-static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", NULL};
+static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", "relu6", NULL};
 static const soma_field fields[] = {
     SOMA_CONV2D_GEOMETRY,
-    {"activation", SOMA_FIELD_ENUM, SOMA_CONV2D_AT(activation), 0, 0, 0, 3, activations, "applied to the result"},
+    {"activation", SOMA_FIELD_ENUM, SOMA_CONV2D_AT(activation), 0, 0, 0, 4, activations, "applied to the result"},
     {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
 soma_status soma_conv2d_check(const soma_conv2d_attrs *a, const soma_shape *x, const soma_shape *w, int64_t out[2],
                               char *reason)
@@ -128,6 +128,10 @@ static const soma_sample samples[] = {
     {"tanh", "activation=tanh", (const soma_shape[]){S(SOMA_N, 2, 4, 4), S(2, 2, 3, 3), S(2)}, "nnn-", 0, false},
     {"sigmoid", "activation=sigmoid pad=1,1,1,1", (const soma_shape[]){S(2, 2, 3, 3), S(2, 2, 3, 3), S(2)}, "nnn-", 0,
      false},
+    {"relu6", "activation=relu6 pad=1,1,1,1", (const soma_shape[]){S(2, 3, 5, 4), S(5, 3, 3, 3), S(5)}, "nnn-", 0,
+     false},
+    {"relu6 16 to 16", "activation=relu6 pad=1,1,1,1", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3), S(16)},
+     "nnn-", 0, true},
     {"relu 16 to 16", "activation=relu pad=1,1,1,1", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3), S(16)},
      "nnn-", 0, true},
     {"32 to 48", "pad=1,1,1,1", (const soma_shape[]){S(SOMA_N, 32, 14, 13), S(48, 32, 3, 3), S(48)}, "nnn-", 0, true},

@@ -69,6 +69,8 @@ static inline __attribute__((always_inline)) void strip_of(const small_state *s,
             soma_vf y = sum[f][v];
             if (s->activation == SOMA_ACT_RELU)
                 y = soma_vkeep(soma_vpasses(y), y);
+            if (s->activation == SOMA_ACT_RELU6)
+                y = soma_vrelu6(y);
             soma_vstore_n(t->out + f * s->oh * s->ow + v * SOMA_LANES, y, v == vectors - 1 ? t->last : SOMA_LANES);
         }
 }

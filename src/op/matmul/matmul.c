@@ -18,12 +18,12 @@
 
 #include <stddef.h>
 
-static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", NULL};
+static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", "relu6", NULL};
 #define AT(field) offsetof(soma_matmul_attrs, field)
 static const soma_field fields[] = {
     {"transpose_a", SOMA_FIELD_BOOL, AT(transpose_a), 0, 0, 0, 1, NULL, "exchange the last two axes of a"},
     {"transpose_b", SOMA_FIELD_BOOL, AT(transpose_b), 0, 0, 0, 1, NULL, "exchange the last two axes of b"},
-    {"activation", SOMA_FIELD_ENUM, AT(activation), 0, 0, 0, 3, activations, "applied to the result"},
+    {"activation", SOMA_FIELD_ENUM, AT(activation), 0, 0, 0, 4, activations, "applied to the result"},
     {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
 
 /* The leading dimensions of the result, NumPy's broadcasting. */
@@ -196,6 +196,7 @@ static const soma_sample samples[] = {
     {"matrices", NULL, IN{S(SOMA_N, 2, 3), S(SOMA_N, 3, 4), S(4)}, NULL, 0, false},
     {"broadcast b", "transpose_a=true", IN{S(SOMA_N, 3, 2), S(3, 4), S(4)}, "nn-", 0, false},
     {"broadcast both", "transpose_b=true", IN{S(2, 1, 2, 3), S(3, 2, 3), S(2)}, NULL, 0, false},
+    {"13 x 7 x 21, relu6", "transpose_b=true activation=relu6", IN{S(13, 21), S(7, 21), S(7)}, NULL, 0, false},
     {"17 x 19 x 23", "transpose_b=true activation=tanh", IN{S(17, 23), S(19, 23), S(19)}, NULL, 0, true},
     {"33 x 40 x 31", NULL, IN{S(33, 31), S(31, 40), S(40)}, "nn-", 0, true},
     {"21 x 35 x 64", "transpose_a=true", IN{S(64, 21), S(64, 35), S(35)}, "nn-", 0, true},

@@ -30,6 +30,10 @@ static void activate(soma_act act, float *y, int64_t n)
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)
             y[i] = soma_vselect(y[i] < 0.0f, 0.0f, y[i]);
+    } else if (act == SOMA_ACT_RELU6) {
+#pragma omp simd
+        for (int64_t i = 0; i < n; i++)
+            y[i] = soma_vselect(y[i] < 0.0f, 0.0f, soma_vselect(y[i] > 6.0f, 6.0f, y[i]));
     } else if (act == SOMA_ACT_SIGMOID) {
 #pragma omp simd
         for (int64_t i = 0; i < n; i++)

@@ -32,6 +32,11 @@
     {                                                                                                                  \
         "pad", SOMA_FIELD_INTS, AT(pad), 4, 0, 0, 1e6, NULL, "around x: top, left, bottom, right"                      \
     }
+#define CEIL                                                                                                           \
+    {                                                                                                                  \
+        "ceil_mode", SOMA_FIELD_BOOL, AT(ceil_mode), 0, 0, 0, 1, NULL,                                                 \
+            "the last window may reach beyond x and its padding, but must begin inside"                                \
+    }
 #define INPUT_SIZE                                                                                                     \
     {                                                                                                                  \
         "input_size", SOMA_FIELD_INTS, AT(input_size), 2, 1, 1, 1e12, NULL, "height and width of dx"                   \
@@ -46,10 +51,10 @@
             "divide by the whole window at the border"                                                                 \
     }
 
-static const soma_field max_fields[] = {WINDOW, END};
-static const soma_field max_grad_fields[] = {WINDOW, RELU, INPUT_SIZE, END};
-static const soma_field average_fields[] = {WINDOW, COUNT, END};
-static const soma_field average_grad_fields[] = {WINDOW, COUNT, INPUT_SIZE, END};
+static const soma_field max_fields[] = {WINDOW, CEIL, END};
+static const soma_field max_grad_fields[] = {WINDOW, CEIL, RELU, INPUT_SIZE, END};
+static const soma_field average_fields[] = {WINDOW, CEIL, COUNT, END};
+static const soma_field average_grad_fields[] = {WINDOW, CEIL, COUNT, INPUT_SIZE, END};
 
 /* ---- shapes ---- */
 
@@ -67,7 +72,9 @@ static soma_status out_size(const soma_pool2d_attrs *a, const int64_t in[2], int
         if (room < 0)
             return soma_refuse(reason, "the window's %s %lld does not fit into x's %lld and its padding",
                                i ? "width" : "height", (long long)a->size[i], (long long)in[i]);
-        out[i] = room / a->stride[i] + 1;
+        out[i] = (room + (a->ceil_mode ? a->stride[i] - 1 : 0)) / a->stride[i] + 1;
+        if (a->ceil_mode && (out[i] - 1) * a->stride[i] >= in[i] + a->pad[i])
+            out[i]--; /* it would begin in the padding on the right: PyTorch's rule */
     }
     return SOMA_OK;
 }
@@ -220,6 +227,15 @@ static const soma_sample max_samples[] = {
     {"whole", "size=4,5 stride=1,1", (const soma_shape[]){S(SOMA_N, 2, 4, 5)}, "d", 0, false},
     {"16 channels", NULL, (const soma_shape[]){S(SOMA_N, 16, 4, 4)}, "d", 0, false},
     {"32 channels, 28x28", NULL, (const soma_shape[]){S(SOMA_N, 32, 28, 28)}, "n", 0, true},
+    {"ceil", "size=3,3 stride=2,2 ceil_mode=true", (const soma_shape[]){S(SOMA_N, 2, 6, 8)}, "d", 0, false},
+    {"ceil, padded", "size=3,2 stride=2,3 pad=1,1,1,1 ceil_mode=true", (const soma_shape[]){S(1, 3, 6, 7)}, "d", 0,
+     false},
+    {"ceil, begins in the padding", "size=2,2 stride=2,2 pad=1,1,1,1 ceil_mode=true",
+     (const soma_shape[]){S(2, 2, 5, 4)}, "d", 0, false},
+    {"64 channels, 3x3 padded", "size=3,3 stride=2,2 pad=1,1,1,1", (const soma_shape[]){S(1, 64, 16, 14)}, "n", 0,
+     true},
+    {"96 channels, 3x3 ceil", "size=3,3 stride=2,2 ceil_mode=true", (const soma_shape[]){S(SOMA_N, 96, 14, 12)}, "n", 0,
+     true},
     {"48 channels, 3x3", "size=3,3 stride=2,2 pad=0,1,1,0", (const soma_shape[]){S(2, 48, 13, 15)}, "n", 0, true},
     {"6 channels, 28x28", NULL, (const soma_shape[]){S(SOMA_N, 6, 28, 28)}, "n", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
@@ -230,8 +246,16 @@ static const soma_sample max_grad_samples[] = {
     {"odd size", "input_size=5,7", (const soma_shape[]){S(2, 3, 2, 3), S(2, 3, 2, 3), S(2, 3, 2, 3)}, "nk-", 4, false},
     {"overlapping", "size=3,3 stride=2,2 input_size=7,5",
      (const soma_shape[]){S(2, 3, 3, 2), S(2, 3, 3, 2), S(2, 3, 3, 2)}, "nk-", 9, false},
+    {"ceil", "size=2,2 stride=2,2 ceil_mode=true input_size=6,8",
+     (const soma_shape[]){S(SOMA_N, 2, 3, 4), S(SOMA_N, 2, 3, 4), S(SOMA_N, 2, 3, 4)}, "nk-", 4, false},
     {"relu", "relu=true input_size=4,4",
      (const soma_shape[]){S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2)}, "nks", 4, false},
+    {"64 channels, 3x3", "size=3,3 stride=2,2 input_size=15,13",
+     (const soma_shape[]){S(2, 64, 7, 6), S(2, 64, 7, 6), S(2, 64, 7, 6)}, "nk-", 9, true},
+    {"64 channels, 3x3 padded, relu", "size=3,3 stride=2,2 pad=1,1,1,1 relu=true input_size=16,14",
+     (const soma_shape[]){S(1, 64, 8, 7), S(1, 64, 8, 7), S(1, 64, 8, 7)}, "nkn", 9, true},
+    {"96 channels, 3x3 ceil", "size=3,3 stride=2,2 ceil_mode=true input_size=14,12",
+     (const soma_shape[]){S(2, 96, 7, 6), S(2, 96, 7, 6), S(2, 96, 7, 6)}, "nk-", 9, true},
     {"32 channels", "input_size=14,14",
      (const soma_shape[]){S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7)}, "nk-", 4, true},
     {"32 channels, relu", "relu=true input_size=15,14",
@@ -251,6 +275,11 @@ static const soma_sample average_samples[] = {
     {"count padding", "size=3,2 stride=1,2 pad=2,0,1,1 count_padding=true", (const soma_shape[]){S(1, 2, 5, 6)}, NULL,
      0, false},
     {"whole", "size=4,5 stride=1,1", (const soma_shape[]){S(SOMA_N, 2, 4, 5)}, NULL, 0, false},
+    {"ceil", "size=3,3 stride=2,2 ceil_mode=true", (const soma_shape[]){S(SOMA_N, 2, 6, 8)}, NULL, 0, false},
+    {"ceil, count padding", "size=3,2 stride=2,3 pad=1,1,1,1 ceil_mode=true count_padding=true",
+     (const soma_shape[]){S(1, 3, 6, 7)}, NULL, 0, false},
+    {"16 channels, ceil", "size=3,3 stride=2,2 pad=1,1,1,1 ceil_mode=true count_padding=true",
+     (const soma_shape[]){S(SOMA_N, 16, 6, 8)}, NULL, 0, true},
     {"32 channels", NULL, (const soma_shape[]){S(SOMA_N, 32, 13, 14)}, NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 static const soma_sample average_grad_samples[] = {
@@ -259,6 +288,8 @@ static const soma_sample average_grad_samples[] = {
      false},
     {"count padding", "size=3,2 stride=1,2 pad=2,0,1,1 count_padding=true input_size=5,6",
      (const soma_shape[]){S(1, 2, 6, 3)}, NULL, 0, false},
+    {"ceil, count padding", "size=3,2 stride=2,3 pad=1,1,1,1 ceil_mode=true count_padding=true input_size=6,7",
+     (const soma_shape[]){S(1, 3, 4, 3)}, NULL, 0, false},
     {"32 channels", "input_size=13,14", (const soma_shape[]){S(SOMA_N, 32, 6, 7)}, NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
@@ -304,7 +335,7 @@ const soma_op soma_op_average_pool2d_grad = {
 
 static soma_pool2d_attrs attrs_of(const soma_pool2d_options *o)
 {
-    soma_pool2d_attrs a = {.count_padding = o->count_padding, .input_size = {1, 1}};
+    soma_pool2d_attrs a = {.ceil_mode = o->ceil_mode, .count_padding = o->count_padding, .input_size = {1, 1}};
     for (int i = 0; i < 2; i++) {
         a.size[i] = o->size[i];
         a.stride[i] = o->stride[i] ? o->stride[i] : o->size[i];

@@ -11,6 +11,7 @@
 
 typedef struct soma_pool2d_attrs {
     int64_t size[2], stride[2], pad[4]; /* height, width; top, left, bottom, right */
+    bool ceil_mode;                     /* the last window may reach beyond the padding */
     bool count_padding;                 /* average: divide by the whole window at the border */
     bool relu;                          /* max, gradient and gather: nothing passes where y <= 0 */
     int64_t input_size[2];              /* gradients: H, W of dx */
@@ -42,15 +43,20 @@ static inline void soma_pool2d_taps(int64_t o, int64_t stride, int64_t pad, int6
     *end = in - at < size ? in - at : size;
 }
 
-/* What average pooling divides a window by. */
+/* What average pooling divides window (oh, ow) by: its elements, or with count_padding what lies on x and its padding. */
 static inline double soma_pool2d_divisor(const soma_pool2d_case *c, int64_t oh, int64_t ow)
 {
-    int64_t i0, i1, j0, j1;
-    if (c->a.count_padding)
-        return (double)(c->a.size[0] * c->a.size[1]);
-    soma_pool2d_taps(oh, c->a.stride[0], c->a.pad[0], c->a.size[0], c->h, &i0, &i1);
-    soma_pool2d_taps(ow, c->a.stride[1], c->a.pad[1], c->a.size[1], c->w, &j0, &j1);
-    return (double)((i1 - i0) * (j1 - j0));
+    const soma_pool2d_attrs *a = &c->a;
+    const int64_t o[2] = {oh, ow}, in[2] = {c->h, c->w};
+    int64_t count[2];
+    for (int i = 0; i < 2; i++) {
+        int64_t begin = o[i] * a->stride[i] - a->pad[i], first = begin, last = begin + a->size[i];
+        if (!a->count_padding && first < 0)
+            first = 0;
+        int64_t limit = in[i] + (a->count_padding ? a->pad[2 + i] : 0);
+        count[i] = (last < limit ? last : limit) - first;
+    }
+    return (double)(count[0] * count[1]);
 }
 
 extern const soma_op soma_op_max_pool2d, soma_op_max_pool2d_grad, soma_op_max_pool2d_gather;

@@ -124,7 +124,8 @@ static inline __attribute__((always_inline)) void any_window(const pool_state *s
 {
     const soma_pool2d_attrs *a = &s->c.a;
     float *x = v->big + ((oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1]) * v->big_step;
-    float scale = (float)(1.0 / (double)(a->count_padding ? a->size[0] * a->size[1] : (t.i1 - t.i0) * (t.j1 - t.j0)));
+    bool averages = s->kind == AVERAGE || s->kind == AVERAGE_GRAD;
+    float scale = averages ? (float)(1.0 / soma_pool2d_divisor(&s->c, oh, ow)) : 0;
     if (s->kind == MAX)
         max_window(s, v, x, ow, t, kw, n);
     else if (s->kind == MAX_GRAD)
@@ -301,10 +302,9 @@ static float *winner(const pool_state *s, const lanes *v, float *x, int64_t ow, 
     return passes ? x + i * s->c.w + j : NULL;
 }
 
-static void average_column(const pool_state *s, const lanes *v, float *x, int64_t ow, taps t)
+static void average_column(const pool_state *s, const lanes *v, float *x, int64_t oh, int64_t ow, taps t)
 {
-    const soma_pool2d_attrs *a = &s->c.a;
-    float divisor = (float)(a->count_padding ? a->size[0] * a->size[1] : (t.i1 - t.i0) * (t.j1 - t.j0));
+    float divisor = (float)soma_pool2d_divisor(&s->c, oh, ow);
     float sum = 0, share = v->small[ow * v->small_step] / divisor;
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
@@ -337,7 +337,7 @@ static void column_row(const pool_state *s, const lanes *v, int64_t oh)
             at = winner(s, v, x, ow, t);
             v->small[ow * v->small_step] = at ? *at : 0;
         } else {
-            average_column(s, v, x, ow, t);
+            average_column(s, v, x, oh, ow, t);
         }
     }
 }

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/unary/unary.c: elementwise functions of one array,
- *     neg exp log sqrt square relu sigmoid tanh                              y = f(x)
- * and the gradients of relu, sigmoid and tanh, which read y, not x, so that x may be overwritten or never exist:
+ *     neg exp log sqrt square relu sigmoid tanh relu6                          y = f(x)
+ * and the gradients of relu, sigmoid, tanh and relu6, which read y, not x, so that x may be overwritten or never exist:
  *     relu_grad     dx = dy where y > 0, else 0                              (NaN in y passes dy on, as in PyTorch)
  *     sigmoid_grad  dx = dy y (1 - y)
  *     tanh_grad     dx = dy (1 - y^2)
+ *     relu6_grad    dx = dy where 0 < y < 6, else 0
  * The gradients are ops with gradients of their own, so any order of derivative is only another pass.
  */
 #include "op/unary/unary.h"
@@ -39,7 +40,7 @@ static double flops(const void *attrs, const soma_arg *in, int n_in, const soma_
 
 /* ---- gradients: x, y and dy stand for the forward values ---- */
 
-extern const soma_op soma_op_relu_grad, soma_op_sigmoid_grad, soma_op_tanh_grad;
+extern const soma_op soma_op_relu_grad, soma_op_sigmoid_grad, soma_op_tanh_grad, soma_op_relu6_grad;
 
 static soma_value from_y(const soma_op *op, soma_value dy, soma_value y)
 {
@@ -68,12 +69,19 @@ UNARY_GRADIENT(square, soma_mul(dy, twice(x)))
 UNARY_GRADIENT(relu, from_y(&soma_op_relu_grad, dy, y))
 UNARY_GRADIENT(sigmoid, from_y(&soma_op_sigmoid_grad, dy, y))
 UNARY_GRADIENT(tanh, from_y(&soma_op_tanh_grad, dy, y))
+UNARY_GRADIENT(relu6, from_y(&soma_op_relu6_grad, dy, y))
 
-/* Second derivatives: inputs dy and y, gradient g. Linear in dy; with respect to y, relu's is 0 everywhere. */
+/* Second derivatives: inputs dy and y, gradient g. Linear in dy; with respect to y, relu's and relu6's are 0 everywhere. */
 static void relu_grad_gradient(soma_gradient *g)
 {
     if (g->want[0])
         g->din[0] = from_y(&soma_op_relu_grad, g->dout[0], g->in[1]);
+}
+
+static void relu6_grad_gradient(soma_gradient *g)
+{
+    if (g->want[0])
+        g->din[0] = from_y(&soma_op_relu6_grad, g->dout[0], g->in[1]);
 }
 
 static void sigmoid_grad_gradient(soma_gradient *g)
@@ -168,9 +176,11 @@ REFERENCE(square, a *a)
 REFERENCE(relu, a < 0 ? 0 : a) /* NaN stays NaN */
 REFERENCE(sigmoid, soma_exact_sigmoid(a))
 REFERENCE(tanh, soma_exact_tanh(a))
+REFERENCE(relu6, a<0 ? 0 : a> 6 ? 6 : a)
 REFERENCE(relu_grad, b <= 0 ? 0 : a)
 REFERENCE(sigmoid_grad, (1 - b) * b * a)
 REFERENCE(tanh_grad, a *(1 - b * b))
+REFERENCE(relu6_grad, b <= 0 || b >= 6 ? 0 : a)
 
 /* ---- samples: ranks 0 to 5, odd sizes, batch of one ---- */
 
@@ -229,9 +239,11 @@ UNARY_OP(square, NULL, 1, any_samples, "y = x^2.")
 UNARY_OP(relu, "Relu", 1, away_samples, "y = max(x, 0); NaN stays NaN. The gradient at 0 is 0.")
 UNARY_OP(sigmoid, "Sigmoid", 1, any_samples, "y = 1 / (1 + exp(-x)).")
 UNARY_OP(tanh, "Tanh", 1, any_samples, "y = tanh(x).")
+UNARY_OP(relu6, NULL, 1, away_samples, "y = min(max(x, 0), 6); NaN stays NaN. The gradient at 0 and 6 is 0.")
 UNARY_OP(relu_grad, NULL, 2, gate_samples, "Gradient of relu: dx = dy where y > 0, else 0. Inputs dy, y.")
 UNARY_OP(sigmoid_grad, NULL, 2, squash_samples, "Gradient of sigmoid: dx = dy y (1 - y). Inputs dy, y.")
 UNARY_OP(tanh_grad, NULL, 2, squash_samples, "Gradient of tanh: dx = dy (1 - y^2). Inputs dy, y.")
+UNARY_OP(relu6_grad, NULL, 2, gate_samples, "Gradient of relu6: dx = dy where 0 < y < 6, else 0. Inputs dy, y.")
 
 #define UNARY_BUILDER(fn)                                                                                              \
     soma_value soma_##fn##_at(soma_value x, soma_at at)                                                                \

@@ -96,6 +96,7 @@ UNARY_KERNEL(square, a *a)
 UNARY_KERNEL(relu, a < 0 ? 0 : a)
 UNARY_KERNEL(sigmoid, soma_vsigmoid(a))
 UNARY_KERNEL(tanh, soma_vtanh(a))
+UNARY_KERNEL(relu6, a<0 ? 0 : a> 6 ? 6 : a)
 
 /* Gradients: g is dy, a is y. */
 #define GRADIENT_KERNEL(fn, expression)                                                                                \
@@ -127,3 +128,4 @@ UNARY_KERNEL(tanh, soma_vtanh(a))
 GRADIENT_KERNEL(relu_grad, a <= 0 ? 0 : g)
 GRADIENT_KERNEL(sigmoid_grad, (1 - a) * a * g)
 GRADIENT_KERNEL(tanh_grad, g *(1 - a * a))
+GRADIENT_KERNEL(relu6_grad, a <= 0 || a >= 6 ? 0 : g)
