@@ -15,18 +15,26 @@ typedef enum cli_type {
     CLI_INT,
     CLI_BYTES, /* a whole number or one with a fraction and K, M or G behind it: powers of 1000 */
     CLI_FLOAT,
-    CLI_FLAG
+    CLI_FLAG,
+    CLI_LIST,
+    CLI_SHAPE
 } cli_type;
 
 /* One option of a command: parsing, checking and --help come from this table. */
 typedef struct cli_option {
     const char *name; /* "batch-size" */
     cli_type type;
-    void *out;       /* const char *, int64_t, double or bool */
+    void *out;       /* const char *, int64_t, double, bool, cli_list or soma_shape ("3x64x64") */
     const char *arg; /* "N" in the help */
     const char *doc;
     double min, max; /* numbers; min > max: any */
 } cli_option;
+
+/* Values of an option that may be given several times. */
+typedef struct cli_list {
+    const char *texts[64];
+    int n;
+} cli_list;
 
 typedef struct cli_command {
     const char *name, *arguments, *doc;
@@ -65,8 +73,20 @@ typedef struct cli_model {
     soma_recipe recipe;        /* from YAML */
     bool loaded;               /* from a model file */
 } cli_model;
+/* How an architecture is built. */
+typedef struct cli_build {
+    int64_t classes;
+    double width;
+    soma_shape input;
+} cli_build;
+#define CLI_BUILD(b)                                                                                                   \
+    {"classes", CLI_INT, &(b).classes, "N", "outputs of an architecture (default: its own, or the data's)", 1, 1e6},   \
+        {"width", CLI_FLOAT, &(b).width, "X", "multiplies an architecture's channels (default 1)", 0.001, 64},         \
+    {                                                                                                                  \
+        "input", CLI_SHAPE, &(b).input, "CxHxW", "shape of an architecture's input (default: its own)", 1, 0           \
+    }
 /* A zoo name, a .yaml description or a .safetensors file. False after an error, with the exit code. */
-bool cli_find_model(soma *s, const char *name, int64_t classes, cli_model *found, int *code);
+bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model *found, int *code);
 soma_shape cli_sample_shape(const soma_model *m);
 
 /* ---- data ---- */

@@ -117,6 +117,7 @@ static int evaluate(soma *s, soma_model *m, soma_dataset *d, const char *loss, i
 int cli_eval(int argc, char **argv)
 {
     cli_common common = {0};
+    cli_build build = {0};
     const char *data = NULL, *split = "test", *loss = NULL, *name;
     int64_t limit = 0, batch = 0;
     const cli_option options[] = {
@@ -125,6 +126,7 @@ int cli_eval(int argc, char **argv)
         {"loss", CLI_TEXT, &loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
         {"batch-size", CLI_INT, &batch, "N", "samples per step (default 128)", 1, 1e9},
         {"limit", CLI_INT, &limit, "N", "use the first N samples", 1, 1e15},
+        CLI_BUILD(build),
         CLI_COMMON(common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -135,7 +137,7 @@ int cli_eval(int argc, char **argv)
     if (!s || soma_failed(s))
         return cli_failed(s);
     cli_model found;
-    if (cli_find_model(s, name, 0, &found, &code)) {
+    if (cli_find_model(s, name, &build, &found, &code)) {
         soma_dataset *d = cli_find_data(s, data ? data : "fashion-mnist", split, limit, found.model, &code);
         if (d)
             code = evaluate(s, found.model, d, loss, batch, common.json);

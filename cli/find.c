@@ -16,17 +16,29 @@ static bool ends_with(const char *text, const char *end)
     return n >= m && !strcmp(text + n - m, end);
 }
 
-bool cli_find_model(soma *s, const char *name, int64_t classes, cli_model *found, int *code)
+/* What only an architecture can take, given for something else. */
+static const char *unused(const cli_build *b)
+{
+    return b->width > 0 ? "width" : b->input.rank > 0 ? "input" : NULL;
+}
+
+bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model *found, int *code)
 {
     memset(found, 0, sizeof *found);
     *code = EXIT_RUN;
+    found->zoo = soma_zoo_find(name);
+    if (!found->zoo && unused(build) &&
+        (ends_with(name, ".yaml") || ends_with(name, ".yml") || ends_with(name, ".safetensors"))) {
+        *code = cli_usage("--%s is for architectures, but %s is a file that says it itself", unused(build), name);
+        return false;
+    }
     if (ends_with(name, ".yaml") || ends_with(name, ".yml")) {
         found->model = soma_model_from_yaml(s, name, &found->recipe);
     } else if (ends_with(name, ".safetensors")) {
         found->model = soma_load(s, name);
         found->loaded = true;
-    } else if ((found->zoo = soma_zoo_find(name))) {
-        found->model = soma_zoo(s, name, .classes = classes);
+    } else if (found->zoo) {
+        found->model = soma_zoo(s, name, .classes = build->classes, .input = build->input, .width = build->width);
     } else {
         const char *names[64];
         int n = 0;

@@ -96,8 +96,42 @@ static bool set_number(const cli_option *o, const char *text)
     return true;
 }
 
+/* "3x64x64" */
+static bool set_shape(const cli_option *o, const char *text)
+{
+    soma_shape shape = {.rank = 0};
+    const char *at = text;
+    for (;;) {
+        char *end = NULL;
+        errno = 0;
+        long long n = strtoll(at, &end, 10);
+        if (end == at || errno || n < 1 || n > 1000000 || shape.rank >= SOMA_MAX_RANK - 1 || (*end && *end != 'x'))
+            break;
+        shape.dim[shape.rank++] = n;
+        at = end + 1;
+        if (!*end) {
+            *(soma_shape *)o->out = shape;
+            return true;
+        }
+    }
+    return cli_usage("--%s takes sizes joined by x, such as 3x64x64, got \"%s\"", o->name, text) == 0;
+}
+
+static bool add_to_list(const cli_option *o, const char *text)
+{
+    cli_list *list = o->out;
+    if (list->n == (int)(sizeof list->texts / sizeof list->texts[0]))
+        return cli_usage("--%s was given more than %d times", o->name, list->n) == 0;
+    list->texts[list->n++] = text;
+    return true;
+}
+
 static bool set(const cli_option *o, const char *text)
 {
+    if (o->type == CLI_SHAPE)
+        return set_shape(o, text);
+    if (o->type == CLI_LIST)
+        return add_to_list(o, text);
     if (o->type == CLI_TEXT)
         *(const char **)o->out = text;
     else if (!set_number(o, text)) {

@@ -14,6 +14,7 @@
 
 typedef struct plan_options {
     cli_common common;
+    cli_build build;
     int64_t batch, micro_batch, steps, max_memory;
     const char *optimizer, *loss;
     bool predict, time, explain;
@@ -265,6 +266,7 @@ int cli_plan(int argc, char **argv)
         {"explain", CLI_FLAG, &o.explain, NULL, "why better kernels were refused", 1, 0},
         {"time", CLI_FLAG, &o.time, NULL, "run it and compare with the machine's limits", 1, 0},
         {"steps", CLI_INT, &o.steps, "N", "steps to time (default 20; medians are shown)", 1, 1e6},
+        CLI_BUILD(o.build),
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -274,13 +276,11 @@ int cli_plan(int argc, char **argv)
         return n == -2 ? 0 : EXIT_USAGE;
     if (o.optimizer && strcmp(o.optimizer, "sgd") && strcmp(o.optimizer, "adam"))
         return cli_usage("--optimizer takes sgd or adam, got \"%s\"", o.optimizer);
-    if (o.optimizer && strcmp(o.optimizer, "sgd") && strcmp(o.optimizer, "adam"))
-        return cli_usage("--optimizer takes sgd or adam, got \"%s\"", o.optimizer);
     soma *s = cli_open(&o.common);
     if (!s || soma_failed(s))
         return cli_failed(s);
     cli_model found;
-    if (cli_find_model(s, name, 0, &found, &code)) {
+    if (cli_find_model(s, name, &o.build, &found, &code)) {
         if (!o.batch)
             o.batch = found.zoo ? found.zoo->batch_size : found.recipe.batch_size ? found.recipe.batch_size : 32;
         code = plan(s, &o, &found);

@@ -11,6 +11,7 @@
 
 typedef struct predict_options {
     cli_common common;
+    cli_build build;
     const char *data, *split, *index;
     int64_t top;
 } predict_options;
@@ -193,6 +194,7 @@ int cli_predict(int argc, char **argv)
         {"split", CLI_TEXT, &o.split, "NAME", "its part: train or test (default)", 1, 0},
         {"index", CLI_TEXT, &o.index, "I,J,...", "which samples (default 0)", 1, 0},
         {"top", CLI_INT, &o.top, "N", "classes to show (default 3)", 1, 1e6},
+        CLI_BUILD(o.build),
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -208,7 +210,7 @@ int cli_predict(int argc, char **argv)
     if (!s || soma_failed(s))
         return cli_failed(s);
     cli_model found;
-    if (cli_find_model(s, positional[0], 0, &found, &code))
+    if (cli_find_model(s, positional[0], &o.build, &found, &code))
         code = predict(s, &o, found.model, positional + 1, n - 1);
     soma_close(s);
     cli_free_data();

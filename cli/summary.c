@@ -72,9 +72,9 @@ int cli_summary(int argc, char **argv)
 {
     cli_common common = {0};
     bool json = false;
-    int64_t classes = 0;
+    cli_build build = {0};
     const cli_option options[] = {
-        {"classes", CLI_INT, &classes, "N", "outputs of an architecture (default: its own)", 1, 1e6},
+        CLI_BUILD(build),
         {"json", CLI_FLAG, &json, NULL, "as JSON", 1, 0},
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -86,7 +86,7 @@ int cli_summary(int argc, char **argv)
     if (!s || soma_failed(s))
         return cli_failed(s);
     cli_model found;
-    if (cli_find_model(s, name, classes, &found, &code)) {
+    if (cli_find_model(s, name, &build, &found, &code)) {
         json ? print_json(found.model) : print_table(found.model);
         code = 0;
     }

@@ -12,6 +12,7 @@
 
 typedef struct train_options {
     cli_common common;
+    cli_build build;
     const char *data, *test, *output, *loss, *optimizer;
     int64_t epochs, batch_size, limit, max_steps, micro_batch, max_memory;
     double lr, peak_lr, momentum, weight_decay, validation_split;
@@ -229,6 +230,7 @@ int cli_train(int argc, char **argv)
          1e9},
         {"max-memory", CLI_BYTES, &t.max_memory, "BYTES",
          "what the plan may need, e.g. 2G (K, M, G: powers of 1000): trades time for memory", 1, 1e15},
+        CLI_BUILD(t.build),
         CLI_COMMON(t.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -242,12 +244,12 @@ int cli_train(int argc, char **argv)
     const char *data_name = t.data ? t.data : !strcmp(name, "neuron") ? "line" : "fashion-mnist";
     cli_model found = {0};
     soma_dataset *data = NULL;
-    int64_t classes = 0;
     if (strcmp(data_name, "random")) {
         data = cli_find_data(s, data_name, "train", t.limit, NULL, &code);
-        classes = data ? soma_dataset_classes(data) : 0;
+        if (data && !t.build.classes)
+            t.build.classes = soma_dataset_classes(data);
     }
-    bool ready = (data || !strcmp(data_name, "random")) && cli_find_model(s, name, classes, &found, &code);
+    bool ready = (data || !strcmp(data_name, "random")) && cli_find_model(s, name, &t.build, &found, &code);
     if (ready && !data)
         data = cli_find_data(s, data_name, "train", t.limit, found.model, &code);
     if (ready && data)

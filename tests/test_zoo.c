@@ -21,11 +21,8 @@ static soma *open_seeded(uint64_t seed)
 static int64_t count_parameters(soma_model *m)
 {
     int64_t n = 0;
-    for (int i = 0; i < soma_tensor_count(m); i++) {
-        soma_named_tensor t = soma_tensor_at(m, i);
-        if (!t.frozen)
-            n += soma_shape_elements(&t.tensor.shape);
-    }
+    for (int i = 0; i < soma_model_nodes(m); i++)
+        n += soma_model_node_at(m, i).trainable;
     return n;
 }
 
@@ -36,8 +33,9 @@ static void parameters_are_as_published(void **state)
     static const struct {
         const char *name;
         int64_t parameters;
-    } table[] = {{"neuron", 2},  {"mlp", 669706},        {"lenet5", 61706},
-                 {"net", 62006}, {"keras-vgg", 7998250}, {"fashion-cnn", 421642}};
+    } table[] = {{"neuron", 2},          {"mlp", 669706},         {"lenet5", 61706},     {"net", 62006},
+                 {"keras-vgg", 7998250}, {"fashion-cnn", 421642}, {"alexnet", 61100840}, {"vgg11", 132863336},
+                 {"vgg13", 133047848},   {"vgg16", 138357544},    {"vgg19", 143667240}};
     int n = (int)(sizeof table / sizeof table[0]);
     assert_null(soma_zoo_at(n));
     assert_null(soma_zoo_at(-1));
@@ -71,7 +69,7 @@ static void classes_and_input_can_be_chosen(void **state)
     assert_non_null(strstr(soma_error(s), "did you mean \"lenet5\"?"));
     soma_clear(s);
     assert_null(soma_zoo(s, "transformer-xxl"));
-    assert_non_null(strstr(soma_error(s), "it has neuron, mlp"));
+    assert_non_null(strstr(soma_error(s), "such as lenet5"));
     soma_clear(s);
     assert_null(soma_zoo(s, "mlp", .classes = -3));
     assert_non_null(strstr(soma_error(s), "classes is -3"));
@@ -97,18 +95,17 @@ static void every_classifier_learns_eight_images(void **state)
     static const struct {
         const char *name;
         int64_t c, h, w;
-        double lr;
-    } cases[] = {{"mlp", 1, 8, 8, 0.01},
-                 {"lenet5", 1, 16, 16, 0.01},
-                 {"net", 3, 20, 20, 0.01},
-                 {"keras-vgg", 3, 16, 16, 0.003},
-                 {"fashion-cnn", 1, 8, 8, 0.01}};
-    static float x[8 * 3 * 20 * 20];
+        double lr, width;
+    } cases[] = {{"mlp", 1, 8, 8, 0.01, 1},         {"lenet5", 1, 16, 16, 0.01, 1},
+                 {"net", 3, 20, 20, 0.01, 1},       {"keras-vgg", 3, 16, 16, 0.003, 1},
+                 {"fashion-cnn", 1, 8, 8, 0.01, 1}, {"alexnet", 3, 63, 63, 0.003, 0.125},
+                 {"vgg11", 3, 32, 32, 0.001, 0.125}};
+    static float x[8 * 3 * 64 * 64];
     static int32_t labels[8] = {0, 1, 2, 3, 3, 2, 1, 0};
     images(x, sizeof x / sizeof x[0]);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         soma *s = open_seeded(11);
-        soma_model *m = soma_zoo(s, cases[i].name, .classes = 4,
+        soma_model *m = soma_zoo(s, cases[i].name, .classes = 4, .width = cases[i].width,
                                  .input = SOMA_SHAPE(cases[i].c, cases[i].h, cases[i].w));
         soma_tensor tx = {SOMA_F32, SOMA_SHAPE(8, cases[i].c, cases[i].h, cases[i].w), x};
         soma_tensor ty = {SOMA_I32, SOMA_SHAPE(8), labels};
@@ -117,9 +114,12 @@ static void every_classifier_learns_eight_images(void **state)
         assert_int_equal(soma_evaluate(m, d, .result = &before), SOMA_OK);
         if (!(fabs(before.loss - log(4)) < 2)) /* it begins near a guess */
             fail_msg("%s begins with loss %g", cases[i].name, before.loss);
-        assert_int_equal(soma_fit(m, d, .batch_size = 8, .epochs = 80, .optimizer = soma_adam(.lr = cases[i].lr)),
-                         SOMA_OK);
-        assert_int_equal(soma_evaluate(m, d, .result = &after), SOMA_OK);
+        after.loss = before.loss;
+        for (int round = 0; round < 10 && !(after.loss < 0.1 && after.accuracy == 1); round++) {
+            assert_int_equal(soma_fit(m, d, .batch_size = 8, .epochs = 40, .optimizer = soma_adam(.lr = cases[i].lr)),
+                             SOMA_OK);
+            assert_int_equal(soma_evaluate(m, d, .result = &after), SOMA_OK);
+        }
         if (!(after.loss < 0.1 && after.accuracy == 1))
             fail_msg("%s: loss %g, accuracy %g", cases[i].name, after.loss, after.accuracy);
         assert_string_equal(soma_error(s), "");

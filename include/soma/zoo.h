@@ -11,16 +11,23 @@
 extern "C" {
 #endif
 
+/** How large an architecture is built. */
+typedef struct soma_zoo_size {
+    int64_t classes; /**< or outputs */
+    double width; /**< multiplies the channels and units of every layer but the last; products are rounded to multiples
+                          of 8 (of 1 where the original is none), at least 8, not below 90 %: MobileNetV2's rule */
+} soma_zoo_size;
+
 /** An architecture, and how it is usually trained. */
 typedef struct soma_zoo_entry {
     const char *name, *doc;
-    soma_value (*build)(soma_model *m, soma_value x, int64_t classes);
+    soma_value (*build)(soma_model *m, soma_value x, soma_zoo_size size);
     soma_shape input; /**< one sample */
     int64_t classes;  /**< or outputs */
     bool regression;  /**< mean squared error instead of softmax cross-entropy */
     int64_t batch_size, epochs;
     soma_optimizer (*optimizer)(void);
-    int64_t parameters; /**< at the preset input and classes */
+    int64_t parameters; /**< at the preset input and classes and width 1 */
 } soma_zoo_entry;
 
 SOMA_API const soma_zoo_entry *soma_zoo_at(int index); /**< NULL past the end */
@@ -31,9 +38,12 @@ typedef struct soma_zoo_options {
     soma_at at;
     const char *name;
     int64_t classes;  /**< 0: the entry's */
-    soma_shape input; /**< rank 0: the entry's */
+    soma_shape input; /**< of one sample; rank 0: the entry's */
+    double width;     /**< 0: 1 */
 } soma_zoo_options;
-/** A model of that architecture with input "x" and output "y": soma_zoo(s, "lenet5", .classes = 47). */
+/** A model of that architecture with input "x" and output "y":
+ *  soma_zoo(s, "resnet50", .width = 0.25, .classes = 10, .input = SOMA_SHAPE(3, 64, 64)). Tensors are named as in
+ *  torchvision where it has the architecture ("layer1.0.conv1.weight"). */
 SOMA_API soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o);
 #define soma_zoo(s, ...) soma_zoo_with(s, SOMA_OPTIONS(soma_zoo_options, .name = __VA_ARGS__))
 

@@ -117,10 +117,25 @@ static soma_fill fill_lecun_uniform(const soma_model_tensor *t)
     return uniform_of_variance(1 / fan_of(t).in);
 }
 
+/* He et al. by what leaves instead of what enters: torch.nn.init.kaiming_normal_(mode="fan_out"). */
+static soma_fill fill_he_normal_out(const soma_model_tensor *t)
+{
+    return normal_of_variance(2 / fan_of(t).out);
+}
+
+/* What torch.nn.Linear and Conv2d begin with: from -l to l, l = 1 / sqrt(fan_in). */
+static soma_fill fill_pytorch_uniform(const soma_model_tensor *t)
+{
+    return uniform_of_variance(1 / (3 * fan_of(t).in));
+}
+
 #define SOMA_INIT_LIST(X)                                                                                              \
     X(zeros)                                                                                                           \
     X(ones)                                                                                                            \
-    X(constant) X(uniform) X(normal) X(he_uniform) X(he_normal) X(glorot_uniform) X(glorot_normal) X(lecun_uniform)
+    X(constant)                                                                                                        \
+    X(uniform)                                                                                                         \
+    X(normal)                                                                                                          \
+    X(he_uniform) X(he_normal) X(glorot_uniform) X(glorot_normal) X(lecun_uniform) X(he_normal_out) X(pytorch_uniform)
 #define SOMA_INIT_NAME(name) #name,
 #define SOMA_INIT_FILL(name) fill_##name,
 

@@ -79,14 +79,15 @@ static soma_value layer_weight(const soma_layer *layer, soma_shape shape)
                            (soma_tensor_options){.shape = shape, .init = init, .a = layer->a, .b = layer->b});
 }
 
-static soma_value layer_bias(const soma_layer *layer, int64_t n)
+/* fan_in: the weight's, which PyTorch draws biases by. */
+static soma_value layer_bias(const soma_layer *layer, int64_t n, int64_t fan_in)
 {
     return layer_parameter(layer, "bias",
                            (soma_tensor_options){.shape = SOMA_SHAPE(n),
                                                  .init = layer->bias_init,
                                                  .a = layer->bias_a,
                                                  .b = layer->bias_b,
-                                                 .fan_in = n,
+                                                 .fan_in = fan_in,
                                                  .fan_out = n});
 }
 
@@ -138,7 +139,7 @@ soma_value soma_dense_with(const soma_dense_options *o)
         return soma_value_fail(layer.m->graph, layer.at, "dense \"%s\": %s", layer.name,
                                matmul ? reason : "this build has no matmul");
     soma_value in[3] = {o->x, layer_weight(&layer, SOMA_SHAPE(o->units, x.shape.dim[1])),
-                        o->no_bias ? soma_none() : layer_bias(&layer, o->units)};
+                        o->no_bias ? soma_none() : layer_bias(&layer, o->units, x.shape.dim[1])};
     soma_value y = soma_apply1(matmul, in, o->no_bias ? 2 : 3, attrs, layer.name, layer.at);
     return layer_activation(&layer, y);
 }
@@ -219,9 +220,10 @@ soma_value soma_conv2d_with(const soma_conv2d_options *o)
     if (!layer_begin(&layer, o->x, o->name, "conv") || !conv_checks(&layer, o, &x))
         return layer_fail(&layer);
     soma_conv2d_attrs attrs = conv_attrs(&soma_op_conv2d, o, &x);
-    soma_value in[3] = {
-        o->x, layer_weight(&layer, SOMA_SHAPE(o->filters, x.shape.dim[1] / attrs.groups, o->kernel[0], o->kernel[1])),
-        o->no_bias ? soma_none() : layer_bias(&layer, o->filters)};
+    int64_t channels = x.shape.dim[1] / attrs.groups;
+    soma_value in[3] = {o->x, layer_weight(&layer, SOMA_SHAPE(o->filters, channels, o->kernel[0], o->kernel[1])),
+                        o->no_bias ? soma_none()
+                                   : layer_bias(&layer, o->filters, channels * o->kernel[0] * o->kernel[1])};
     soma_value y = soma_apply1(&soma_op_conv2d, in, o->no_bias ? 2 : 3, &attrs, layer.name, layer.at);
     return layer_activation(&layer, y);
 }

@@ -5,21 +5,21 @@
  */
 #include "zoo/zoo.h"
 
-static soma_value build(soma_model *m, soma_value x, int64_t classes)
+static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
 {
     (void)m;
-    x = soma_conv2d(x, .filters = 32, .kernel = {3, 3}, .activation = "relu");
-    x = soma_conv2d(x, .filters = 32, .kernel = {3, 3}, .activation = "relu");
+    x = soma_conv2d(x, .filters = wide(32, size), .kernel = {3, 3}, .activation = "relu");
+    x = soma_conv2d(x, .filters = wide(32, size), .kernel = {3, 3}, .activation = "relu");
     x = soma_max_pool2d(x, .size = {2, 2});
     x = soma_dropout(x, .rate = 0.25);
-    x = soma_conv2d(x, .filters = 64, .kernel = {3, 3}, .activation = "relu");
-    x = soma_conv2d(x, .filters = 64, .kernel = {3, 3}, .activation = "relu");
+    x = soma_conv2d(x, .filters = wide(64, size), .kernel = {3, 3}, .activation = "relu");
+    x = soma_conv2d(x, .filters = wide(64, size), .kernel = {3, 3}, .activation = "relu");
     x = soma_max_pool2d(x, .size = {2, 2});
     x = soma_dropout(x, .rate = 0.25);
     x = soma_flatten(x);
-    x = soma_dense(x, .units = 256, .activation = "relu");
+    x = soma_dense(x, .units = wide(256, size), .activation = "relu");
     x = soma_dropout(x, .rate = 0.5);
-    return soma_dense(x, .units = classes, .activation = "softmax");
+    return soma_dense(x, .units = size.classes, .activation = "softmax");
 }
 
 static soma_optimizer optimizer(void)

@@ -8,17 +8,18 @@
  */
 #include "zoo/zoo.h"
 
-static soma_value build(soma_model *m, soma_value x, int64_t classes)
+static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
 {
     (void)m;
-    x = soma_conv2d(x, .filters = 6, .kernel = {5, 5}, .pad = {2, 2, 2, 2}, .activation = "tanh"); /* C1: 6 of 28x28 */
-    x = soma_average_pool2d(x, .size = {2, 2});                                                    /* S2: 14x14 */
-    x = soma_conv2d(x, .filters = 16, .kernel = {5, 5}, .activation = "tanh");                     /* C3: 16 of 10x10 */
-    x = soma_average_pool2d(x, .size = {2, 2});                                                    /* S4: 5x5 */
+    x = soma_conv2d(x, .filters = wide(6, size), .kernel = {5, 5}, .pad = {2, 2, 2, 2},
+                    .activation = "tanh");                                                 /* C1: 6 of 28x28 */
+    x = soma_average_pool2d(x, .size = {2, 2});                                            /* S2: 14x14 */
+    x = soma_conv2d(x, .filters = wide(16, size), .kernel = {5, 5}, .activation = "tanh"); /* C3: 16 of 10x10 */
+    x = soma_average_pool2d(x, .size = {2, 2});                                            /* S4: 5x5 */
     x = soma_flatten(x);
-    x = soma_dense(x, .units = 120, .activation = "tanh"); /* C5 */
-    x = soma_dense(x, .units = 84, .activation = "tanh");  /* F6 */
-    return soma_dense(x, .units = classes);
+    x = soma_dense(x, .units = wide(120, size), .activation = "tanh"); /* C5 */
+    x = soma_dense(x, .units = wide(84, size), .activation = "tanh");  /* F6 */
+    return soma_dense(x, .units = size.classes);
 }
 
 static soma_optimizer optimizer(void)

@@ -4,13 +4,13 @@
  */
 #include "zoo/zoo.h"
 
-static soma_value build(soma_model *m, soma_value x, int64_t classes)
+static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
 {
     (void)m;
     x = soma_flatten(x);
-    x = soma_dense(x, .units = 512, .activation = "relu");
-    x = soma_dense(x, .units = 512, .activation = "relu");
-    return soma_dense(x, .units = classes);
+    x = soma_dense(x, .units = wide(512, size), .activation = "relu");
+    x = soma_dense(x, .units = wide(512, size), .activation = "relu");
+    return soma_dense(x, .units = size.classes);
 }
 
 static soma_optimizer optimizer(void)

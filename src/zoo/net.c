@@ -5,17 +5,17 @@
  */
 #include "zoo/zoo.h"
 
-static soma_value build(soma_model *m, soma_value x, int64_t classes)
+static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
 {
     (void)m;
-    x = soma_conv2d(x, .filters = 6, .kernel = {5, 5}, .activation = "relu");
+    x = soma_conv2d(x, .filters = wide(6, size), .kernel = {5, 5}, .activation = "relu");
     x = soma_max_pool2d(x, .size = {2, 2});
-    x = soma_conv2d(x, .filters = 16, .kernel = {5, 5}, .activation = "relu");
+    x = soma_conv2d(x, .filters = wide(16, size), .kernel = {5, 5}, .activation = "relu");
     x = soma_max_pool2d(x, .size = {2, 2});
     x = soma_flatten(x); /* 400 */
-    x = soma_dense(x, .units = 120, .activation = "relu");
-    x = soma_dense(x, .units = 84, .activation = "relu");
-    return soma_dense(x, .units = classes);
+    x = soma_dense(x, .units = wide(120, size), .activation = "relu");
+    x = soma_dense(x, .units = wide(84, size), .activation = "relu");
+    return soma_dense(x, .units = size.classes);
 }
 
 static soma_optimizer optimizer(void)

@@ -6,10 +6,10 @@
  */
 #include "zoo/zoo.h"
 
-static soma_value build(soma_model *m, soma_value x, int64_t classes)
+static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
 {
     (void)m;
-    return soma_dense(x, .units = classes, .name = "neuron");
+    return soma_dense(x, .units = size.classes, .name = "neuron");
 }
 
 static soma_optimizer optimizer(void)

@@ -10,7 +10,9 @@
 #include <string.h>
 
 static const soma_zoo_entry *const entries[] = {
-    &soma_zoo_neuron, &soma_zoo_mlp, &soma_zoo_lenet5, &soma_zoo_net, &soma_zoo_keras_vgg, &soma_zoo_fashion_cnn,
+#define SOMA_ZOO(name) &soma_zoo_##name,
+    SOMA_ZOO_LIST(SOMA_ZOO)
+#undef SOMA_ZOO
 };
 #define ENTRIES ((int)(sizeof entries / sizeof entries[0]))
 
@@ -33,14 +35,21 @@ static const char *entry_name(const void *list, int index)
     return index < ENTRIES ? entries[index]->name : NULL;
 }
 
+int64_t soma_zoo_wide(int64_t channels, soma_zoo_size size)
+{
+    double wanted = (double)channels * size.width;
+    int64_t unit = channels % 8 ? 1 : 8, n = (int64_t)(wanted / (double)unit + 0.5) * unit;
+    n = n > unit ? n : unit;
+    return (double)n < 0.9 * wanted ? n + unit : n;
+}
+
 static soma_model *refuse_name(soma *s, const soma_zoo_options *o)
 {
     const char *nearest = o->name ? soma_nearest(o->name, entry_name, NULL) : NULL;
     if (nearest)
         soma_fail(s, SOMA_INVALID, o->at, "the zoo has no \"%s\"; did you mean \"%s\"?", o->name, nearest);
     else
-        soma_fail(s, SOMA_INVALID, o->at,
-                  "the zoo has no \"%s\"; it has neuron, mlp, lenet5, net, keras-vgg and fashion-cnn",
+        soma_fail(s, SOMA_INVALID, o->at, "the zoo has no \"%s\"; soma_zoo_at lists what it has, such as lenet5",
                   o->name ? o->name : "");
     return NULL;
 }
@@ -57,13 +66,21 @@ soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
                   entry->name, (long long)o->classes, (long long)entry->classes);
         return NULL;
     }
+    if (!(o->width >= 0 && o->width <= 64)) {
+        char text[32];
+        soma_fail(s, SOMA_INVALID, o->at,
+                  "%s: width is %s; it multiplies the channels and must be at most 64, or 0 for 1", entry->name,
+                  soma_format_f64(o->width, text));
+        return NULL;
+    }
     soma_model *m = soma_model_new(s, entry->name);
     if (!m)
         return NULL;
     soma_input_options input = {
         .struct_size = sizeof input, .at = o->at, .shape = o->input.rank > 0 ? o->input : entry->input};
     soma_value x = soma_input_with(m, "x", SOMA_F32, &input);
-    soma_value y = entry->build(m, x, o->classes > 0 ? o->classes : entry->classes);
+    soma_zoo_size size = {o->classes > 0 ? o->classes : entry->classes, o->width > 0 ? o->width : 1};
+    soma_value y = entry->build(m, x, size);
     soma_output_at(m, "y", y, o->at);
     if (!m->graph->failed)
         return m;

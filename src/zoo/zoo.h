@@ -1,17 +1,31 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/zoo.h: the entries, one file each.
+ * zoo/zoo.h: the entries, and what their files share.
  */
 #ifndef SOMA_ZOO_ZOO_H
 #define SOMA_ZOO_ZOO_H
 
 #include <soma/zoo.h>
 
-extern const soma_zoo_entry soma_zoo_neuron;
-extern const soma_zoo_entry soma_zoo_mlp;
-extern const soma_zoo_entry soma_zoo_lenet5;
-extern const soma_zoo_entry soma_zoo_net;
-extern const soma_zoo_entry soma_zoo_keras_vgg;
-extern const soma_zoo_entry soma_zoo_fashion_cnn;
+/* In the order of soma_zoo_at. */
+#define SOMA_ZOO_LIST(X)                                                                                               \
+    X(neuron)                                                                                                          \
+    X(mlp)                                                                                                             \
+    X(lenet5) X(net) X(keras_vgg) X(fashion_cnn) X(alexnet) X(vgg11) X(vgg13) X(vgg16) X(vgg19)
+
+#define SOMA_ZOO(name) extern const soma_zoo_entry soma_zoo_##name;
+SOMA_ZOO_LIST(SOMA_ZOO)
+#undef SOMA_ZOO
+
+/* `channels` times the width: as it stands at width 1, otherwise a multiple of 8 (of 1 where the original is none) that is
+ * at least 8 and not below 90 % of the product: MobileNetV2's rule (Sandler et al. 2018, in their released code). */
+int64_t soma_zoo_wide(int64_t channels, soma_zoo_size size);
+static inline int64_t wide(int64_t channels, soma_zoo_size size)
+{
+    return soma_zoo_wide(channels, size);
+}
+
+/* ImageNet's pictures and classes. */
+#define SOMA_ZOO_IMAGENET .input = {.rank = 3, .dim = {3, 224, 224}}, .classes = 1000
 
 #endif
