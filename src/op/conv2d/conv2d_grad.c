@@ -104,6 +104,8 @@ static const soma_sample input_samples[] = {
     {"1x1", "size=3,3", (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(16, 16, 1, 1)}, NULL, 0, false},
     {"16 to 16", "pad=1,1,1,1 size=9,11", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3)}, NULL, 0, true},
     {"32 to 48", "pad=1,1,1,1 size=14,13", (const soma_shape[]){S(SOMA_N, 48, 14, 13), S(48, 32, 3, 3)}, NULL, 0, true},
+    {"48 to 80, pad 0 and 2", "pad=0,1,2,0 size=10,13", (const soma_shape[]){S(2, 80, 10, 12), S(80, 48, 3, 3)}, NULL,
+     0, true},
     {"1 to 32", "pad=1,1,1,1 size=14,14", (const soma_shape[]){S(SOMA_N, 32, 14, 14), S(32, 1, 3, 3)}, NULL, 0, true},
     {"3 to 6, 5x5", "size=32,32", (const soma_shape[]){S(SOMA_N, 6, 28, 28), S(6, 3, 5, 5)}, NULL, 0, true},
     {"6 to 16, 5x5", "size=14,14", (const soma_shape[]){S(SOMA_N, 16, 10, 10), S(16, 6, 5, 5)}, NULL, 0, true},
@@ -114,13 +116,14 @@ static const soma_sample input_samples[] = {
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_cpu)
+SOMA_ISA_DECLARE(soma_conv2d_input_grad_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn)
-static const soma_kernel *const input_kernels[] = {SOMA_ISA_LIST(soma_conv2d_input_grad_cpu)
-                                                           SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd)
-                                                               SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
-                                                       soma_conv2d_input_grad_reference,
-                                                   NULL};
+static const soma_kernel *const input_kernels[] = {
+    SOMA_ISA_LIST(soma_conv2d_input_grad_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu)
+            SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
+        soma_conv2d_input_grad_reference,
+    NULL};
 
 const soma_op soma_op_conv2d_input_grad = {
     .name = "conv2d_input_grad",

@@ -51,7 +51,7 @@ static soma_status reorder_accept(soma_prepare *p)
 {
     if (p->in[0].layout.kind != SOMA_PACKED && p->out[0].layout.kind != SOMA_PACKED)
         return SOMA_OK;
-    soma_refuse(p->reason, "a packed array is read by the library that packed it");
+    soma_refuse(p->reason, "a packed array is read by whoever packed it");
     return SOMA_UNSUPPORTED;
 }
 
@@ -79,6 +79,7 @@ static const soma_sample reorder_samples[] = {{"image", NULL, (const soma_shape[
                                               {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_reorder_cpu)
+SOMA_ISA_DECLARE(soma_reorder_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_reorder_onednn)
 static const soma_kernel reorder_reference = {.name = "reference",
                                               .exact = true,
@@ -86,7 +87,9 @@ static const soma_kernel reorder_reference = {.name = "reference",
                                               .accept = reorder_accept,
                                               .prepare = reorder_prepare};
 static const soma_kernel *const reorder_kernels[] = {
-    SOMA_ISA_LIST(soma_reorder_cpu) SOMA_ONEDNN_LIST(soma_reorder_onednn) & reorder_reference, NULL};
+    SOMA_ISA_LIST(soma_reorder_cpu) SOMA_ISA_LIST(soma_reorder_winograd_cpu) SOMA_ONEDNN_LIST(soma_reorder_onednn) &
+        reorder_reference,
+    NULL};
 
 const soma_op soma_op_reorder = {
     .name = "reorder",

@@ -100,7 +100,7 @@ static soma_status reorder_run(const void *state, void *const *arg, soma_run *ru
 static soma_status reorder_accept(soma_prepare *p)
 {
     if (p->in[0].layout.kind == SOMA_PACKED || p->out[0].layout.kind == SOMA_PACKED) {
-        soma_refuse(p->reason, "a packed array is read by the library that packed it");
+        soma_refuse(p->reason, "a packed array is read by whoever packed it");
         return SOMA_UNSUPPORTED;
     }
     return SOMA_OK;

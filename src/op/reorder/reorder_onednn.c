@@ -8,7 +8,9 @@
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype == SOMA_F32 && (p->in[0].layout.kind == SOMA_PACKED || p->out[0].layout.kind == SOMA_PACKED))
+    const soma_layout *from = &p->in[0].layout, *to = &p->out[0].layout; /* soma's own packings have no descriptor */
+    bool own = (from->kind == SOMA_PACKED && !from->detail) || (to->kind == SOMA_PACKED && !to->detail);
+    if (p->in[0].dtype == SOMA_F32 && !own && (from->kind == SOMA_PACKED || to->kind == SOMA_PACKED))
         return SOMA_OK;
     soma_refuse(p->reason, "neither side is packed by oneDNN");
     return SOMA_UNSUPPORTED;

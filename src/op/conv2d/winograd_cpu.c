@@ -1,0 +1,442 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/conv2d/winograd_cpu.c: Winograd convolution forward and backward to x (winograd.h). The tiles are worked off in
+ * blocks: transform a block's input (V), multiply it with U for some channels (M), transform that back into y. Where
+ * a block of few tiles makes V small, each thread has blocks of its own in its second-level cache; where channels are
+ * many, U is what costs memory, and all threads share one block and split its channels. Neither V nor M of more than a
+ * block exists.
+ */
+#include "op/conv2d/winograd.h"
+#include "backend/cpu/parallel.h"
+#include "op/conv2d/winograd_tile.h"
+
+#if SOMA_ISA_LEVEL >= 2
+
+#define L SOMA_LANES
+#define SPLITS 4 /* parts of a block's tiles, when threads share a block */
+
+typedef struct wino_state {
+    soma_winograd g;
+    bool shared;            /* threads share blocks */
+    int64_t block, blocks;  /* tiles at most in one; how many */
+    int64_t chunk;          /* groups of channels in M at once */
+    int64_t groups;         /* of two vectors of written channels */
+    int64_t v_step, m_step; /* from one element of the tile to the next, in V and M */
+    size_t v_bytes, m_bytes;
+    int bias, addend, scratch, threads; /* positions in arg; -1: none */
+    int w;
+    soma_act activation;
+} wino_state;
+
+typedef struct wino_job {
+    const wino_state *s;
+    const float *x, *u, *bias, *addend;
+    float *y;
+    char *scratch;
+    int64_t first, tiles; /* of the shared block */
+} wino_job;
+
+typedef struct wino_place {
+    int64_t n, row, column; /* of the tile's first output */
+} wino_place;
+
+static wino_place place_of(const soma_winograd *g, int64_t tile)
+{
+    int64_t column = tile % g->right, row = tile / g->right % g->down;
+    return (wino_place){tile / g->right / g->down, row * g->m, column * g->m};
+}
+
+static void place_next(const soma_winograd *g, wino_place *p)
+{
+    p->column += g->m;
+    if (p->column < g->ow)
+        return;
+    p->column = 0;
+    p->row += g->m;
+    if (p->row < g->oh)
+        return;
+    p->row = 0;
+    p->n++;
+}
+
+/* Input that hangs over the edge: a copy with zeros around. */
+static const float *edge_copy(const soma_winograd *g, const float *x, int64_t top, int64_t left, float *copy)
+{
+    int size = g->m + 2;
+    for (int i = 0; i < size; i++)
+        for (int j = 0; j < size; j++) {
+            bool inside = top + i >= 0 && top + i < g->h && left + j >= 0 && left + j < g->w;
+            soma_vstore(copy + (i * size + j) * L,
+                        inside ? soma_vload(x + ((top + i) * g->w + left + j) * L) : soma_vset(0));
+        }
+    return copy;
+}
+
+/* v = B' x B of tiles first .. first + count - 1, one block of channels */
+SOMA_INLINE void input_tiles(int m, const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
+{
+    const wino_state *s = j->s;
+    const soma_winograd *g = &s->g;
+    const int size = m + 2;
+    float copy[SOMA_TILE * SOMA_TILE * L];
+    wino_place p = place_of(g, first);
+    for (int64_t t = 0; t < count; t++, v += L, place_next(g, &p)) {
+        int64_t top = p.row - g->top, left = p.column - g->left, step = g->w * L;
+        const float *x = j->x + (p.n * (g->c / L) + cb) * g->h * g->w * L, *from = x + (top * g->w + left) * L;
+        soma_vf column[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], row[SOMA_TILE];
+        if (top < 0 || left < 0 || top + size > g->h || left + size > g->w) {
+            from = edge_copy(g, x, top, left, copy);
+            step = size * L;
+        }
+        for (int c = 0; c < size; c++) {
+            for (int r = 0; r < size; r++)
+                column[r] = soma_vload(from + r * step + c * L);
+            soma_winograd_input(m, column, half[c]);
+        }
+        for (int r = 0; r < size; r++) {
+            for (int c = 0; c < size; c++)
+                column[c] = half[c][r];
+            soma_winograd_input(m, column, row);
+            for (int c = 0; c < size; c++)
+                soma_vstore(v + (r * size + c) * s->v_step, row[c]);
+        }
+    }
+}
+
+static void input_4(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
+{
+    input_tiles(4, j, cb, first, count, v);
+}
+static void input_6(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
+{
+    input_tiles(6, j, cb, first, count, v);
+}
+static void input(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
+{
+    if (j->s->g.m == 4)
+        input_4(j, cb, first, count, v);
+    else
+        input_6(j, cb, first, count, v);
+}
+
+/* y = act(A' M A + bias + addend) of the same tiles, one block of channels */
+SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t first, int64_t count, const float *from)
+{
+    const wino_state *s = j->s;
+    const soma_winograd *g = &s->g;
+    const int size = m + 2;
+    soma_vf bias = j->bias ? soma_vload(j->bias + kb * L) : soma_vset(0);
+    wino_place p = place_of(g, first);
+    for (int64_t t = 0; t < count; t++, from += L, place_next(g, &p)) {
+        int64_t at = (((p.n * (g->k / L) + kb) * g->oh + p.row) * g->ow + p.column) * L;
+        int64_t rows = g->oh - p.row, columns = g->ow - p.column;
+        soma_vf column[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], row[SOMA_TILE];
+        for (int c = 0; c < size; c++) {
+            for (int r = 0; r < size; r++)
+                column[r] = soma_vload(from + (r * size + c) * s->m_step);
+            soma_winograd_output(m, column, half[c]);
+        }
+        for (int r = 0; r < m && r < rows; r++, at += g->ow * L) {
+            for (int c = 0; c < size; c++)
+                column[c] = half[c][r];
+            soma_winograd_output(m, column, row);
+            for (int c = 0; c < m; c++) {
+                if (c >= columns)
+                    break;
+                soma_vf y = row[c] + bias;
+                if (j->addend)
+                    y += soma_vload(j->addend + at + c * L);
+                if (s->activation == SOMA_ACT_RELU)
+                    y = soma_vkeep(soma_vpasses(y), y);
+                soma_vstore(j->y + at + c * L, y);
+            }
+        }
+    }
+}
+
+static void output_4(const wino_job *j, int64_t kb, int64_t first, int64_t count, const float *from)
+{
+    output_tiles(4, j, kb, first, count, from);
+}
+static void output_6(const wino_job *j, int64_t kb, int64_t first, int64_t count, const float *from)
+{
+    output_tiles(6, j, kb, first, count, from);
+}
+static void output(const wino_job *j, int64_t kb, int64_t first, int64_t count, const float *from)
+{
+    if (j->s->g.m == 4)
+        output_4(j, kb, first, count, from);
+    else
+        output_6(j, kb, first, count, from);
+}
+
+/* One register block: `rows` tiles x 1 or 2 vectors of written channels, over all read channels. */
+SOMA_INLINE void rows_of(const wino_state *s, int rows, int vectors, const float *v, const float *u, float *to)
+{
+    soma_vf sum[SOMA_WINOGRAD_ROWS][2];
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++)
+            sum[r][i] = soma_vset(0);
+    soma_winograd_multiply(rows, vectors, s->g.c / L, s->block * L - L, L, 1, L, v, vectors * L, L, u, sum);
+    for (int r = 0; r < rows; r++)
+        for (int i = 0; i < vectors; i++)
+            soma_vstore(to + i * s->block * L + r * L, sum[r][i]);
+}
+
+#define ROWS(n)                                                                                                        \
+    while (count >= n) {                                                                                               \
+        rows_of(s, n, vectors, v, u, to);                                                                              \
+        count -= n;                                                                                                    \
+        v += n * L;                                                                                                    \
+        to += n * L;                                                                                                   \
+    }
+SOMA_INLINE void all_rows(const wino_state *s, int vectors, int64_t count, const float *v, const float *u, float *to)
+{
+    ROWS(SOMA_WINOGRAD_ROWS)
+#if SOMA_WINOGRAD_ROWS > 8
+    ROWS(8)
+#endif
+    ROWS(4)
+    ROWS(2)
+    ROWS(1)
+}
+static void rows_2(const wino_state *s, int64_t count, const float *v, const float *u, float *to)
+{
+    all_rows(s, 2, count, v, u, to);
+}
+static void rows_1(const wino_state *s, int64_t count, const float *v, const float *u, float *to)
+{
+    all_rows(s, 1, count, v, u, to);
+}
+
+/* Groups begin .. end - 1 of written channels for a block of tiles whose V is there: M, then y. */
+static void channels(const wino_job *j, int64_t begin, int64_t end, int64_t first, int64_t count, const float *v,
+                     float *to)
+{
+    const wino_state *s = j->s;
+    const soma_winograd *g = &s->g;
+    const int64_t elements = (g->m + 2) * (g->m + 2), blocks = g->k / L;
+    for (int64_t from = begin; from < end; from += s->chunk) {
+        int64_t last = from + s->chunk < end ? from + s->chunk : end;
+        for (int64_t e = 0; e < elements; e++)
+            for (int64_t i = from; i < last; i++) {
+                int64_t width = blocks - 2 * i < 2 ? 1 : 2;
+                const float *u = j->u + 2 * i * L * elements * g->c + e * g->c * width * L;
+                float *m = to + e * s->m_step + 2 * (i - from) * s->block * L;
+                if (width == 2)
+                    rows_2(s, count, v + e * s->v_step, u, m);
+                else
+                    rows_1(s, count, v + e * s->v_step, u, m);
+            }
+        for (int64_t kb = 2 * from; kb < 2 * last && kb < blocks; kb++)
+            output(j, kb, first, count, to + (kb - 2 * from) * s->block * L);
+    }
+}
+
+/* ---- a block for each thread ---- */
+
+static void own_blocks(void *context, int index, int count)
+{
+    const wino_job *j = context;
+    const wino_state *s = j->s;
+    float *v = (float *)(void *)(j->scratch + (size_t)index * (s->v_bytes + s->m_bytes));
+    int64_t begin, end;
+    soma_share(s->blocks, 1, index, count, &begin, &end);
+    for (int64_t b = begin; b < end; b++) {
+        int64_t first = s->g.tiles * b / s->blocks, tiles = s->g.tiles * (b + 1) / s->blocks - first;
+        for (int64_t cb = 0; cb < s->g.c / L; cb++)
+            input(j, cb, first, tiles, v + cb * s->block * L);
+        channels(j, 0, s->groups, first, tiles, v, v + s->v_bytes / sizeof *v);
+    }
+}
+
+/* ---- a block for all threads ---- */
+
+static void shared_input(void *context, int index, int count)
+{
+    const wino_job *j = context;
+    const wino_state *s = j->s;
+    float *v = (float *)(void *)j->scratch;
+    int64_t begin, end;
+    soma_share(s->g.c / L * SPLITS, 1, index, count, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t from = j->tiles * (i % SPLITS) / SPLITS, to = j->tiles * (i % SPLITS + 1) / SPLITS;
+        input(j, i / SPLITS, j->first + from, to - from, v + i / SPLITS * s->block * L + from * L);
+    }
+}
+
+static void shared_channels(void *context, int index, int count)
+{
+    const wino_job *j = context;
+    const wino_state *s = j->s;
+    float *v = (float *)(void *)j->scratch;
+    int64_t begin, end;
+    soma_share(s->groups, 1, index, count, &begin, &end);
+    channels(j, begin, end, j->first, j->tiles, v, v + (s->v_bytes + (size_t)index * s->m_bytes) / sizeof *v);
+}
+
+static soma_status run(const void *state, void *const *arg, soma_run *r)
+{
+    const wino_state *s = state;
+    int threads = s->threads < r->threads ? s->threads : r->threads;
+    wino_job j = {.s = s, .x = arg[0], .u = arg[s->w], .y = arg[s->scratch - 1], .scratch = arg[s->scratch]};
+    j.bias = s->bias >= 0 ? arg[s->bias] : NULL;
+    j.addend = s->addend >= 0 ? arg[s->addend] : NULL;
+    if (!s->shared) {
+        soma_parallel(threads, own_blocks, &j);
+        return SOMA_OK;
+    }
+    for (int64_t b = 0; b < s->blocks; b++) {
+        j.first = s->g.tiles * b / s->blocks;
+        j.tiles = s->g.tiles * (b + 1) / s->blocks - j.first;
+        soma_parallel(threads, shared_input, &j);
+        soma_parallel(threads, shared_channels, &j);
+    }
+    return SOMA_OK;
+}
+
+static int64_t rounded(int64_t n, int64_t to)
+{
+    return (n + to - 1) / to * to;
+}
+
+/* How many tiles at once, and for whom: 28 fill two register blocks, and their V and M lie in the second-level cache.
+ * Few tiles: threads that split them would each read all of U, and that is what takes the time. */
+static void schedule(wino_state *s)
+{
+    const soma_winograd *g = &s->g;
+    const int64_t elements = (g->m + 2) * (g->m + 2), u_bytes = elements * g->c * g->k * (int64_t)sizeof(float);
+    int64_t most = 28;
+    s->groups = (g->k / L + 1) / 2;
+    s->shared = s->groups >= s->threads && s->threads > 1 &&
+                (g->tiles < 8 * s->threads || (u_bytes > 16 << 20 && g->tiles < 40 * s->threads));
+    s->chunk = s->shared ? 1 : 2;
+    s->blocks = s->shared ? 1 : rounded((g->tiles + most - 1) / most, s->threads);
+    if (s->blocks > g->tiles)
+        s->blocks = g->tiles;
+    s->block = (g->tiles + s->blocks - 1) / s->blocks;
+    if (s->chunk > s->groups)
+        s->chunk = s->groups;
+    s->v_step = (g->c * s->block / L + 1) * L; /* one line more: elements of one tile in different sets of the cache */
+    s->m_step = (s->chunk * 2 * s->block + 1) * L;
+    s->v_bytes = (size_t)rounded(elements * s->v_step * 4, 64);
+    s->m_bytes = (size_t)rounded(elements * s->m_step * 4, 64);
+}
+
+static soma_status prepare(soma_prepare *p, int m, bool turned)
+{
+    soma_conv2d_case c = turned ? soma_conv2d_input_case(p) : soma_conv2d_forward_case(p);
+    const soma_layout_kind kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
+    bool added = !turned && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
+    if (p->in[0].layout.kind != kind || p->out[0].layout.kind != kind ||
+        (added && p->in[SOMA_CONV2D_ADDED].layout.kind != kind)) {
+        soma_refuse(p->reason, "Winograd convolution wants x and y in blocks of %d channels", L);
+        return SOMA_UNSUPPORTED;
+    }
+    wino_state *s = soma_prepare_state(p, sizeof *s);
+    if (!s)
+        return SOMA_MEMORY;
+    s->g = soma_winograd_of(&c, m, turned);
+    s->threads = p->threads;
+    s->activation = turned ? SOMA_ACT_NONE : (soma_act)c.a->activation;
+    s->w = 1;
+    s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
+    s->addend = added ? SOMA_CONV2D_ADDED : -1;
+    s->scratch = p->n_in + p->n_out;
+    schedule(s);
+    p->scratch = s->v_bytes + s->m_bytes;
+    p->scratch = s->shared ? s->v_bytes + (size_t)s->threads * s->m_bytes : (size_t)s->threads * p->scratch;
+    if (p->scratch > SOMA_WINOGRAD_SCRATCH) {
+        p->scratch = 0;
+        soma_refuse(p->reason, "Winograd convolution would take more than %zu MB of scratch memory",
+                    SOMA_WINOGRAD_SCRATCH >> 20);
+        return SOMA_UNSUPPORTED;
+    }
+    p->in[1].layout = (soma_layout){.kind = SOMA_PACKED,
+                                    .bytes = (size_t)((m + 2) * (m + 2)) * (size_t)c.c * (size_t)c.k * sizeof(float),
+                                    .key = soma_winograd_key(m, turned, L)};
+    p->parallel = p->threads > 1;
+    p->state = s;
+    p->run = run;
+    snprintf(p->note, SOMA_REASON_MAX, "F(%dx%d, 3x3), %lld %s blocks of %lld tiles", m, m, (long long)s->blocks,
+             s->shared ? "shared" : "own", (long long)s->block);
+    return SOMA_OK;
+}
+
+#else
+#define L SOMA_LANES
+static soma_status prepare(soma_prepare *p, int m, bool turned)
+{
+    (void)m;
+    (void)turned;
+    return soma_refuse(p->reason, "Winograd convolution is made for AVX2 and AVX-512");
+}
+#endif
+
+static void wish(soma_prepare *p)
+{
+    p->in[0].layout.kind = p->out[0].layout.kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
+    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED)) /* conv2d only: the gradient has fewer inputs */
+        p->in[SOMA_CONV2D_ADDED].layout.kind = p->out[0].layout.kind;
+}
+static soma_status forward_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    return soma_winograd_check(p, &c, L);
+}
+static soma_status input_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    return soma_winograd_check(p, &c, L);
+}
+/* Larger tiles have larger errors: for programs that do not train. */
+static soma_status predict_accept(soma_prepare *p)
+{
+    if (p->in[1].constant)
+        return forward_accept(p);
+    soma_refuse(p->reason, "F(6x6, 3x3) is made for programs that do not train");
+    return SOMA_UNSUPPORTED;
+}
+static bool forward_suits(const soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    return soma_winograd_suits(&c, 4, false);
+}
+static bool input_suits(const soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    return soma_winograd_suits(&c, 4, true);
+}
+static soma_status forward_prepare(soma_prepare *p)
+{
+    return prepare(p, 4, false);
+}
+static soma_status predict_prepare(soma_prepare *p)
+{
+    return prepare(p, 6, false);
+}
+static soma_status input_prepare(soma_prepare *p)
+{
+    return prepare(p, 4, true);
+}
+
+const soma_kernel SOMA_ISA(soma_conv2d_winograd_cpu) = {.name = "winograd",
+                                                        .isa = SOMA_ISA_LEVEL,
+                                                        .layouts = SOMA_LAYOUT_ASK,
+                                                        .accept = forward_accept,
+                                                        .suits = forward_suits,
+                                                        .wish = wish,
+                                                        .prepare = forward_prepare};
+const soma_kernel SOMA_ISA(soma_conv2d_winograd6_cpu) = {.name = "winograd6",
+                                                         .isa = SOMA_ISA_LEVEL,
+                                                         .layouts = SOMA_LAYOUT_ASK,
+                                                         .accept = predict_accept,
+                                                         .wish = wish,
+                                                         .prepare = predict_prepare};
+const soma_kernel SOMA_ISA(soma_conv2d_input_grad_winograd_cpu) = {.name = "winograd",
+                                                                   .isa = SOMA_ISA_LEVEL,
+                                                                   .layouts = SOMA_LAYOUT_ASK,
+                                                                   .accept = input_accept,
+                                                                   .suits = input_suits,
+                                                                   .wish = wish,
+                                                                   .prepare = input_prepare};
