@@ -91,11 +91,50 @@ soma_shape cli_sample_shape(const soma_model *m);
 
 /* ---- data ---- */
 
-/* A path, a data set's name ("fashion-mnist"), "line" or "random". NULL after an error, with the exit code. */
-soma_dataset *cli_find_data(soma *s, const char *name, const char *split, int64_t limit, const soma_model *m,
-                            int *code);
+/* A path, a data set's name ("fashion-mnist"), "line" or "random", opened as `how` says. NULL after an error, with the exit
+ * code. */
+soma_dataset *cli_find_data(soma *s, const char *name, const soma_dataset_options *how, const soma_model *m, int *code);
+/* Where it lies: a path as it is, or the path of a data set's name; NULL: nowhere, or made here. */
+const char *cli_data_path(const char *name, char path[1024]);
 void cli_free_data(void);
 bool cli_is_file(const char *name);
+
+/* ---- pictures ---- */
+
+typedef struct cli_pictures {
+    const char *resize, *crop, *mean, *deviation, *order;
+    double scale;
+    bool flip;
+    int64_t random_crop; /* its padding; -1: none */
+    double random_resized_crop;
+} cli_pictures;
+#define CLI_PICTURES_NONE ((cli_pictures){.random_crop = -1})
+#define CLI_TRANSFORM(p)                                                                                                \
+    {"resize", CLI_TEXT, &(p).resize, "SIZE", "resize pictures: shorter side, or HEIGHTxWIDTH", 1, 0},                  \
+        {"center-crop", CLI_TEXT, &(p).crop, "SIZE", "then their middle; a black border where they are smaller", 1, 0}, \
+        {"scale", CLI_FLOAT, &(p).scale, "X", "factor of the values 0..255 (default 1/255)", 1e-300, 1e300},            \
+        {"mean", CLI_TEXT, &(p).mean, "X,...", "to be subtracted, one or one a channel", 1, 0},                         \
+        {"std", CLI_TEXT, &(p).deviation, "X,...", "to divide by", 1, 0},                                               \
+    {                                                                                                                   \
+        "channel-order", CLI_TEXT, &(p).order, "NAME", "rgb (default) or bgr", 1, 0                                     \
+    }
+#define CLI_AUGMENT(p)                                                                                                   \
+    {"flip", CLI_FLAG, &(p).flip, NULL, "training: mirror every second picture", 1, 0},                                  \
+        {"random-crop", CLI_INT, &(p).random_crop, "PADDING", "training: crop anywhere, with that much black around", 0, \
+         65535},                                                                                                         \
+    {                                                                                                                    \
+        "random-resized-crop", CLI_FLOAT, &(p).random_resized_crop, "SHARE",                                             \
+            "training: a part of at least this share of the area", 1e-6, 1                                               \
+    }
+/* Puts what was said into t or a; false after a mistake was told. */
+bool cli_transform(const cli_pictures *p, soma_transform *t);
+void cli_augmentation(const cli_pictures *p, soma_augment *a);
+/* Data as a model wants them: its transform, its channels; its size where it has no transform. */
+void cli_use_model(const soma_model *m, soma_dataset_options *how);
+/* path/name is a folder. */
+bool cli_is_folder(const char *path, const char *name);
+/* One name a line, one for each output; false after an error. */
+bool cli_read_labels(soma_model *m, const char *path);
 
 /* ---- output ---- */
 

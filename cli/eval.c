@@ -121,7 +121,8 @@ int cli_eval(int argc, char **argv)
     const char *data = NULL, *split = "test", *loss = NULL, *name;
     int64_t limit = 0, batch = 0;
     const cli_option options[] = {
-        {"data", CLI_TEXT, &data, "DATA", "IDX file or folder, or a data set's name (default fashion-mnist)", 1, 0},
+        {"data", CLI_TEXT, &data, "DATA",
+         "IDX file or folder, folder of pictures, or a data set's name (default fashion-mnist)", 1, 0},
         {"split", CLI_TEXT, &split, "NAME", "train or test (default)", 1, 0},
         {"loss", CLI_TEXT, &loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
         {"batch-size", CLI_INT, &batch, "N", "samples per step (default 128)", 1, 1e9},
@@ -138,7 +139,9 @@ int cli_eval(int argc, char **argv)
         return cli_failed(s);
     cli_model found;
     if (cli_find_model(s, name, &build, &found, &code)) {
-        soma_dataset *d = cli_find_data(s, data ? data : "fashion-mnist", split, limit, found.model, &code);
+        soma_dataset_options how = {.struct_size = sizeof how, .split = split, .limit = limit};
+        cli_use_model(found.model, &how);
+        soma_dataset *d = cli_find_data(s, data ? data : "fashion-mnist", &how, found.model, &code);
         if (d)
             code = evaluate(s, found.model, d, loss, batch, common.json);
     }

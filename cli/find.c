@@ -165,19 +165,25 @@ static bool search(const char *name, char path[1024])
     return snprintf(path, 1024, "/usr/share/datasets/%s", name) < 1024 && exists(path);
 }
 
-soma_dataset *cli_find_data(soma *s, const char *name, const char *split, int64_t limit, const soma_model *m, int *code)
+const char *cli_data_path(const char *name, char path[1024])
+{
+    bool made_here = !strcmp(name, "line") || !strcmp(name, "random");
+    return made_here ? NULL : exists(name) ? name : !strchr(name, '/') && search(name, path) ? path : NULL;
+}
+
+soma_dataset *cli_find_data(soma *s, const char *name, const soma_dataset_options *how, const soma_model *m, int *code)
 {
     char path[1024];
+    soma_dataset_options o = *how;
     soma_dataset *d = NULL;
     *code = EXIT_RUN;
+    o.path = cli_data_path(name, path);
     if (!strcmp(name, "line"))
         d = line(s);
     else if (!strcmp(name, "random"))
         d = noise(s, m);
-    else if (exists(name))
-        d = soma_dataset_open(s, name, .split = split, .limit = limit);
-    else if (!strchr(name, '/') && search(name, path))
-        d = soma_dataset_open(s, path, .split = split, .limit = limit);
+    else if (o.path)
+        d = soma_dataset_open_with(s, &o);
     else {
         fprintf(stderr,
                 "soma: there is no data set \"%s\": not a path, and not found in $SOMA_DATA, ~/.cache/soma or "

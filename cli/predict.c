@@ -12,24 +12,13 @@
 typedef struct predict_options {
     cli_common common;
     cli_build build;
-    const char *data, *split, *index;
+    const char *data, *split, *index, *labels;
+    cli_pictures pictures;
     int64_t top;
 } predict_options;
 
-static const cli_command command = {"predict", "MODEL [IMAGE.png...]",
-                                    "Shows the classes of pictures with their probabilities.", cli_predict};
-
-/* (x * scale - mean) / deviation, as the loader did while training. */
-static void transform(float *x, const soma_shape *shape, soma_transform t)
-{
-    int64_t n = soma_shape_elements(shape), channels = shape->rank == 3 ? shape->dim[0] : 1;
-    double scale = t.scale > 0 ? t.scale : 1 / 255.0;
-    for (int64_t i = 0; i < n; i++) {
-        int64_t c = channels <= 4 ? i / (n / channels) : 0;
-        double deviation = t.deviation[c] > 0 ? t.deviation[c] : 1;
-        x[i] = (float)(((double)x[i] * scale - t.mean[c]) / deviation);
-    }
-}
+static const cli_command command = {"predict", "MODEL [IMAGE...]",
+                                    "Shows the classes of pictures (JPEG, PNG) with their probabilities.", cli_predict};
 
 static void softmax(float *y, int64_t n)
 {
@@ -131,7 +120,11 @@ static int predict_one(soma *s, soma_model *m, const predict_options *o, const c
 static int predict_data(soma *s, soma_model *m, const predict_options *o, const soma_shape *sample, float *x)
 {
     int code;
-    soma_dataset *d = cli_find_data(s, o->data, o->split, 0, m, &code);
+    soma_dataset_options how = {.struct_size = sizeof how, .split = o->split};
+    cli_use_model(m, &how);
+    if (!cli_transform(&o->pictures, &how.transform))
+        return EXIT_USAGE;
+    soma_dataset *d = cli_find_data(s, o->data, &how, m, &code);
     if (!d)
         return code;
     code = 0;
@@ -170,14 +163,17 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
         return EXIT_RUN;
     }
     int code = 0;
-    if (o->data)
+    soma_transform transform = soma_model_transform(m);
+    transform.scale = transform.scale > 0 ? transform.scale : 1 / 255.0;
+    if (!cli_transform(&o->pictures, &transform))
+        code = EXIT_USAGE;
+    else if (o->data)
         code = predict_data(s, m, o, &sample, x);
     for (int i = 0; i < n && !code; i++) {
-        if (soma_image_read(s, images[i], &sample, x) != SOMA_OK) {
+        if (soma_image_read(s, images[i], .shape = sample, .transform = &transform, .pixels = x) != SOMA_OK) {
             code = cli_failed(s);
             break;
         }
-        transform(x, &sample, soma_model_transform(m));
         code = predict_one(s, m, o, images[i], NULL, &sample, x, i == 0 && !o->data);
     }
     if (o->common.json && !code)
@@ -188,13 +184,15 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
 
 int cli_predict(int argc, char **argv)
 {
-    predict_options o = {.split = "test", .index = "0", .top = 3};
+    predict_options o = {.split = "test", .index = "0", .top = 3, .pictures = CLI_PICTURES_NONE};
     const cli_option options[] = {
         {"data", CLI_TEXT, &o.data, "DATA", "predict samples of a data set instead of pictures", 1, 0},
         {"split", CLI_TEXT, &o.split, "NAME", "its part: train or test (default)", 1, 0},
         {"index", CLI_TEXT, &o.index, "I,J,...", "which samples (default 0)", 1, 0},
         {"top", CLI_INT, &o.top, "N", "classes to show (default 3)", 1, 1e6},
         CLI_BUILD(o.build),
+        {"labels", CLI_TEXT, &o.labels, "FILE", "names of the classes, one a line (default: the model's)", 1, 0},
+        CLI_TRANSFORM(o.pictures),
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -211,7 +209,8 @@ int cli_predict(int argc, char **argv)
         return cli_failed(s);
     cli_model found;
     if (cli_find_model(s, positional[0], &o.build, &found, &code))
-        code = predict(s, &o, found.model, positional + 1, n - 1);
+        code = o.labels && !cli_read_labels(found.model, o.labels) ? EXIT_RUN
+                                                                   : predict(s, &o, found.model, positional + 1, n - 1);
     soma_close(s);
     cli_free_data();
     return code;

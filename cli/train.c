@@ -16,6 +16,7 @@ typedef struct train_options {
     const char *data, *test, *output, *loss, *optimizer;
     int64_t epochs, batch_size, limit, max_steps, micro_batch, max_memory;
     double lr, peak_lr, momentum, weight_decay, validation_split;
+    cli_pictures pictures;
     bool no_test;
 } train_options;
 
@@ -127,21 +128,38 @@ static bool can_write(const char *path)
     return !why;
 }
 
+static bool holds_idx(const char *folder, const char *part)
+{
+    char file[1100];
+    bool found = false;
+    for (int i = 0; i < 2 && !found; i++) {
+        snprintf(file, sizeof file, "%s/%s-images-idx3-ubyte%s", folder, part, i ? ".gz" : "");
+        found = cli_is_file(file);
+    }
+    return found;
+}
+
+/* Data that have a test part by themselves: not files, not what is made here, not one folder of pictures. */
+static bool has_test_part(const char *name)
+{
+    char path[1024];
+    const char *at = cli_data_path(name, path);
+    return at && (holds_idx(at, "t10k") || cli_is_folder(at, "test") || cli_is_folder(at, "val"));
+}
+
 /* The test part of the data, where there is one; what was asked for must be there. */
 static int test_model(soma *s, const train_options *t, const char *name, soma_model *m, const char *loss,
                       soma_evaluation *result)
 {
     int code;
-    bool made_here = !strcmp(name, "line") || !strcmp(name, "random");
-    if (t->no_test || (!t->test && (made_here || cli_is_file(name))))
+    if (t->no_test || (!t->test && !has_test_part(name)))
         return 0;
-    soma_dataset *d = cli_find_data(s, t->test ? t->test : name, "test", 0, m, &code);
-    if (!d && t->test)
+    soma_dataset_options how = {.struct_size = sizeof how, .split = "test"};
+    cli_use_model(m, &how);
+    soma_dataset *d = cli_find_data(s, t->test ? t->test : name, &how, m, &code);
+    if (!d)
         return code;
-    if (d && soma_evaluate(m, d, .loss = loss, .result = result) != SOMA_OK)
-        return cli_failed(s);
-    soma_clear(s); /* no test part: told, and no reason to lose what was trained */
-    return 0;
+    return soma_evaluate(m, d, .loss = loss, .result = result) == SOMA_OK ? 0 : cli_failed(s);
 }
 
 /* What the training will take, before it takes it. */
@@ -205,12 +223,62 @@ static int train(soma *s, const train_options *t, const char *name, cli_model *f
     return code;
 }
 
+/* How the data are opened: as the command line says, else the model, else at the model's size. */
+static bool describe_data(const train_options *t, const cli_model *found, const soma_shape *sample, const char *path,
+                          soma_dataset_options *how)
+{
+    *how = (soma_dataset_options){.struct_size = sizeof *how, .split = "train", .limit = t->limit};
+    if (found->model)
+        cli_use_model(found->model, how);
+    if (sample->rank == 3 && (sample->dim[0] == 1 || sample->dim[0] == 3))
+        how->channels = (int)sample->dim[0];
+    if (!cli_transform(&t->pictures, &how->transform))
+        return false;
+    cli_augmentation(&t->pictures, &how->augment);
+    bool pictures = path && cli_is_folder(path, ".") && !holds_idx(path, "train"),
+         sized = how->transform.resize[0] || how->transform.crop[0];
+    if (pictures && !sized && sample->rank == 3) {
+        how->transform.resize[0] = sample->dim[1];
+        how->transform.resize[1] = sample->dim[2];
+    }
+    return true;
+}
+
+/* Architectures are built for the data's classes and, where both are pictures, their size; other models come first. */
+static bool find_both(soma *s, const train_options *t, const char *name, const char *data_name, cli_model *found,
+                      soma_dataset **data, int *code)
+{
+    char path[1024];
+    const soma_zoo_entry *zoo = soma_zoo_find(name);
+    bool random = !strcmp(data_name, "random");
+    cli_build build = t->build;
+    if ((!zoo || random) && !cli_find_model(s, name, &build, found, code))
+        return false;
+    soma_shape sample = found->model ? cli_sample_shape(found->model) : build.input.rank ? build.input : zoo->input;
+    soma_dataset_options how;
+    *code = EXIT_USAGE;
+    if (!describe_data(t, found, &sample, cli_data_path(data_name, path), &how))
+        return false;
+    *data = cli_find_data(s, data_name, &how, found->model, code);
+    if (!*data || found->model)
+        return *data != NULL;
+    soma_type input = soma_dataset_input(*data);
+    if (!build.classes)
+        build.classes = soma_dataset_classes(*data);
+    if (!build.input.rank && sample.rank == 3 && input.shape.rank == 3)
+        build.input = input.shape;
+    return cli_find_model(s, name, &build, found, code);
+}
+
 int cli_train(int argc, char **argv)
 {
-    train_options t = {.momentum = -1, .weight_decay = -1, .validation_split = -1};
+    train_options t = {.momentum = -1, .weight_decay = -1, .validation_split = -1, .pictures = CLI_PICTURES_NONE};
     const cli_option options[] = {
         {"data", CLI_TEXT, &t.data, "DATA",
-         "IDX file or folder, a data set's name, \"line\" or \"random\" (default fashion-mnist; neuron: line)", 1, 0},
+         "IDX file or folder, folder of pictures, a data set's name, \"line\" or \"random\" (default fashion-mnist; "
+         "neuron: "
+         "line)",
+         1, 0},
         {"test", CLI_TEXT, &t.test, "DATA", "test data (default: the test part of --data)", 1, 0},
         {"no-test", CLI_FLAG, &t.no_test, NULL, "do not evaluate on test data", 1, 0},
         {"output", CLI_TEXT, &t.output, "FILE", "where to save (default MODEL.safetensors)", 1, 0},
@@ -231,6 +299,8 @@ int cli_train(int argc, char **argv)
         {"max-memory", CLI_BYTES, &t.max_memory, "BYTES",
          "what the plan may need, e.g. 2G (K, M, G: powers of 1000): trades time for memory", 1, 1e15},
         CLI_BUILD(t.build),
+        CLI_TRANSFORM(t.pictures),
+        CLI_AUGMENT(t.pictures),
         CLI_COMMON(t.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -244,15 +314,7 @@ int cli_train(int argc, char **argv)
     const char *data_name = t.data ? t.data : !strcmp(name, "neuron") ? "line" : "fashion-mnist";
     cli_model found = {0};
     soma_dataset *data = NULL;
-    if (strcmp(data_name, "random")) {
-        data = cli_find_data(s, data_name, "train", t.limit, NULL, &code);
-        if (data && !t.build.classes)
-            t.build.classes = soma_dataset_classes(data);
-    }
-    bool ready = (data || !strcmp(data_name, "random")) && cli_find_model(s, name, &t.build, &found, &code);
-    if (ready && !data)
-        data = cli_find_data(s, data_name, "train", t.limit, found.model, &code);
-    if (ready && data)
+    if (find_both(s, &t, name, data_name, &found, &data, &code))
         code = train(s, &t, data_name, &found, data);
     soma_close(s);
     cli_free_data();

@@ -246,8 +246,9 @@ static void wrong_idx_files_and_options(void **state)
             .split = "validation");
     REFUSED(SOMA_INVALID, "test_data.c:", f.path, .split = "tests");
     REFUSED(SOMA_INVALID, ".limit = -1 is negative", f.path, .limit = -1);
-    REFUSED(SOMA_IO, "holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz", f.path);
-    REFUSED(SOMA_IO, "holds neither t10k-images-idx3-ubyte nor", f.path, .split = "test");
+    REFUSED(SOMA_IO, "holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz", f.path, .format = "idx");
+    REFUSED(SOMA_IO, "holds neither t10k-images-idx3-ubyte nor", f.path, .split = "test", .format = "idx");
+    REFUSED(SOMA_DATA, "holds neither MNIST's four files nor folders of pictures", f.path);
     REFUSED(SOMA_IO, "absent\": there is no such file or folder", in_folder(&f, "absent"));
     assert_true(faults_write(in_folder(&f, "pixels"), "soma", 4));
     REFUSED(SOMA_INVALID, "has no \"images\"", in_folder(&f, "pixels"));

@@ -61,17 +61,17 @@ static void pictures_without_scaling(void **state)
     uint8_t grey[6] = {0, 1, 127, 128, 254, 255}, colours[12] = {255, 0, 0, 0, 255, 0, 0, 0, 255, 77, 77, 77};
     float y[18];
     write_png(s, in_folder(&f, "grey.png"), 2, 3, 1, grey);
-    assert_int_equal(soma_image_read(s, in_folder(&f, "grey.png"), &SOMA_SHAPE(1, 2, 3), y), SOMA_OK);
+    assert_int_equal(soma_image_read(s, in_folder(&f, "grey.png"), .shape = SOMA_SHAPE(1, 2, 3), .pixels = y), SOMA_OK);
     for (int i = 0; i < 6; i++)
         assert_true(y[i] == (float)grey[i]);
-    assert_int_equal(soma_image_read(s, in_folder(&f, "grey.png"), &SOMA_SHAPE(3, 2, 3), y), SOMA_OK);
+    assert_int_equal(soma_image_read(s, in_folder(&f, "grey.png"), .shape = SOMA_SHAPE(3, 2, 3), .pixels = y), SOMA_OK);
     for (int i = 0; i < 18; i++)
         assert_true(y[i] == (float)grey[i % 6]);
     write_png(s, in_folder(&f, "rgb.png"), 2, 2, 3, colours);
-    assert_int_equal(soma_image_read(s, in_folder(&f, "rgb.png"), &SOMA_SHAPE(3, 2, 2), y), SOMA_OK);
+    assert_int_equal(soma_image_read(s, in_folder(&f, "rgb.png"), .shape = SOMA_SHAPE(3, 2, 2), .pixels = y), SOMA_OK);
     for (int i = 0; i < 12; i++)
         assert_true(y[i] == (float)colours[i % 4 * 3 + i / 4]);
-    assert_int_equal(soma_image_read(s, in_folder(&f, "rgb.png"), &SOMA_SHAPE(1, 2, 2), y), SOMA_OK);
+    assert_int_equal(soma_image_read(s, in_folder(&f, "rgb.png"), .shape = SOMA_SHAPE(1, 2, 2), .pixels = y), SOMA_OK);
     const float luma[] = {76.245f, 149.685f, 29.07f, 77};
     for (int i = 0; i < 4; i++)
         assert_true(fabsf(y[i] - luma[i]) < 1e-5f * luma[i]);
@@ -84,7 +84,8 @@ static void pictures_without_scaling(void **state)
         0x8d, 0x0d, 0xa6, 0x32, 0x00, 0x00, 0x00, 0x00, 0x49, 0x45, 0x4e, 0x44, 0xae, 0x42, 0x60, 0x82};
     assert_true(faults_write(in_folder(&f, "alpha.png"), alpha_png, sizeof alpha_png));
     for (int c = 1; c <= 3; c += 2) {
-        assert_int_equal(soma_image_read(s, in_folder(&f, "alpha.png"), &SOMA_SHAPE(c, 1, 2), y), SOMA_OK);
+        assert_int_equal(soma_image_read(s, in_folder(&f, "alpha.png"), .shape = SOMA_SHAPE(c, 1, 2), .pixels = y),
+                         SOMA_OK);
         for (int i = 0; i < c; i++)
             assert_true(y[2 * i] == 40 && y[2 * i + 1] == 100); /* over black */
     }
@@ -125,11 +126,13 @@ static void pictures_scaled(void **state)
             pixels[i] = (uint8_t)(i * 97 + i * i);
         memset(white, 255, sizeof white);
         write_png(s, in_folder(&f, "a.png"), h, w, 1, pixels);
-        assert_int_equal(soma_image_read(s, in_folder(&f, "a.png"), &SOMA_SHAPE(1, to_h, to_w), y), SOMA_OK);
+        assert_int_equal(soma_image_read(s, in_folder(&f, "a.png"), .shape = SOMA_SHAPE(1, to_h, to_w), .pixels = y),
+                         SOMA_OK);
         for (int i = 0; i < to_h * to_w; i++)
             assert_true(fabs((double)y[i] - scaled(pixels, h, w, to_h, to_w, i / to_w, i % to_w)) < 1e-3);
         write_png(s, in_folder(&f, "a.png"), h, w, 1, white);
-        assert_int_equal(soma_image_read(s, in_folder(&f, "a.png"), &SOMA_SHAPE(1, to_h, to_w), y), SOMA_OK);
+        assert_int_equal(soma_image_read(s, in_folder(&f, "a.png"), .shape = SOMA_SHAPE(1, to_h, to_w), .pixels = y),
+                         SOMA_OK);
         for (int i = 0; i < to_h * to_w; i++)
             assert_true(y[i] <= 255 && y[i] > 254.999f);
     }
@@ -164,19 +167,21 @@ static void pictures_that_are_refused(void **state)
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         soma_clear(s);
-        assert_int_equal(soma_image_read(s, in_folder(&f, cases[i].name), &cases[i].shape, y), cases[i].status);
+        assert_int_equal(soma_image_read(s, in_folder(&f, cases[i].name), .shape = cases[i].shape, .pixels = y),
+                         cases[i].status);
         assert_says(s, cases[i].status, cases[i].says);
     }
     soma_clear(s);
-    assert_int_equal(soma_image_read(s, NULL, &SOMA_SHAPE(1, 1, 1), y), SOMA_INVALID);
-    assert_int_equal(soma_image_read(NULL, "a", &SOMA_SHAPE(1, 1, 1), y), SOMA_INVALID);
+    assert_int_equal(soma_image_read(s, NULL, .shape = SOMA_SHAPE(1, 1, 1), .pixels = y), SOMA_INVALID);
+    assert_int_equal(soma_image_read(NULL, "a", .shape = SOMA_SHAPE(1, 1, 1), .pixels = y), SOMA_INVALID);
     soma_close(s);
     for (uint64_t k = 1;; k++) {
         faults_memory memory = {.fail_at = k};
         s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options),
                                               .allocator = faults_allocator(&memory)});
         if (s) {
-            soma_status status = soma_image_read(s, in_folder(&f, "a.png"), &SOMA_SHAPE(3, 2, 2), (float[12]){0});
+            soma_status status = soma_image_read(s, in_folder(&f, "a.png"), .shape = SOMA_SHAPE(3, 2, 2),
+                                                 .pixels = (float[12]){0});
             assert_int_equal(status, memory.failed ? SOMA_MEMORY : SOMA_OK);
         }
         soma_close(s);

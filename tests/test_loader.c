@@ -211,15 +211,13 @@ static void fills_that_are_not_waited_for(void **state)
 /* ---- errors ---- */
 
 /* Reads as usual, but sample 50 cannot be read, and says so. */
-static soma_status read_with_a_hole(const soma_dataset *d, const int64_t *index, int64_t n, void *x, void *y,
-                                    char *reason)
+static soma_status read_with_a_hole(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n, void *x,
+                                    void *y)
 {
     for (int64_t i = 0; i < n; i++)
-        if (index[i] == 50) {
-            snprintf(reason, SOMA_DATA_REASON, "sample 50 has a hole");
-            return SOMA_DATA;
-        }
-    return soma_dataset_read_memory(d, index, n, x, y, reason);
+        if (index[i] == 50)
+            return soma_fail(&r->s, SOMA_DATA, soma_nowhere(), "sample 50 has a hole");
+    return soma_dataset_read_memory(d, r, index, n, x, y);
 }
 
 static void errors_surface_at_the_wait(void **state)

@@ -106,6 +106,8 @@ typedef struct soma_files {
     int (*rename)(void *user, const char *from, const char *to);
     int (*remove)(void *user, const char *path);
     int (*sync_folder)(void *user, const char *path); /**< the folder that holds path */
+    /** Calls each(to, name) for every entry of a folder, in any order. May be NULL: folders cannot be listed then. */
+    int (*list)(void *user, const char *path, void (*each)(void *to, const char *name), void *to);
 } soma_files;
 
 /** Seam 3. Fills out from a counter and a key; the default is Philox 4x32-10. */

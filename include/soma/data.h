@@ -15,27 +15,49 @@ extern "C" {
 /** Samples of one input and one target each. Freed by soma_dataset_free or with its context. */
 typedef struct soma_dataset soma_dataset;
 
-/** What is done to raw input elements: (x * scale - mean[c]) / deviation[c], c the channel (first dimension). */
+/** How samples become inputs, the same in every epoch and for every use; kept with a model and applied by predict.
+ *  Pictures [C, H, W] are resized, then cropped; then (x * scale - mean[c]) / deviation[c], c the channel (first dimension). */
 typedef struct soma_transform {
-    double scale;        /**< 0: 1/255 for u8 input, 1 otherwise */
-    double mean[4];      /**< per channel; one channel given: for all */
+    double scale;        /**< 0: 1/255 for pictures and u8 input, 1 otherwise */
+    double mean[4];      /**< per channel, as the model sees them; one channel given: for all */
     double deviation[4]; /**< 0: 1 */
+    int64_t
+        resize[2]; /**< {height, width}, or {shorter side}: bilinear, antialiased (Pillow, torchvision); 0: as it is */
+    int64_t crop[2]; /**< {height, width} or {side} in the middle, black (0) where a picture is smaller; 0: all of it */
+    bool bgr;        /**< blue, green, red (Caffe, OpenCV) instead of red, green, blue */
 } soma_transform;
+
+/** What is drawn for each sample and epoch while training, and never for evaluation. The draws depend on (seed, epoch,
+ *  sample) only. For pictures [C, H, W]; inputs keep the size that the transform gives them. */
+typedef struct soma_augment {
+    bool flip;                  /**< mirror every second picture, left and right */
+    bool random_crop;           /**< the transform's crop anywhere in the resized picture instead of its middle */
+    int64_t padding;            /**< black pixels that random_crop may reach into on every side (CIFAR: 4) */
+    double random_resized_crop; /**< a part with at least this share of the picture's area and an aspect ratio of 3/4 to
+                                     4/3, resized to the input's size (ImageNet: 0.08); 0: none */
+} soma_augment;
 
 typedef struct soma_dataset_options {
     size_t struct_size;
     soma_at at;
     const char *path;
-    const char *format; /**< "idx"; NULL: from the path */
-    const char *split;  /**< folder of IDX files: "train" (default) or "test" (t10k) */
-    const char *labels; /**< path of the labels; NULL: beside the images, by MNIST's names */
+    const char *format; /**< "idx" or "image-folder"; NULL: from what is there */
+    const char *split;  /**< part: "train" (default) or "test": IDX files (t10k), or a sub-folder (train; test, val) */
+    const char *labels; /**< IDX: path of the labels; NULL: beside the images, by MNIST's names */
     soma_transform transform;
-    const char *const *classes; /**< names, NULL-terminated; NULL: "0", "1", ... (fashion-mnist: its own) */
-    int64_t limit;              /**< use the first `limit` samples; 0: all */
+    int64_t resize[2]; /**< the transform's resize, in short */
+    int64_t crop[2];   /**< the transform's crop, in short */
+    soma_augment augment;
+    int channels; /**< of pictures in folders: 3 (default) or 1, luma */
+    const char *const
+        *classes;  /**< names, NULL-terminated; NULL: "0", "1", ... (fashion-mnist: its own; folders: theirs) */
+    int64_t limit; /**< use the first `limit` samples; 0: all */
 } soma_dataset_options;
 
-/** Opens a dataset: an IDX image file (plain or .gz), or a folder with MNIST's four files.
- *  u8 images become f32 [1, H, W] (or [C, H, W] for 4-dimensional files), labels i32. */
+/** Opens a dataset: an IDX image file (plain or .gz), a folder with MNIST's four files, or a folder with a folder of JPEG
+ *  and PNG pictures per class (names in the order of their bytes; .resize or .crop must give the pictures one size).
+ *  u8 images become f32 [1, H, W] (or [C, H, W] for 4-dimensional files), labels i32. Pictures in folders are decoded when
+ *  they are read, and one that cannot be read is an error that names its path. */
 SOMA_API soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *o);
 /** soma_dataset_open(s, "fashion-mnist", .split = "test") */
 #define soma_dataset_open(s, ...) soma_dataset_open_with(s, SOMA_OPTIONS(soma_dataset_options, .path = __VA_ARGS__))
@@ -46,6 +68,7 @@ typedef struct soma_arrays_options {
     soma_tensor x; /**< [samples, ...] f32 or u8; borrowed: must outlive the dataset */
     soma_tensor y; /**< [samples] i32 classes, or [samples, ...] f32; data NULL: no targets */
     soma_transform transform;
+    soma_augment augment;
     const char *const *classes;
     int n_classes; /**< 0: from the labels */
 } soma_arrays_options;
@@ -65,10 +88,11 @@ SOMA_API bool soma_dataset_has_target(const soma_dataset *d);
 /** Number of classes, 0 where targets are not classes; and their names. */
 SOMA_API int soma_dataset_classes(const soma_dataset *d);
 SOMA_API const char *soma_dataset_class(const soma_dataset *d, int index);
+/** All that was left open filled in. */
 SOMA_API soma_transform soma_dataset_transform(const soma_dataset *d);
 /** Bytes that the dataset holds in memory. */
 SOMA_API uint64_t soma_dataset_bytes(const soma_dataset *d);
-/** Writes samples index[0..n-1], transformed, one after the other. x or y may be NULL. */
+/** Writes samples index[0..n-1], transformed but not augmented, one after the other. x or y may be NULL. */
 SOMA_API soma_status soma_dataset_read(const soma_dataset *d, const int64_t *index, int64_t n, void *x, void *y);
 
 /* ---- loader ---- */
@@ -79,9 +103,10 @@ typedef struct soma_loader_options {
     soma_at at;
     int64_t batch_size; /**< default 32 */
     bool no_shuffle;
-    uint64_t seed;  /**< the order depends on (seed, epoch) only */
+    uint64_t seed;  /**< the order depends on (seed, epoch) only, and augmentation on (seed, epoch, sample) */
     bool drop_last; /**< leave out the smaller last batch */
-    int threads;    /**< loader threads; 0: none where reading is a copy from memory, else 1 */
+    int threads;    /**< loader threads; 0: none where reading is a copy from memory, else the context's number */
+    bool augment;   /**< training: apply the dataset's augmentation */
 } soma_loader_options;
 SOMA_API soma_loader *soma_loader_new_with(soma_dataset *d, const soma_loader_options *o);
 #define soma_loader_new(d, ...) soma_loader_new_with(d, SOMA_OPTIONS(soma_loader_options, __VA_ARGS__))
@@ -101,9 +126,18 @@ SOMA_API const int64_t *soma_loader_indices(const soma_loader *l);
 
 /* ---- pictures ---- */
 
-/** Reads a PNG, scales it to [C, H, W] of the shape if needed (C 1: luma, 3: RGB), and writes raw values 0..255 as f32.
- *  Transparent pixels are seen over black. Larger pictures are averaged down, so no pixel is skipped. */
-SOMA_API soma_status soma_image_read(soma *s, const char *path, const soma_shape *shape, float *pixels);
+typedef struct soma_image_options {
+    size_t struct_size;
+    soma_at at;
+    const char *path;
+    soma_shape shape;                /**< [C, H, W] of the result: C 1 (luma) or 3 */
+    const soma_transform *transform; /**< NULL: raw values 0..255; without resize and crop: resized to the shape */
+    float *pixels;                   /**< room for it */
+} soma_image_options;
+/** Reads a JPEG or PNG as an input: soma_image_read(s, "cat.jpg", .shape = SOMA_SHAPE(3, 224, 224), .pixels = x).
+ *  Transparent pixels are seen over black; photos that were taken sideways are turned upright (EXIF). */
+SOMA_API soma_status soma_image_read_with(soma *s, const soma_image_options *o);
+#define soma_image_read(s, ...) soma_image_read_with(s, SOMA_OPTIONS(soma_image_options, .path = __VA_ARGS__))
 
 #ifdef __cplusplus
 }

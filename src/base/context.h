@@ -33,6 +33,11 @@ struct soma {
     char error[1024];
 };
 
+/* A context for another thread: memory and seams of the parent, an error of its own, no log. Lives in the caller's memory;
+ * the parent must outlive it. */
+void soma_child_open(soma *child, soma *parent);
+void soma_child_close(soma *child);
+
 /* Joins / leaves the list of objects. Leaving does not free. */
 void soma_object_add(soma *s, soma_object *object, void (*destroy)(soma_object *));
 void soma_object_remove(soma_object *object);

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -100,6 +101,20 @@ static int posix_sync_folder(void *user, const char *path)
     return error == EINVAL || error == ENOTSUP ? 0 : -error; /* file systems without folder sync say so */
 }
 
+static int posix_list(void *user, const char *path, void (*each)(void *to, const char *name), void *to)
+{
+    (void)user;
+    DIR *folder = opendir(path);
+    if (!folder)
+        return -errno;
+    const struct dirent *entry;
+    for (errno = 0; (entry = readdir(folder)); errno = 0)
+        each(to, entry->d_name);
+    int error = errno;
+    closedir(folder);
+    return -error;
+}
+
 const soma_files soma_files_posix = {.user = NULL,
                                      .open = posix_open,
                                      .size = posix_size,
@@ -109,7 +124,8 @@ const soma_files soma_files_posix = {.user = NULL,
                                      .close = posix_close,
                                      .rename = posix_rename,
                                      .remove = posix_remove,
-                                     .sync_folder = posix_sync_folder};
+                                     .sync_folder = posix_sync_folder,
+                                     .list = posix_list};
 
 static double posix_now(void *user)
 {

@@ -175,6 +175,42 @@ char *soma_copy_text(soma *s, const char *text)
     return copy;
 }
 
+/* ---- children ---- */
+
+/* A child's allocator: the parent's, counted as the parent's. */
+static void *parent_resize(void *user, void *block, size_t old_size, size_t new_size)
+{
+    soma *s = user;
+    pthread_mutex_lock(&s->lock);
+    void *fresh = s->allocator.resize(s->allocator.user, block, old_size, new_size);
+    if (fresh || !new_size) {
+        s->memory.calls += new_size > 0;
+        s->memory.now += new_size - old_size;
+        if (s->memory.now > s->memory.peak)
+            s->memory.peak = s->memory.now;
+    }
+    pthread_mutex_unlock(&s->lock);
+    return fresh;
+}
+
+void soma_child_open(soma *child, soma *parent)
+{
+    memset(child, 0, sizeof *child);
+    child->allocator = (soma_allocator){.resize = parent_resize, .user = parent};
+    child->files = parent->files;
+    child->random = parent->random;
+    child->clock = parent->clock;
+    child->seed = parent->seed;
+    child->threads = 1;
+    child->exact = parent->exact;
+    pthread_mutex_init(&child->lock, NULL); /* with default attributes this only sets fields */
+}
+
+void soma_child_close(soma *child)
+{
+    pthread_mutex_destroy(&child->lock);
+}
+
 soma_memory soma_memory_use(const soma *s)
 {
     soma_memory use = {0, 0, 0};

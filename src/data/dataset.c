@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/dataset.c: datasets whose samples lie in memory: their life, parts, classes and the transform of inputs. Knows
+ * data/dataset.c: datasets whose samples lie in memory: their life, parts, classes and how inputs are made. Knows
  * no file formats.
  */
 #include "data/dataset.h"
@@ -9,7 +9,6 @@
 #include "base/size.h"
 
 #include <inttypes.h>
-#include <math.h>
 #include <stdio.h>
 
 #define CLASSES_MAX (1 << 20) /* labels beyond are taken for a mistake; names have at most 7 digits */
@@ -70,50 +69,39 @@ void soma_dataset_free(soma_dataset *d)
     soma_dataset_drop(d);
 }
 
-/* ---- the transform ---- */
+/* ---- from samples to inputs ---- */
 
-/* One channel's figures are given for all, or each channel has its own. */
-static bool is_uniform(const soma_transform *t)
-{
-    bool rest_zero = true, rest_equal = true;
-    for (int c = 1; c < 4; c++) {
-        rest_zero &= t->mean[c] == 0 && t->deviation[c] == 0;
-        rest_equal &= t->mean[c] == t->mean[0] && t->deviation[c] == t->deviation[0];
-    }
-    return rest_zero || rest_equal;
-}
-
-static soma_status resolve_transform(soma_dataset *d, soma_at at, const soma_transform *given)
+/* Pictures [C, H, W] may be moved; other data have a scale only. */
+static soma_status resolve_framing(soma_dataset *d, soma_at at, const soma_transform *transform,
+                                   const soma_augment *augment)
 {
     soma *s = d->object.s;
-    soma_transform t = *given;
-    bool uniform = is_uniform(&t) || d->input.shape.rank < 2;
-    int64_t channels = d->input.shape.rank < 2 ? 1 : d->input.shape.dim[0];
-    if (!uniform && channels > 4)
-        return soma_fail(
-            s, SOMA_INVALID, at,
-            "the transform gives means or deviations per channel, which 4 channels may have at most, but the data "
-            "have %" PRId64 "; give only the first, for all channels",
-            channels);
-    t.scale = t.scale == 0 ? (d->x_dtype == SOMA_U8 ? 1.0 / 255 : 1) : t.scale;
-    d->scale = (soma_scale){.channels = uniform ? 1 : (int)channels, .plane = d->x_row / channels, .identity = true};
-    for (int c = 0; c < 4; c++) {
-        int from = uniform ? 0 : c;
-        t.mean[c] = given->mean[from];
-        t.deviation[c] = given->deviation[from] == 0 ? 1 : given->deviation[from];
-        d->scale.a[c] = (float)(t.scale / t.deviation[c]);
-        d->scale.b[c] = t.mean[c] == 0 ? 0 : (float)(-t.mean[c] / t.deviation[c]);
-        if (!isfinite(d->scale.a[c]) || !isfinite(d->scale.b[c]) || !isfinite(t.deviation[c]) || t.deviation[c] < 0)
-            return soma_fail(
-                s, SOMA_INVALID, at,
-                "the transform of channel %d has scale %g, mean %g, deviation %g; all must be finite and the deviation "
-                "positive",
-                c, t.scale, t.mean[c], t.deviation[c]);
-        if (c < d->scale.channels)
-            d->scale.identity &= d->scale.a[c] == 1 && d->scale.b[c] == 0;
+    soma_framing *f = &d->framing;
+    soma_shape *shape = &d->input.shape;
+    double natural = d->x_dtype == SOMA_U8 ? 1.0 / 255 : 1;
+    *f = (soma_framing){.transform = *transform, .augment = *augment};
+    f->channels = shape->rank < 2 ? 1 : shape->dim[0];
+    if (shape->rank == 3) {
+        int64_t height = shape->dim[1], width = shape->dim[2];
+        soma_status status = soma_framing_resolve(s, at, f, natural, height, width);
+        if (status)
+            return status;
+        d->source[0] = height;
+        d->source[1] = width;
+        d->moves = soma_framing_moves(f, height, width);
+        d->augments = soma_augments(augment);
+        shape->dim[1] = f->height;
+        shape->dim[2] = f->width;
+        d->row = f->channels * f->height * f->width;
+        return SOMA_OK;
     }
-    d->transform = t;
-    return SOMA_OK;
+    if (transform->resize[0] || transform->crop[0] || transform->bgr || soma_augments(augment))
+        return soma_fail(s, SOMA_INVALID, at,
+                         "resize, crop, bgr and augmentation are for pictures [C, H, W], but a sample of the data has "
+                         "%d dimensions",
+                         shape->rank);
+    d->row = d->x_row;
+    return soma_scale_resolve(s, at, &f->transform, f->channels, d->x_row / f->channels, natural, &f->scale);
 }
 
 /* ---- classes ---- */
@@ -197,9 +185,9 @@ static soma_status resolve_classes(soma_dataset *d, soma_at at, const char *cons
 }
 
 soma_dataset *soma_dataset_finish(soma_dataset *d, soma_at at, const soma_transform *transform,
-                                  const char *const *names, int n_classes)
+                                  const soma_augment *augment, const char *const *names, int n_classes)
 {
-    if (resolve_transform(d, at, transform) || resolve_classes(d, at, names, n_classes)) {
+    if (resolve_framing(d, at, transform, augment) || resolve_classes(d, at, names, n_classes)) {
         soma_dataset_drop(d);
         return NULL;
     }
@@ -276,7 +264,7 @@ soma_dataset *soma_dataset_arrays_with(soma *s, const soma_arrays_options *given
         soma_dataset_drop(d);
         return NULL;
     }
-    return soma_dataset_finish(d, o.at, &o.transform, o.classes, o.n_classes);
+    return soma_dataset_finish(d, o.at, &o.transform, &o.augment, o.classes, o.n_classes);
 }
 
 /* ---- parts ---- */
@@ -329,7 +317,10 @@ soma_dataset *soma_dataset_part(soma_dataset *d, int64_t first, int64_t count, u
     } else if (d->rows) {
         part->rows = d->rows + first;
     } else {
-        part->x = (const char *)d->x + (size_t)(first * d->x_row) * soma_dtype_size(d->x_dtype);
+        if (d->x)
+            part->x = (const char *)d->x + (size_t)(first * d->x_row) * soma_dtype_size(d->x_dtype);
+        if (d->files)
+            part->files = d->files + first;
         if (d->has_target)
             part->y = (const char *)d->y + (size_t)(first * d->y_row) * soma_dtype_size(d->y_dtype);
     }

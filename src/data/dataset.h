@@ -5,23 +5,24 @@
 #ifndef SOMA_DATA_DATASET_H
 #define SOMA_DATA_DATASET_H
 
-#include "base/context.h"
+#include "data/frame.h"
 
-#include <soma/data.h>
 #include <string.h>
 
-/* Writes samples index[0 .. n-1], which are in range; may be called from several loader threads at once. reason: a
- * sentence on failure, SOMA_DATA_REASON bytes. */
-#define SOMA_DATA_REASON 512
-typedef soma_status (*soma_dataset_read_fn)(const soma_dataset *d, const int64_t *index, int64_t n, void *x, void *y,
-                                            char *reason);
+/* What one thread needs to read: memory of the dataset's context and an error of its own, and whose numbers it draws. */
+typedef struct soma_reader {
+    soma s;
+    bool augment; /* training data: draw by `chance` */
+    soma_chance chance;
+    soma_scratch scratch;
+} soma_reader;
+void soma_reader_open(soma_reader *r, soma *s);
+void soma_reader_close(soma_reader *r);
 
-typedef struct soma_scale {
-    int channels;     /* 1: a and b [0] are for all elements */
-    int64_t plane;    /* elements of a channel */
-    float a[4], b[4]; /* y = x * a + b */
-    bool identity;    /* a is 1, b is 0 */
-} soma_scale;
+/* Writes samples index[0 .. n-1], which are in range; may be called from several loader threads at once, each with a reader
+ * of its own, whose context says what went wrong. */
+typedef soma_status (*soma_dataset_read_fn)(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n,
+                                            void *x, void *y);
 
 struct soma_dataset {
     soma_object object;
@@ -33,13 +34,18 @@ struct soma_dataset {
     const void *x, *y; /* row 0; rows are contiguous */
     soma_dtype x_dtype, y_dtype;
     int64_t x_row, y_row;     /* elements of a row */
+    int64_t row;              /* elements of an input as it is written */
+    const char *root, *texts; /* pictures in files: root/texts + files[i] */
+    const uint64_t *files;    /* of row i */
     const int64_t *rows;      /* sample i is row rows[i]; NULL: row i */
-    soma_transform transform; /* resolved */
-    soma_scale scale;
+    soma_framing framing;
+    int64_t source[2]; /* height and width of pictures in memory */
+    bool moves;        /* pictures are resized, cropped or reordered */
+    bool augments;     /* there is something to be drawn */
     int classes;
     const char *const *names;
     soma_dataset_read_fn read;
-    void *owned[4]; /* memory of the context, freed with the dataset */
+    void *owned[6]; /* memory of the context, freed with the dataset */
     uint64_t bytes; /* of `owned` */
 };
 
@@ -55,10 +61,18 @@ void soma_dataset_drop(soma_dataset *d);
  * failure the dataset is freed and NULL returned. count, x, y, types, rows' sizes are set; n_classes 0: from the
  * labels. */
 soma_dataset *soma_dataset_finish(soma_dataset *d, soma_at at, const soma_transform *transform,
-                                  const char *const *names, int n_classes);
+                                  const soma_augment *augment, const char *const *names, int n_classes);
 /* The reader of everything that lies in memory. */
-soma_status soma_dataset_read_memory(const soma_dataset *d, const int64_t *index, int64_t n, void *x, void *y,
-                                     char *reason);
+soma_status soma_dataset_read_memory(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n, void *x,
+                                     void *y);
+/* Targets of rows row[0 .. n-1]. */
+void soma_dataset_targets(const soma_dataset *d, const int64_t *row, int64_t n, void *y);
+
+/* By format; the options are sound. */
+soma_dataset *soma_dataset_open_idx(soma *s, const soma_dataset_options *o);
+soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o);
+/* path/name[/.] exists */
+bool soma_dataset_finds(soma *s, const char *path, const char *name, bool folder);
 
 /* Options of a caller whose struct may be shorter than ours (older headers): mine is zero. */
 static inline void soma_data_options(void *mine, size_t size, const void *given)

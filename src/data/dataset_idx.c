@@ -5,7 +5,6 @@
  */
 #include "base/file.h"
 #include "base/limits.h"
-#include "base/text.h"
 #include "codec/gzip.h"
 #include "codec/idx.h"
 #include "data/dataset.h"
@@ -16,9 +15,6 @@
 /* Zalando's names, in the order of the labels (github.com/zalandoresearch/fashion-mnist, "Labels"). */
 static const char *const fashion_classes[] = {"T-shirt/top", "Trouser", "Pullover", "Dress",      "Coat", "Sandal",
                                               "Shirt",       "Sneaker", "Bag",      "Ankle boot", NULL};
-
-static const char *const formats[] = {"idx", NULL};
-static const char *const splits[] = {"train", "test", NULL};
 
 typedef struct paths {
     soma *s;
@@ -213,46 +209,11 @@ static soma_status take_labels(soma_dataset *d, const char *path)
     return SOMA_OK;
 }
 
-/* ---- opening ---- */
-
-static soma_status check_choice(soma *s, soma_at at, const char *option, const char *given, const char *const *known)
+soma_dataset *soma_dataset_open_idx(soma *s, const soma_dataset_options *o)
 {
-    bool found = !given;
-    for (int i = 0; !found && known[i]; i++)
-        found = !strcmp(given, known[i]);
-    if (found)
-        return SOMA_OK;
-    const char *near = soma_nearest_of(given, known);
-    return soma_fail(s, SOMA_INVALID, at, "soma_dataset_open: %s \"%s\" is unknown; %s \"%s\"%s%s%s", option, given,
-                     near ? "did you mean" : "known is", near ? near : known[0], !near && known[1] ? " and \"" : "",
-                     !near && known[1] ? known[1] : "",
-                     near       ? "?"
-                     : known[1] ? "\""
-                                : "");
-}
-
-static soma_status check_options(soma *s, const soma_dataset_options *o)
-{
-    if (!o->path || !*o->path)
-        return soma_fail(s, SOMA_INVALID, o->at,
-                         "soma_dataset_open: the path is %s; name an IDX file or a folder of them",
-                         o->path ? "empty" : "NULL");
-    if (o->limit < 0)
-        return soma_fail(s, SOMA_INVALID, o->at,
-                         "soma_dataset_open: .limit = %" PRId64 " is negative; 0 takes all samples", o->limit);
-    soma_status status = check_choice(s, o->at, ".format", o->format, formats);
-    return status ? status : check_choice(s, o->at, ".split", o->split, splits);
-}
-
-soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *given)
-{
-    soma_dataset_options o = {0};
-    soma_data_options(&o, sizeof o, given);
-    if (!s || check_options(s, &o))
-        return NULL;
     paths p = {.s = s};
     soma_dataset *d = soma_dataset_make(s);
-    bool sound = d && !locate_images(&p, &o) && !locate_labels(&p, &o) && !take_images(d, p.images) &&
+    bool sound = d && !locate_images(&p, o) && !locate_labels(&p, o) && !take_images(d, p.images) &&
                  !take_labels(d, p.labels);
     soma_release(s, p.images);
     soma_release(s, p.labels);
@@ -263,9 +224,6 @@ soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *given)
     uint8_t most = 0;
     for (int64_t i = 0; i < d->count; i++)
         most = ((const uint8_t *)d->y)[i] > most ? ((const uint8_t *)d->y)[i] : most;
-    bool fashion = !o.classes && most < 10 && strstr(o.path, "fashion-mnist");
-    d = soma_dataset_finish(d, o.at, &o.transform, fashion ? fashion_classes : o.classes, 0);
-    if (d && o.limit && o.limit < d->count)
-        d->count = o.limit; /* after the labels were counted: the classes do not depend on the limit */
-    return d;
+    bool fashion = !o->classes && most < 10 && strstr(o->path, "fashion-mnist");
+    return soma_dataset_finish(d, o->at, &o->transform, &o->augment, fashion ? fashion_classes : o->classes, 0);
 }

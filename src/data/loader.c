@@ -2,8 +2,8 @@
  *
  * data/loader.c: a dataset seen as batches, in an order that depends on (seed, epoch) only. Without threads a batch is
  * written by the caller, at the cost of the copy; with threads each writes its share of the rows, while the caller does
- * something else. Threads touch the dataset and the buffers, never the context: what they have to say surfaces at
- * soma_loader_wait.
+ * something else. Threads touch the dataset, the buffers and readers of their own, never the context's error: what they have
+ * to say surfaces at soma_loader_wait.
  */
 #include "base/random.h"
 #include "data/crew.h"
@@ -17,7 +17,7 @@
 /* What one thread says of its share of the batch. */
 typedef struct share {
     soma_status status;
-    char reason[SOMA_DATA_REASON];
+    soma_reader reader;
 } share;
 
 struct soma_loader {
@@ -44,9 +44,11 @@ static void write_share(void *job, int index, int count)
     share *mine = &l->shares[index];
     int64_t from = l->n * index / count, to = l->n * (index + 1) / count;
     mine->status = SOMA_OK;
+    mine->reader.chance.epoch = (uint64_t)l->epoch;
+    soma_clear(&mine->reader.s);
     if (from < to)
-        mine->status = d->read(d, l->indices + from, to - from, l->x ? l->x + from * d->x_row * 4 : NULL,
-                               l->y ? l->y + from * d->y_row * 4 : NULL, mine->reason); /* f32 and i32: 4 bytes */
+        mine->status = d->read(d, &mine->reader, l->indices + from, to - from, l->x ? l->x + from * d->row * 4 : NULL,
+                               l->y ? l->y + from * d->y_row * 4 : NULL); /* f32 and i32: 4 bytes */
 }
 
 /* Ends the batch under way; the first share that failed speaks for all, whichever thread was quicker. */
@@ -71,6 +73,8 @@ static void destroy(soma_object *object)
     soma *s = object->s;
     soma_crew_free(l->crew);
     soma_dataset_drop(l->d);
+    for (int i = 0; l->shares && i < l->n_shares; i++)
+        soma_reader_close(&l->shares[i].reader);
     soma_release(s, l->shares);
     soma_release(s, l->order);
     soma_release(s, l);
@@ -99,6 +103,12 @@ static soma_status prepare(soma_loader *l, const soma_loader_options *o)
     soma *s = l->object.s;
     l->n_shares = o->threads ? o->threads : 1;
     l->shares = soma_alloc_array(s, (size_t)l->n_shares, sizeof *l->shares);
+    for (int i = 0; l->shares && i < l->n_shares; i++) {
+        soma_reader *r = &l->shares[i].reader;
+        soma_reader_open(r, s);
+        r->augment = o->augment;
+        r->chance.seed = o->seed;
+    }
     l->order = l->shares ? soma_alloc_array(s, (size_t)l->d->count, sizeof *l->order) : NULL;
     if (!l->order)
         return SOMA_MEMORY;
@@ -120,6 +130,8 @@ soma_loader *soma_loader_new_with(soma_dataset *d, const soma_loader_options *gi
     soma_loader_options o = {0};
     soma_data_options(&o, sizeof o, given);
     o.batch_size = o.batch_size ? o.batch_size : BATCH_DEFAULT;
+    if (d && d->files && !o.threads) /* decoding is work: for as many as compute */
+        o.threads = d->object.s->threads < THREADS_MAX ? d->object.s->threads : THREADS_MAX;
     if (!d || check_options(d, &o))
         return NULL;
     soma *s = d->object.s;
@@ -217,7 +229,7 @@ soma_status soma_loader_wait(soma_loader *l)
     if (!l)
         return SOMA_INVALID;
     const share *failed = settle(l);
-    return failed ? soma_fail(l->object.s, failed->status, soma_nowhere(), "%s", failed->reason) : SOMA_OK;
+    return failed ? soma_fail(l->object.s, failed->status, soma_nowhere(), "%s", failed->reader.s.error) : SOMA_OK;
 }
 
 const int64_t *soma_loader_indices(const soma_loader *l)

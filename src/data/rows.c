@@ -59,16 +59,37 @@ static inline void fetch(const char *row, int64_t bytes)
     __builtin_prefetch(row + bytes - 1);
 }
 
-static void write_inputs(const soma_dataset *d, const int64_t *row, int64_t n, float *y)
+/* Pictures that are moved: each through its frame. */
+static soma_status render_inputs(const soma_dataset *d, soma_reader *r, const int64_t *row, int64_t n, float *y)
+{
+    const soma_chance *chance = r->augment && d->augments ? &r->chance : NULL;
+    for (int64_t i = 0; i < n; i++) {
+        soma_source source = {.height = d->source[0], .width = d->source[1]};
+        if (d->x_dtype == SOMA_U8)
+            source.bytes = (const uint8_t *)d->x + row[i] * d->x_row;
+        else
+            source.floats = (const float *)d->x + row[i] * d->x_row;
+        soma_frame frame = soma_frame_of(&d->framing, chance, row[i], source.height, source.width);
+        soma_status status = soma_render(&r->s, &r->scratch, &d->framing, &frame, &source, y + i * d->row);
+        if (status)
+            return status;
+    }
+    return SOMA_OK;
+}
+
+static soma_status write_inputs(const soma_dataset *d, soma_reader *r, const int64_t *row, int64_t n, float *y)
 {
     int64_t size = d->x_row;
+    const soma_scale *scale = &d->framing.scale;
+    if (d->moves || (r->augment && d->augments))
+        return render_inputs(d, r, row, n, y);
     if (d->x_dtype == SOMA_F32) {
-        if (d->scale.identity)
+        if (scale->identity)
             gather_f32(d->x, size, row, n, y);
         else
             for (int64_t i = 0; i < n; i++)
-                scale_f32(&d->scale, (const float *)d->x + row[i] * size, size, y + i * size);
-        return;
+                scale_f32(scale, (const float *)d->x + row[i] * size, size, y + i * size);
+        return SOMA_OK;
     }
     const uint8_t *x = d->x;
     for (int64_t i = 0; i < n && i < AHEAD; i++)
@@ -76,11 +97,12 @@ static void write_inputs(const soma_dataset *d, const int64_t *row, int64_t n, f
     for (int64_t i = 0; i < n; i++) {
         if (i + AHEAD < n)
             fetch((const char *)x + row[i + AHEAD] * size, size);
-        scale_u8(&d->scale, x + row[i] * size, size, y + i * size);
+        scale_u8(scale, x + row[i] * size, size, y + i * size);
     }
+    return SOMA_OK;
 }
 
-static void write_targets(const soma_dataset *d, const int64_t *row, int64_t n, void *y)
+void soma_dataset_targets(const soma_dataset *d, const int64_t *row, int64_t n, void *y)
 {
     if (d->y_dtype == SOMA_F32) {
         gather_f32(d->y, d->y_row, row, n, y);
@@ -95,10 +117,9 @@ static void write_targets(const soma_dataset *d, const int64_t *row, int64_t n, 
             label[i] = ((const int32_t *)d->y)[row[i]];
 }
 
-soma_status soma_dataset_read_memory(const soma_dataset *d, const int64_t *index, int64_t n, void *x, void *y,
-                                     char *reason)
+soma_status soma_dataset_read_memory(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n, void *x,
+                                     void *y)
 {
-    (void)reason; /* memory does not fail */
     int64_t translated[CHUNK];
     float *inputs = x;
     char *targets = d->has_target ? y : NULL;
@@ -111,10 +132,11 @@ soma_status soma_dataset_read_memory(const soma_dataset *d, const int64_t *index
                 translated[i] = d->rows[row[i]];
             row = translated;
         }
-        if (inputs)
-            write_inputs(d, row, part, inputs + done * d->x_row);
+        soma_status status = inputs ? write_inputs(d, r, row, part, inputs + done * d->row) : SOMA_OK;
+        if (status)
+            return status;
         if (targets) /* targets are written as f32 or i32, 4 bytes both */
-            write_targets(d, row, part, targets + done * d->y_row * 4);
+            soma_dataset_targets(d, row, part, targets + done * d->y_row * 4);
         done += part;
     }
     return SOMA_OK;

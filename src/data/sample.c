@@ -38,7 +38,7 @@ const char *soma_dataset_class(const soma_dataset *d, int index)
 
 soma_transform soma_dataset_transform(const soma_dataset *d)
 {
-    return d ? d->transform : (soma_transform){0};
+    return d ? d->framing.transform : (soma_transform){0};
 }
 
 uint64_t soma_dataset_bytes(const soma_dataset *d)
@@ -62,7 +62,26 @@ soma_status soma_dataset_read(const soma_dataset *d, const int64_t *index, int64
                              " samples of the "
                              "dataset, which count from 0",
                              index[i], i, d->count);
-    char reason[SOMA_DATA_REASON] = "";
-    soma_status status = d->read(d, index, n, x, y, reason);
-    return status ? soma_fail(s, status, soma_nowhere(), "%s", reason) : SOMA_OK;
+    soma_reader r;
+    soma_reader_open(&r, s);
+    soma_status status = d->read(d, &r, index, n, x, y);
+    if (status)
+        soma_fail(s, status, soma_nowhere(), "%s", r.s.error);
+    soma_reader_close(&r);
+    return status;
+}
+
+/* ---- readers ---- */
+
+void soma_reader_open(soma_reader *r, soma *s)
+{
+    memset(r, 0, sizeof *r);
+    soma_child_open(&r->s, s);
+    r->chance.random = &s->random;
+}
+
+void soma_reader_close(soma_reader *r)
+{
+    soma_release(&r->s, r->scratch.block);
+    soma_child_close(&r->s);
 }

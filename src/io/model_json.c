@@ -200,6 +200,8 @@ static void add_knowledge(writer *w)
         }
         soma_text_add(w->text, "]");
     }
+    soma_text_addf(w->text, ",\"resize\":[%" PRId64 ",%" PRId64 "],\"crop\":[%" PRId64 ",%" PRId64 "],\"bgr\":%s",
+                   t.resize[0], t.resize[1], t.crop[0], t.crop[1], t.bgr ? "true" : "false");
     soma_text_add(w->text, "},\n\"classes\":[");
     for (int i = 0; i < soma_model_classes(w->m); i++) {
         soma_text_add(w->text, i ? "," : "");
@@ -486,16 +488,29 @@ static soma_status read_outputs(reader *r, const soma_json *list)
     return SOMA_OK;
 }
 
+/* Files written before pictures were resized have neither key. */
+static bool read_sides(const soma_json *list, int64_t sides[2])
+{
+    const soma_json *first = soma_json_first(list);
+    return !list || (soma_json_count(list) == 2 && soma_json_integer(first, &sides[0]) &&
+                     soma_json_integer(first->next, &sides[1]) && sides[0] >= 0 && sides[1] >= 0 &&
+                     sides[0] <= SOMA_LIMIT_IMAGE_SIDE && sides[1] <= SOMA_LIMIT_IMAGE_SIDE);
+}
+
 static soma_status read_knowledge(reader *r, const soma_json *json)
 {
     const soma_json *t = soma_json_get(json, "transform"), *classes = soma_json_get(json, "classes");
+    const soma_json *bgr = soma_json_get(t, "bgr");
     soma_knowledge *k = soma_model_knowledge(r->m);
     if (!k)
         return SOMA_MEMORY;
     if (!read_doubles(soma_json_get(t, "scale"), &k->transform.scale, 1) ||
         !read_doubles(soma_json_get(t, "mean"), k->transform.mean, 4) ||
-        !read_doubles(soma_json_get(t, "deviation"), k->transform.deviation, 4))
+        !read_doubles(soma_json_get(t, "deviation"), k->transform.deviation, 4) ||
+        !read_sides(soma_json_get(t, "resize"), k->transform.resize) ||
+        !read_sides(soma_json_get(t, "crop"), k->transform.crop) || (bgr && bgr->type != SOMA_JSON_BOOL))
         return wrong(r, "has no proper transform");
+    k->transform.bgr = soma_json_is_true(bgr);
     int64_t n = soma_json_count(classes), i = 0;
     if (n < 0 || n > SOMA_LIMIT_TENSORS)
         return wrong(r, "has no list of classes, or too many");

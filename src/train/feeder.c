@@ -92,7 +92,8 @@ soma_status soma_feeder_open(soma_feeder *f, const soma_objective *objective, co
                                        .at = o->at,
                                        .batch_size = batch,
                                        .no_shuffle = o->no_shuffle,
-                                       .seed = o->seed};
+                                       .seed = o->seed,
+                                       .augment = o->augment};
         f->loader = soma_loader_new_with(o->data, &options);
         status = f->loader ? SOMA_OK : soma_status_now(f->m->s);
     }

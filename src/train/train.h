@@ -46,7 +46,7 @@ typedef struct soma_feeder_options {
     soma_at at;
     soma_dataset *data;
     int64_t batch_size;
-    bool no_shuffle;
+    bool no_shuffle, augment;
     uint64_t seed;
     const soma_value *updates;
     int n_updates;

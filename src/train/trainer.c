@@ -91,6 +91,7 @@ static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
     bool varies = soma_ok(rate) && rate.graph->values[rate.id].kind == SOMA_VALUE_COMPUTED;
     options.data = t->data;
     options.no_shuffle = o->no_shuffle;
+    options.augment = true;
     options.updates = updates;
     options.n_updates = n;
     if (varies)

@@ -1,0 +1,137 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/pictures.c: the options that say how pictures become inputs.
+ */
+#include "cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+/* "256", "224x160" (height x width) */
+static bool read_size(const char *option, const char *text, int64_t size[2])
+{
+    char *end;
+    long long height = strtoll(text, &end, 10), width = 0;
+    bool right = end != text && height > 0 && (!*end || *end == 'x');
+    if (right && *end == 'x') {
+        text = end + 1;
+        width = strtoll(text, &end, 10);
+        right = end != text && width > 0 && !*end;
+    }
+    size[0] = height;
+    size[1] = width;
+    return right || cli_usage("--%s takes a number of pixels, or HEIGHTxWIDTH, such as 256 or 224x224; got \"%s\"",
+                              option, text) == 0;
+}
+
+/* "0.5", "0.485,0.456,0.406" */
+static bool read_channels(const char *option, const char *text, double numbers[4])
+{
+    const char *at = text;
+    int n = 0;
+    for (; n < 4; n++) {
+        char *end;
+        numbers[n] = strtod(at, &end);
+        if (end == at || (*end && *end != ',') || !(numbers[n] - numbers[n] == 0))
+            break;
+        if (!*end) {
+            memset(numbers + n + 1, 0, (size_t)(3 - n) * sizeof *numbers);
+            return true;
+        }
+        at = end + 1;
+    }
+    return cli_usage("--%s takes a number, or one a channel, such as 0.485,0.456,0.406; got \"%s\"", option, text) == 0;
+}
+
+bool cli_transform(const cli_pictures *p, soma_transform *t)
+{
+    if (p->resize && !read_size("resize", p->resize, t->resize))
+        return false;
+    if (p->crop && !read_size("center-crop", p->crop, t->crop))
+        return false;
+    if (p->resize && !p->crop)
+        t->crop[0] = t->crop[1] = 0; /* a model's own crop belongs to its own resize */
+    if (p->scale > 0)
+        t->scale = p->scale;
+    if (p->mean && !read_channels("mean", p->mean, t->mean))
+        return false;
+    if (p->deviation && !read_channels("std", p->deviation, t->deviation))
+        return false;
+    if (p->order && strcmp(p->order, "rgb") && strcmp(p->order, "bgr"))
+        return cli_usage("--channel-order takes rgb or bgr, got \"%s\"", p->order) == 0;
+    if (p->order)
+        t->bgr = !strcmp(p->order, "bgr");
+    return true;
+}
+
+void cli_augmentation(const cli_pictures *p, soma_augment *a)
+{
+    if (p->flip)
+        a->flip = true;
+    if (p->random_crop >= 0) {
+        a->random_crop = true;
+        a->padding = p->random_crop;
+    }
+    if (p->random_resized_crop > 0)
+        a->random_resized_crop = p->random_resized_crop;
+}
+
+/* A transform that nobody set has scale 0. */
+void cli_use_model(const soma_model *m, soma_dataset_options *how)
+{
+    soma_shape sample = cli_sample_shape(m);
+    how->transform = soma_model_transform(m);
+    if (sample.rank == 3 && (sample.dim[0] == 1 || sample.dim[0] == 3))
+        how->channels = (int)sample.dim[0];
+}
+
+bool cli_is_folder(const char *path, const char *name)
+{
+    char full[1024];
+    struct stat st;
+    return snprintf(full, sizeof full, "%s/%s", path, name) < (int)sizeof full && stat(full, &st) == 0 &&
+           S_ISDIR(st.st_mode);
+}
+
+/* ---- names of classes ---- */
+
+static char *read_text(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    long size = file && fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
+    char *text = size >= 0 && size < 1 << 24 ? malloc((size_t)size + 1) : NULL;
+    bool done = text && fseek(file, 0, SEEK_SET) == 0 && fread(text, 1, (size_t)size, file) == (size_t)size;
+    if (file)
+        fclose(file);
+    if (!done) {
+        free(text);
+        fprintf(stderr, "soma: the labels \"%s\" cannot be read; a text file with one name a line is wanted\n", path);
+        return NULL;
+    }
+    text[size] = 0;
+    return text;
+}
+
+bool cli_read_labels(soma_model *m, const char *path)
+{
+    char *text = read_text(path), *names[4096];
+    int n = 0;
+    for (char *line = text; line && *line && n < 4096;) {
+        char *end = line + strcspn(line, "\n"), *next = *end ? end + 1 : end;
+        if (end > line && end[-1] == '\r')
+            end--;
+        *end = 0;
+        names[n++] = line;
+        line = next;
+    }
+    soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
+    int64_t classes = out.rank == 2 ? out.dim[1] : 0;
+    bool fits = text && n == classes;
+    if (text && !fits)
+        fprintf(stderr, "soma: \"%s\" has %d labels, but the model has %lld outputs\n", path, n, (long long)classes);
+    bool done = fits && soma_model_set_classes(m, (const char *const *)names, n) == SOMA_OK;
+    free(text);
+    return done;
+}

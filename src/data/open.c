@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * data/open.c: soma_dataset_open: checks the options and finds out which format it is. Reads no environment: where data
+ * sets lie is the caller's business.
+ */
+#include "base/text.h"
+#include "data/dataset.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static const char *const formats[] = {"idx", "image-folder", NULL};
+static const char *const splits[] = {"train", "test", NULL};
+
+static soma_status check_choice(soma *s, soma_at at, const char *option, const char *given, const char *const *known)
+{
+    bool found = !given;
+    for (int i = 0; !found && known[i]; i++)
+        found = !strcmp(given, known[i]);
+    if (found)
+        return SOMA_OK;
+    const char *near = soma_nearest_of(given, known);
+    return soma_fail(s, SOMA_INVALID, at, "soma_dataset_open: %s \"%s\" is unknown; %s \"%s\"%s%s%s", option, given,
+                     near ? "did you mean" : "known is", near ? near : known[0], !near && known[1] ? " and \"" : "",
+                     !near && known[1] ? known[1] : "",
+                     near       ? "?"
+                     : known[1] ? "\""
+                                : "");
+}
+
+static soma_status check_options(soma *s, const soma_dataset_options *o)
+{
+    if (!o->path || !*o->path)
+        return soma_fail(
+            s, SOMA_INVALID, o->at,
+            "soma_dataset_open: the path is %s; name an IDX file, a folder of them, or a folder of pictures",
+            o->path ? "empty" : "NULL");
+    if (o->limit < 0)
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         "soma_dataset_open: .limit = %" PRId64 " is negative; 0 takes all samples", o->limit);
+    if (o->channels != 0 && o->channels != 1 && o->channels != 3)
+        return soma_fail(s, SOMA_INVALID, o->at, "soma_dataset_open: .channels = %d is neither 1 (luma) nor 3 (RGB)",
+                         o->channels);
+    if ((o->resize[0] && o->transform.resize[0]) || (o->crop[0] && o->transform.crop[0]))
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         "soma_dataset_open: .resize and .crop are short for the transform's; give each once");
+    soma_status status = check_choice(s, o->at, ".format", o->format, formats);
+    return status ? status : check_choice(s, o->at, ".split", o->split, splits);
+}
+
+bool soma_dataset_finds(soma *s, const char *path, const char *name, bool folder)
+{
+    char full[4096];
+    if (snprintf(full, sizeof full, "%s%s%s%s", path, *name ? "/" : "", name, folder ? "/." : "") >= (int)sizeof full)
+        return false; /* longer than systems take */
+    int handle = s->files.open(s->files.user, full, false);
+    if (handle >= 0)
+        s->files.close(s->files.user, handle);
+    return handle >= 0;
+}
+
+/* A folder that holds none of MNIST's files holds pictures. */
+static bool is_picture_folder(soma *s, const char *path)
+{
+    static const char *const names[] = {"train-images-idx3-ubyte", "train-images-idx3-ubyte.gz",
+                                        "t10k-images-idx3-ubyte", "t10k-images-idx3-ubyte.gz"};
+    bool idx = !s->files.list || !soma_dataset_finds(s, path, "", true);
+    for (int i = 0; i < 4 && !idx; i++)
+        idx = soma_dataset_finds(s, path, names[i], false);
+    return !idx;
+}
+
+soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *given)
+{
+    soma_dataset_options o = {0};
+    soma_data_options(&o, sizeof o, given);
+    if (!s || check_options(s, &o))
+        return NULL;
+    for (int i = 0; i < 2; i++) {
+        o.transform.resize[i] = o.resize[0] ? o.resize[i] : o.transform.resize[i];
+        o.transform.crop[i] = o.crop[0] ? o.crop[i] : o.transform.crop[i];
+    }
+    bool pictures = o.format ? !strcmp(o.format, "image-folder") : is_picture_folder(s, o.path);
+    soma_dataset *d = pictures ? soma_dataset_open_folder(s, &o) : soma_dataset_open_idx(s, &o);
+    if (d && o.limit && o.limit < d->count)
+        d->count = o.limit; /* after the labels were counted: the classes do not depend on the limit */
+    return d;
+}
