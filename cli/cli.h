@@ -99,6 +99,15 @@ const char *cli_data_path(const char *name, char path[1024]);
 void cli_free_data(void);
 bool cli_is_file(const char *name);
 
+/* Samples of noise in a model's shape, with targets that fit its output and loss (NULL: its own). Owned by the caller, and to
+ * be freed after the dataset, which may be NULL for want of memory. */
+typedef struct cli_noise {
+    float *x, *y;
+    int32_t *labels;
+} cli_noise;
+soma_dataset *cli_make_noise(soma *s, const cli_model *found, const char *loss, int64_t samples, cli_noise *n);
+void cli_free_noise(cli_noise *n);
+
 /* ---- pictures ---- */
 
 typedef struct cli_pictures {
@@ -162,6 +171,7 @@ int cli_eval(int argc, char **argv);
 int cli_predict(int argc, char **argv);
 int cli_summary(int argc, char **argv);
 int cli_plan(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 int cli_ops(int argc, char **argv);
 
 #endif

@@ -11,3 +11,13 @@ cli_machine cli_measure_machine(int threads)
     cli_machine m = {threads, soma_bench_peak_gflops(threads, 0.1), soma_bench_bandwidth_gbs(threads, 0.3)};
     return m;
 }
+
+double cli_peak_sample(int threads)
+{
+    return soma_bench_peak_sample(threads);
+}
+
+double cli_bandwidth_sample(int threads)
+{
+    return soma_bench_bandwidth_gbs(threads, 0);
+}

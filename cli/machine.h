@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/machine.h: what this machine can do, measured here and now: the scale of `soma plan --time`.
+ * cli/machine.h: what this machine can do, measured here and now: the scale of `soma plan --time` and `soma bench`.
  */
 #ifndef SOMA_CLI_MACHINE_H
 #define SOMA_CLI_MACHINE_H
@@ -12,5 +12,8 @@ typedef struct cli_machine {
 } cli_machine;
 
 cli_machine cli_measure_machine(int threads);
+/* One short sample each, to be taken between the rounds of what is measured. */
+double cli_peak_sample(int threads);
+double cli_bandwidth_sample(int threads);
 
 #endif

@@ -14,6 +14,7 @@ static const cli_command commands[] = {
     {"predict", "MODEL IMAGE...", "classes and probabilities of pictures", cli_predict},
     {"summary", "MODEL", "layers, shapes, parameters and FLOPs", cli_summary},
     {"plan", "MODEL", "kernels, layouts, memory and times before training", cli_plan},
+    {"bench", "train|predict MODEL", "throughput, latency, share of the machine's peak", cli_bench},
     {"ops", "[OP]", "the ops, their attributes and kernels", cli_ops},
     {NULL, NULL, NULL, NULL},
 };
@@ -22,7 +23,7 @@ static void help(FILE *out)
 {
     fprintf(out, "usage: soma COMMAND [OPTIONS]\n\ncommands:\n");
     for (const cli_command *c = commands; c->name; c++)
-        fprintf(out, "  %-8s %-16s %s\n", c->name, c->arguments, c->doc);
+        fprintf(out, "  %-8s %-20s %s\n", c->name, c->arguments, c->doc);
     fprintf(out, "\nMODEL is an architecture (");
     for (int i = 0; soma_zoo_at(i); i++)
         fprintf(out, "%s%s", i ? ", " : "", soma_zoo_at(i)->name);

@@ -47,42 +47,6 @@ static soma_trainer *make_trainer(const plan_options *o, const cli_model *found,
     return soma_trainer_new_with(found->model, &f);
 }
 
-/* One batch of noise in the model's shape, with targets that fit its output. */
-typedef struct noise {
-    float *x, *y;
-    int32_t *labels;
-} noise;
-
-static bool asks_numbers(const plan_options *o, const cli_model *found)
-{
-    const char *loss = o->loss ? o->loss : found->recipe.loss;
-    return !strcmp(loss, "mse") || !strcmp(loss, "mean_squared_error");
-}
-
-static soma_dataset *make_data(soma *s, const plan_options *o, const cli_model *found, int64_t batch, noise *n)
-{
-    soma_shape sample = cli_sample_shape(found->model), in = {.rank = sample.rank + 1, .dim = {batch}};
-    soma_shape out = soma_value_type(soma_model_output(found->model, 0)).shape;
-    memcpy(in.dim + 1, sample.dim, (size_t)sample.rank * sizeof sample.dim[0]);
-    out.dim[0] = batch;
-    int64_t inputs = soma_shape_elements(&in), outputs = soma_shape_elements(&out), classes = outputs / batch;
-    bool regression = (found->zoo && found->zoo->regression) || classes == 1 || asks_numbers(o, found);
-    n->x = inputs > 0 ? malloc((size_t)inputs * sizeof *n->x) : NULL;
-    n->y = outputs > 0 ? calloc((size_t)outputs, sizeof *n->y) : NULL;
-    n->labels = malloc((size_t)batch * sizeof *n->labels);
-    if (!n->x || !n->y || !n->labels)
-        return NULL;
-    uint32_t state = 1;
-    for (int64_t i = 0; i < inputs; i++) {
-        state = state * 1664525u + 1013904223u;
-        n->x[i] = (float)(state >> 8) * 0x1p-23f - 1;
-    }
-    for (int64_t i = 0; i < batch; i++)
-        n->labels[i] = (int32_t)(i % classes);
-    soma_tensor x = {SOMA_F32, in, n->x}, y = {SOMA_F32, out, n->y}, labels = {SOMA_I32, SOMA_SHAPE(batch), n->labels};
-    return soma_dataset_arrays(s, x, .y = regression ? y : labels, .n_classes = regression ? 0 : (int)classes);
-}
-
 /* ---- printing ---- */
 
 static void print_memory(const soma_program *p)
@@ -236,8 +200,8 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
                                        .micro_batch = o->micro_batch, .max_memory = (uint64_t)o->max_memory);
         return p ? show(s, p, o) : cli_failed(s);
     }
-    noise n = {NULL, NULL, NULL};
-    soma_dataset *d = make_data(s, o, found, o->batch, &n);
+    cli_noise n;
+    soma_dataset *d = cli_make_noise(s, found, o->loss, o->batch, &n);
     if (!d && !soma_failed(s))
         fprintf(stderr, "soma: no memory for a batch of %lld samples\n", (long long)o->batch);
     soma_trainer *t = d ? make_trainer(o, found, d) : NULL;
@@ -246,9 +210,7 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
                                             : EXIT_RUN;
     soma_trainer_free(t);
     soma_dataset_free(d);
-    free(n.x);
-    free(n.y);
-    free(n.labels);
+    cli_free_noise(&n);
     return code;
 }
 
