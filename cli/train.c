@@ -230,6 +230,9 @@ static bool describe_data(const train_options *t, const cli_model *found, const 
     *how = (soma_dataset_options){.struct_size = sizeof *how, .split = "train", .limit = t->limit};
     if (found->model)
         cli_use_model(found->model, how);
+    if (found->model && !found->loaded)
+        how->transform = found->recipe.transform;
+    how->augment = found->recipe.augment;
     if (sample->rank == 3 && (sample->dim[0] == 1 || sample->dim[0] == 3))
         how->channels = (int)sample->dim[0];
     if (!cli_transform(&t->pictures, &how->transform))

@@ -83,6 +83,10 @@ static void borders_scales_and_channel_order(void **state)
         assert_true(x[i] == (i % 9 == 4 ? middle : black)[i / 9]);
     soma_transform said = soma_dataset_transform(d);
     assert_true(said.crop[0] == 3 && said.crop[1] == 3 && said.bgr);
+    t = (soma_transform){.scale = 1, .mean = {1, 2, 3}, .deviation = {2}}; /* one deviation is for all */
+    d = soma_dataset_arrays(s, .x = {SOMA_U8, SOMA_SHAPE(1, 3, 1, 1), (void *)pixels}, .transform = t);
+    assert_int_equal(soma_dataset_read(d, (int64_t[]){0}, 1, x, NULL), SOMA_OK);
+    assert_true(x[0] == 4.5f && x[1] == 9 && x[2] == 13.5f);
     soma_close(s);
 }
 

@@ -184,6 +184,30 @@ static void all_keys_are_read(void **state)
     soma_close(s);
 }
 
+static void pictures_are_described(void **state)
+{
+    (void)state;
+    soma *s = open_context();
+    soma_recipe r;
+    assert_non_null(
+        read_text(s,
+                  "input: [3, 32, 32]\nlayers: [relu]\npictures:\n  shorter_side: 40\n  crop: 32\n  scale: 2\n"
+                  "  mean: [1, 2.5, -3]\n  deviation: 4\n  bgr: true\n  flip: true\n  random_crop: true\n"
+                  "  padding: 4\n",
+                  &r));
+    const soma_transform *t = &r.transform;
+    assert_true(t->resize[0] == 40 && t->resize[1] == 0 && t->crop[0] == 32 && t->crop[1] == 32 && t->scale == 2 &&
+                t->bgr);
+    assert_true(t->mean[0] == 1 && t->mean[1] == 2.5 && t->mean[2] == -3 && t->mean[3] == 0);
+    assert_true(t->deviation[0] == 4 && t->deviation[1] == 0);
+    assert_true(r.augment.flip && r.augment.random_crop && r.augment.padding == 4);
+    assert_non_null(read_text(
+        s, "input: [3, 32, 32]\nlayers: [relu]\npictures: {resize: [20, 30], random_resized_crop: 0.5}\n", &r));
+    assert_true(t->resize[0] == 20 && t->resize[1] == 30 && t->crop[0] == 0 && !t->bgr);
+    assert_true(!r.augment.flip && r.augment.random_resized_crop == 0.5);
+    soma_close(s);
+}
+
 static void nothing_more_than_needed_is_asked_for(void **state)
 {
     (void)state;
@@ -273,6 +297,14 @@ static const struct {
     {IN "layers:\n  - dropout: {rate: 1}\n", "m.yaml:3: dropout"},
     {IN "layers:\n  - dropout: {rate: -0.1}\n", "\"rate\" must be at least 0, got -0.1"},
     {"input: [1, 1000000, 1000000]\nlayers:\n  - flatten\n  - dense: {units: 1000000000000}\n", "m.yaml:4: "},
+    /* pictures */
+    {IN "layers: [relu]\npictures: {crops: 5}\n", "no option of pictures called \"crops\"; did you mean \"crop\"?"},
+    {IN "layers: [relu]\npictures: {mean: [1, 2, 3, 4, 5]}\n", "m.yaml:3: \"mean\" takes at most 4 numbers"},
+    {IN "layers: [relu]\npictures: {mean: []}\n", "\"mean\" takes numbers"},
+    {IN "layers: [relu]\npictures: {mean: {a: 1}}\n", "\"mean\" takes numbers"},
+    {IN "layers: [relu]\npictures: {deviation: [1, 0]}\n", "\"deviation\" must be greater than 0, got 0"},
+    {IN "layers: [relu]\npictures: {resize: [1, 2, 3]}\n", "\"resize\" takes 2 whole numbers"},
+    {IN "layers: [relu]\npictures: {shorter_side: 0}\n", "\"shorter_side\" must be at least 1, got 0"},
     /* train */
     {IN "layers: [relu]\ntrain: 5\n", "m.yaml:3: \"train\" takes a mapping"},
     {IN "layers: [relu]\ntrain: {epoch: 5}\n",
@@ -363,6 +395,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example_is_the_zoos_network),
         cmocka_unit_test(all_keys_are_read),
+        cmocka_unit_test(pictures_are_described),
         cmocka_unit_test(nothing_more_than_needed_is_asked_for),
         cmocka_unit_test(wrong_descriptions_end_in_a_sentence),
         cmocka_unit_test(bombs_do_not_go_off),

@@ -19,7 +19,7 @@ typedef struct soma_dataset soma_dataset;
  *  Pictures [C, H, W] are resized, then cropped; then (x * scale - mean[c]) / deviation[c], c the channel (first dimension). */
 typedef struct soma_transform {
     double scale;        /**< 0: 1/255 for pictures and u8 input, 1 otherwise */
-    double mean[4];      /**< per channel, as the model sees them; one channel given: for all */
+    double mean[4];      /**< per channel, as the model sees them; the first alone: for all */
     double deviation[4]; /**< 0: 1 */
     int64_t
         resize[2]; /**< {height, width}, or {shorter side}: bilinear, antialiased (Pillow, torchvision); 0: as it is */

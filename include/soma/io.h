@@ -24,12 +24,14 @@ SOMA_API const char *soma_model_class(const soma_model *m, int index);
 SOMA_API void soma_model_set_transform(soma_model *m, soma_transform transform);
 SOMA_API soma_transform soma_model_transform(const soma_model *m);
 
-/** How a model wants to be trained: what a description's "train" section says. Zero or empty: not said. */
+/** How a model wants to be trained: what a description's "train" and "pictures" sections say. Zero or empty: not said. */
 typedef struct soma_recipe {
     soma_optimizer optimizer; /**< name NULL: not said */
     char loss[64];
     int64_t batch_size, epochs;
     double validation_split;
+    soma_transform transform;
+    soma_augment augment;
 } soma_recipe;
 /** Builds a model from a YAML description of layers (docs/model-files.md); NULL on failure. Unknown keys are errors that name
  *  the place and the nearest known key. recipe may be NULL. */

@@ -33,21 +33,26 @@ static void resized(const soma_transform *t, int64_t height, int64_t width, int6
 
 /* ---- what a transform leaves open ---- */
 
-/* One channel's figures are given for all, or each channel has its own. */
+/* The first figure alone is for all channels. */
+static void spread(double numbers[4])
+{
+    if (numbers[1] == 0 && numbers[2] == 0 && numbers[3] == 0)
+        numbers[1] = numbers[2] = numbers[3] = numbers[0];
+}
+
 static bool is_uniform(const soma_transform *t)
 {
-    bool rest_zero = true, rest_equal = true;
-    for (int c = 1; c < 4; c++) {
-        rest_zero &= t->mean[c] == 0 && t->deviation[c] == 0;
-        rest_equal &= t->mean[c] == t->mean[0] && t->deviation[c] == t->deviation[0];
-    }
-    return rest_zero || rest_equal;
+    bool equal = true;
+    for (int c = 1; c < 4; c++)
+        equal &= t->mean[c] == t->mean[0] && t->deviation[c] == t->deviation[0];
+    return equal;
 }
 
 soma_status soma_scale_resolve(soma *s, soma_at at, soma_transform *t, int64_t channels, int64_t plane, double natural,
                                soma_scale *scale)
 {
-    const soma_transform given = *t;
+    spread(t->mean);
+    spread(t->deviation);
     bool uniform = is_uniform(t);
     if (!uniform && channels > 4)
         return soma_fail(
@@ -58,9 +63,7 @@ soma_status soma_scale_resolve(soma *s, soma_at at, soma_transform *t, int64_t c
     t->scale = t->scale == 0 ? natural : t->scale;
     *scale = (soma_scale){.channels = uniform ? 1 : (int)channels, .plane = plane, .identity = true};
     for (int c = 0; c < 4; c++) {
-        int from = uniform ? 0 : c;
-        t->mean[c] = given.mean[from];
-        t->deviation[c] = given.deviation[from] == 0 ? 1 : given.deviation[from];
+        t->deviation[c] = t->deviation[c] == 0 ? 1 : t->deviation[c];
         scale->a[c] = (float)(t->scale / t->deviation[c]);
         scale->b[c] = t->mean[c] == 0 ? 0 : (float)(-t->mean[c] / t->deviation[c]);
         if (!isfinite(scale->a[c]) || !isfinite(scale->b[c]) || !isfinite(t->deviation[c]) || t->deviation[c] < 0)

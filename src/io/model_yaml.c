@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "graph/graph.h"
+#include "io/keys_yaml.h"
 #include "nn/nn.h"
 #include <soma/io.h>
 
@@ -17,18 +18,7 @@
 #include <string.h>
 #include <yaml.h>
 
-typedef enum key_type { KEY_INTS, KEY_FLOAT, KEY_BOOL, KEY_TEXT } key_type;
-
-/* One key of a mapping and where its value goes in an option struct. There, zero means the default, so a description may
- * say zero only where that is the same. */
-typedef struct key {
-    const char *name;
-    key_type type;
-    size_t offset;
-    int count;   /* KEY_INTS: how many; one number given: for all */
-    double from; /* numbers: the least; -HUGE_VAL: any */
-    bool beyond; /* numbers: must be greater than `from` */
-} key;
+typedef soma_yaml_key key;
 
 typedef struct layer {
     const char *name;
@@ -36,18 +26,6 @@ typedef struct layer {
     size_t size;
     soma_value (*build)(soma_value x, void *options);
 } layer;
-
-/* clang-format off */
-#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1, 1, false}
-#define INTS(T, f, n, least) {#f, KEY_INTS, offsetof(T, f), n, least, false}
-#define NUMBER(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false}
-#define SHARE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, false}
-#define POSITIVE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, true}
-#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1, 0, false}
-#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1, 0, false}
-#define SECTION(n) {n, KEY_TEXT, 0, 0, 0, false}
-#define END {NULL, KEY_INTS, 0, 0, 0, false}
-/* clang-format on */
 
 static const key dense_keys[] = {INT(soma_dense_options, units),
                                  TEXT(soma_dense_options, activation),
@@ -245,12 +223,32 @@ static soma_status read_float(reader *r, const key *k, const yaml_node_t *value,
     return SOMA_OK;
 }
 
+/* One number, or up to k->count of them. */
+static soma_status read_floats(reader *r, const key *k, const yaml_node_t *value, double *out)
+{
+    int n = 0;
+    if (value->type == YAML_SCALAR_NODE)
+        return read_float(r, k, value, scalar(value), out);
+    for (yaml_node_item_t *i = value->data.sequence.items.start;
+         value->type == YAML_SEQUENCE_NODE && i < value->data.sequence.items.top; i++) {
+        const char *text = scalar(node_at(r, *i));
+        if (n >= k->count || !text)
+            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes at most %d numbers", k->name, k->count);
+        soma_status status = read_float(r, k, value, text, &out[n++]);
+        if (status != SOMA_OK)
+            return status;
+    }
+    return n ? SOMA_OK : soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes numbers", k->name);
+}
+
 static soma_status read_value(reader *r, const key *k, const yaml_node_t *value, void *options)
 {
     const char *text = scalar(value);
     char *out = (char *)options + k->offset;
     if (k->type == KEY_INTS)
         return read_ints(r, k, value, options);
+    if (k->type == KEY_FLOATS)
+        return read_floats(r, k, value, (double *)(void *)out);
     if (!text)
         return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes one value, not a list or a mapping",
                          k->name);
@@ -440,18 +438,18 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *re
 /* ---- the document ---- */
 
 typedef struct sections {
-    const yaml_node_t *name, *input, *layers, *train;
+    const yaml_node_t *name, *input, *layers, *pictures, *train;
 } sections;
 
 static soma_status find_sections(reader *r, const yaml_node_t *root, sections *found)
 {
-    static const char *const names[] = {"name", "input", "layers", "train", NULL};
+    static const char *const names[] = {"name", "input", "layers", "pictures", "train", NULL};
     if (!root || root->type != YAML_MAPPING_NODE)
         return soma_fail(r->s, SOMA_INVALID, place(r, root),
                          "a model description is a mapping with \"input\" and \"layers\"");
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
         const yaml_node_t *name = node_at(r, p->key), *value = node_at(r, p->value);
-        const yaml_node_t **slots[] = {&found->name, &found->input, &found->layers, &found->train};
+        const yaml_node_t **slots[] = {&found->name, &found->input, &found->layers, &found->pictures, &found->train};
         int i = 0;
         while (names[i] && (!scalar(name) || strcmp(names[i], scalar(name))))
             i++;
@@ -470,7 +468,7 @@ static soma_status find_sections(reader *r, const yaml_node_t *root, sections *f
 
 static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
 {
-    sections found = {NULL, NULL, NULL, NULL};
+    sections found = {NULL, NULL, NULL, NULL, NULL};
     soma_status status = find_sections(r, yaml_document_get_root_node(r->doc), &found);
     if (status != SOMA_OK)
         return status;
@@ -485,6 +483,8 @@ static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
     status = read_input(r, found.input, m, &x);
     if (status == SOMA_OK)
         status = read_layers(r, found.layers, &x);
+    if (status == SOMA_OK && found.pictures)
+        status = read_keys(r, found.pictures, "pictures", soma_picture_keys, recipe);
     if (status == SOMA_OK && found.train)
         status = read_train(r, found.train, recipe);
     if (status == SOMA_OK)

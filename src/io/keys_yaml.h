@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * io/keys_yaml.h: tables of the keys of a mapping in YAML. Knows no documents.
+ */
+#ifndef SOMA_IO_KEYS_YAML_H
+#define SOMA_IO_KEYS_YAML_H
+
+#include <soma/io.h>
+
+#include <math.h>
+#include <stddef.h>
+
+typedef enum soma_key_type { KEY_INTS, KEY_FLOAT, KEY_FLOATS, KEY_BOOL, KEY_TEXT } soma_key_type;
+
+/* One key of a mapping and where its value goes in an option struct. There, zero means the default, so a description may
+ * say zero only where that is the same. */
+typedef struct soma_yaml_key {
+    const char *name;
+    soma_key_type type;
+    size_t offset;
+    int count;   /* KEY_INTS, KEY_FLOATS: how many; one number given: for all */
+    double from; /* numbers: the least; -HUGE_VAL: any */
+    bool beyond; /* numbers: must be greater than `from` */
+} soma_yaml_key;
+
+/* clang-format off */
+#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1, 1, false}
+#define INTS(T, f, n, least) {#f, KEY_INTS, offsetof(T, f), n, least, false}
+#define NUMBER(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false}
+#define SHARE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, false}
+#define POSITIVE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, true}
+#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1, 0, false}
+#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1, 0, false}
+#define SECTION(n) {n, KEY_TEXT, 0, 0, 0, false}
+#define END {NULL, KEY_INTS, 0, 0, 0, false}
+/* clang-format on */
+
+/* The section "pictures", into a soma_recipe. */
+extern const soma_yaml_key soma_picture_keys[];
+
+#endif
