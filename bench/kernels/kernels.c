@@ -44,6 +44,7 @@ typedef struct bench_case {
         name " weights", "conv2d_weight_grad", "pad=" pad " size=" #kh "," #kh, 2, 2,                                  \
             {S(n, c, h, w), S(n, k, oh, ow)}, -1                                                                       \
     }
+#define SAME(name, n, c, k, h) CONV(name, n, c, h, h, k, 3, h, h, "1,1,1,1")
 #define DENSE(name, n, from, to)                                                                                       \
     {name " forward", "matmul", "transpose_b=true activation=relu", 3, 1, {S(n, from), S(to, from), S(to)}, -1},       \
         {name " input", "matmul", NULL, 2, 1, {S(n, to), S(to, from)}, -1},                                            \
@@ -83,6 +84,36 @@ static const bench_case cases[] = {
     CONV("vgg conv3 b32", 32, 32, 48, 48, 64, 3, 46, 46, "0,0,0,0"),
     CONV("vgg conv4 b32", 32, 64, 46, 46, 64, 3, 44, 44, "0,0,0,0"),
     DENSE("vgg dense1 b32", 32, 30976, 256),
+    SAME("VGG-16 64-64 224 b8", 8, 64, 64, 224),
+    SAME("VGG-16 64-128 112 b8", 8, 64, 128, 112),
+    SAME("VGG-16 128-128 112 b8", 8, 128, 128, 112),
+    SAME("VGG-16 128-256 56 b8", 8, 128, 256, 56),
+    SAME("VGG-16 256-256 56 b8", 8, 256, 256, 56),
+    SAME("VGG-16 256-512 28 b8", 8, 256, 512, 28),
+    SAME("VGG-16 512-512 28 b8", 8, 512, 512, 28),
+    SAME("VGG-16 512-512 14 b8", 8, 512, 512, 14),
+    SAME("VGG-16 64-64 224 b1", 1, 64, 64, 224),
+    SAME("VGG-16 64-128 112 b1", 1, 64, 128, 112),
+    SAME("VGG-16 128-128 112 b1", 1, 128, 128, 112),
+    SAME("VGG-16 128-256 56 b1", 1, 128, 256, 56),
+    SAME("VGG-16 256-256 56 b1", 1, 256, 256, 56),
+    SAME("VGG-16 256-512 28 b1", 1, 256, 512, 28),
+    SAME("VGG-16 512-512 28 b1", 1, 512, 512, 28),
+    SAME("VGG-16 512-512 14 b1", 1, 512, 512, 14),
+    SAME("ResNet 64-64 56 b16", 16, 64, 64, 56),
+    SAME("ResNet 128-128 28 b16", 16, 128, 128, 28),
+    SAME("ResNet 256-256 14 b16", 16, 256, 256, 14),
+    SAME("ResNet 512-512 7 b16", 16, 512, 512, 7),
+    SAME("ResNet 64-64 56 b1", 1, 64, 64, 56),
+    SAME("ResNet 128-128 28 b1", 1, 128, 128, 28),
+    SAME("ResNet 256-256 14 b1", 1, 256, 256, 14),
+    SAME("ResNet 512-512 7 b1", 1, 512, 512, 7),
+    SAME("narrow 16-16 32 b128", 128, 16, 16, 32),
+    SAME("narrow 32-32 16 b128", 128, 32, 32, 16),
+    SAME("narrow 64-64 8 b128", 128, 64, 64, 8),
+    SAME("narrow 16-64 56 b16", 16, 16, 64, 56),
+    SAME("narrow 128-32 28 b16", 16, 128, 32, 28),
+    SAME("narrow 128-32 7 b16", 16, 128, 32, 7),
     DENSE("mlp dense1 b128", 128, 784, 512),
     DENSE("mlp dense2 b128", 128, 512, 512),
     DENSE("mlp dense3 b128", 128, 512, 10),
@@ -118,6 +149,7 @@ static soma_status infer(bench *b, const bench_case *c, const soma_op *op)
     for (int j = 0; j < c->n_in + c->n_out && status == SOMA_OK; j++)
         b->arg[j] = (soma_arg){
             .dtype = type[j].dtype, .shape = type[j].shape, .elements = soma_shape_elements(&type[j].shape)};
+    b->arg[1].constant = true; /* what multiplies, as in a program that predicts */
     return status;
 }
 
@@ -222,10 +254,10 @@ static void run_case(const bench_case *c, int threads, double peak)
                 bytes += (double)soma_arg_bytes(&b.arg[i]);
             if (op->flops)
                 flops = op->flops(b.attrs, b.arg, c->n_in, b.arg + c->n_in);
-            printf("%-28s %-7s %10.3f us %8.1f GFLOPS %5.1f %% %7.1f GB/s  %s\n", c->name, op->kernels[k]->name,
+            printf("%-30s %-15s %10.3f us %8.1f GFLOPS %5.1f %% %7.1f GB/s  %s\n", c->name, op->kernels[k]->name,
                    t * 1e6, flops / t / 1e9, flops / t / 1e7 / peak, bytes / t / 1e9, b.note);
         } else {
-            printf("%-28s %-7s refused: %s\n", c->name, op->kernels[k]->name, b.reason);
+            printf("%-30s %-15s refused: %s\n", c->name, op->kernels[k]->name, b.reason);
         }
         fflush(stdout);
         finish(&b);

@@ -184,7 +184,9 @@ static soma_status add_steps(soma_program *p, char **whole)
                 continue;
             if (step.out[j] < 0)
                 return SOMA_MEMORY;
-            p->values[step.out[j]].class = output_class(p, node, step.class, j, &why);
+            soma_plan_value *v = &p->values[step.out[j]];
+            v->class = output_class(p, node, step.class, j, &why);
+            v->arg.constant = v->class <= SOMA_CLASS_STATE && !p->updates; /* folded weights, say */
             step.assigns = step.assigns || soma_op_assigns(&step, j, NULL);
         }
         if (step.assigns && step.class == SOMA_CLASS_SAMPLE)

@@ -157,20 +157,21 @@ static const soma_sample samples[] = {
      "nnnn", 0, true},
     {"residual 24 to 24, 1x1", NULL, (const soma_shape[]){S(2, 24, 7, 7), S(24, 24, 1, 1), S(24), S(2, 24, 7, 7)},
      "nnnn", 0, true},
-    {"48 to 80, pad 0 and 2", "pad=0,1,2,0 activation=relu",
+    {"48 to 80, pad 0 and 2", "pad=0,1,2,0 activation=relu6",
      (const soma_shape[]){S(2, 48, 10, 13), S(80, 48, 3, 3), S(80), S(2, 80, 10, 12)}, "nnnn", 0, true},
     {"128 to 64", "pad=1,1,1,1", (const soma_shape[]){S(1, 128, 11, 18), S(64, 128, 3, 3), S(64)}, "nn--", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_cpu)
+SOMA_ISA_DECLARE(soma_conv2d_winograd6_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn)
-static const soma_kernel *const kernels[] = {SOMA_ISA_LIST(soma_conv2d_cpu) SOMA_ISA_LIST(soma_conv2d_winograd_cpu)
-                                                     SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd)
-                                                         SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
-                                                 soma_conv2d_reference,
-                                             NULL};
+static const soma_kernel *const kernels[] = {
+    SOMA_ISA_LIST(soma_conv2d_cpu) SOMA_ISA_LIST(soma_conv2d_winograd6_cpu) SOMA_ISA_LIST(soma_conv2d_winograd_cpu)
+            SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
+        soma_conv2d_reference,
+    NULL};
 
 const soma_op soma_op_conv2d = {
     .name = "conv2d",

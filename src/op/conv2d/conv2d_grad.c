@@ -212,6 +212,9 @@ static const soma_sample weight_samples[] = {
      true},
     {"1 to 32, 28x28", "pad=1,1,1,1 size=3,3", (const soma_shape[]){S(SOMA_N, 1, 28, 28), S(SOMA_N, 32, 28, 28)}, NULL,
      0, true},
+    {"48 to 80, pad 0 and 2", "pad=0,1,2,0 size=3,3", (const soma_shape[]){S(2, 48, 10, 13), S(2, 80, 10, 12)}, NULL, 0,
+     true},
+    {"128 to 160", "pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 128, 11, 18), S(2, 160, 11, 18)}, NULL, 0, true},
     {"3 to 6, 5x5", "size=5,5", (const soma_shape[]){S(SOMA_N, 3, 32, 32), S(SOMA_N, 6, 28, 28)}, NULL, 0, true},
     {"6 to 16, 5x5", "size=5,5", (const soma_shape[]){S(SOMA_N, 6, 14, 14), S(SOMA_N, 16, 10, 10)}, NULL, 0, true},
     {"3 to 32, 3x3", "size=3,3", (const soma_shape[]){S(SOMA_N, 3, 21, 19), S(SOMA_N, 32, 19, 17)}, NULL, 0, true},
@@ -222,13 +225,14 @@ static const soma_sample weight_samples[] = {
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_cpu)
+SOMA_ISA_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
-static const soma_kernel *const weight_kernels[] = {SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu)
-                                                            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
-                                                                SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
-                                                        soma_conv2d_weight_grad_reference,
-                                                    NULL};
+static const soma_kernel *const weight_kernels[] = {
+    SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
+            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
+        soma_conv2d_weight_grad_reference,
+    NULL};
 
 const soma_op soma_op_conv2d_weight_grad = {
     .name = "conv2d_weight_grad",

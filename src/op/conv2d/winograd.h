@@ -24,6 +24,9 @@ typedef struct soma_winograd {
     int64_t down, right, tiles;
 } soma_winograd;
 
+/* Errors keep to 4 sqrt(K) eps S, K products to a sum, S the largest sum of |x| |w| in the result; docs/architecture.md has
+ * measurements. */
+
 /* Most bytes of scratch that a run may take; prepare refuses beyond. */
 #define SOMA_WINOGRAD_SCRATCH ((size_t)64 << 20)
 
@@ -72,8 +75,8 @@ static inline soma_status soma_winograd_check(soma_prepare *p, const soma_conv2d
     else if (c->c % block || c->k % block)
         soma_refuse(p->reason, "Winograd convolution wants channels and filters in multiples of %d, not %lld and %lld",
                     block, (long long)c->c, (long long)c->k);
-    else if (a->activation != SOMA_ACT_NONE && a->activation != SOMA_ACT_RELU)
-        soma_refuse(p->reason, "Winograd convolution applies no activation but relu");
+    else if (a->activation != SOMA_ACT_NONE && a->activation != SOMA_ACT_RELU && a->activation != SOMA_ACT_RELU6)
+        soma_refuse(p->reason, "Winograd convolution applies no activation but relu and relu6");
     else
         return SOMA_OK;
     return SOMA_UNSUPPORTED;

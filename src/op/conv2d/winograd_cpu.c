@@ -36,80 +36,13 @@ typedef struct wino_job {
     int64_t first, tiles; /* of the shared block */
 } wino_job;
 
-typedef struct wino_place {
-    int64_t n, row, column; /* of the tile's first output */
-} wino_place;
-
-static wino_place place_of(const soma_winograd *g, int64_t tile)
-{
-    int64_t column = tile % g->right, row = tile / g->right % g->down;
-    return (wino_place){tile / g->right / g->down, row * g->m, column * g->m};
-}
-
-static void place_next(const soma_winograd *g, wino_place *p)
-{
-    p->column += g->m;
-    if (p->column < g->ow)
-        return;
-    p->column = 0;
-    p->row += g->m;
-    if (p->row < g->oh)
-        return;
-    p->row = 0;
-    p->n++;
-}
-
-/* Input that hangs over the edge: a copy with zeros around. */
-static const float *edge_copy(const soma_winograd *g, const float *x, int64_t top, int64_t left, float *copy)
-{
-    int size = g->m + 2;
-    for (int i = 0; i < size; i++)
-        for (int j = 0; j < size; j++) {
-            bool inside = top + i >= 0 && top + i < g->h && left + j >= 0 && left + j < g->w;
-            soma_vstore(copy + (i * size + j) * L,
-                        inside ? soma_vload(x + ((top + i) * g->w + left + j) * L) : soma_vset(0));
-        }
-    return copy;
-}
-
-/* v = B' x B of tiles first .. first + count - 1, one block of channels */
-SOMA_INLINE void input_tiles(int m, const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
-{
-    const wino_state *s = j->s;
-    const soma_winograd *g = &s->g;
-    const int size = m + 2;
-    float copy[SOMA_TILE * SOMA_TILE * L];
-    wino_place p = place_of(g, first);
-    for (int64_t t = 0; t < count; t++, v += L, place_next(g, &p)) {
-        int64_t top = p.row - g->top, left = p.column - g->left, step = g->w * L;
-        const float *x = j->x + (p.n * (g->c / L) + cb) * g->h * g->w * L, *from = x + (top * g->w + left) * L;
-        soma_vf column[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], row[SOMA_TILE];
-        if (top < 0 || left < 0 || top + size > g->h || left + size > g->w) {
-            from = edge_copy(g, x, top, left, copy);
-            step = size * L;
-        }
-        for (int c = 0; c < size; c++) {
-            for (int r = 0; r < size; r++)
-                column[r] = soma_vload(from + r * step + c * L);
-            soma_winograd_input(m, column, half[c]);
-        }
-        for (int r = 0; r < size; r++) {
-            for (int c = 0; c < size; c++)
-                column[c] = half[c][r];
-            soma_winograd_input(m, column, row);
-            for (int c = 0; c < size; c++)
-                soma_vstore(v + (r * size + c) * s->v_step, row[c]);
-        }
-    }
-}
-
 static void input_4(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
 {
-    input_tiles(4, j, cb, first, count, v);
+    soma_winograd_input_tiles(4, &j->s->g, j->x, cb, first, count, v, j->s->v_step);
 }
 static void input_6(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
 {
-    input_tiles(6, j, cb, first, count, v);
+    soma_winograd_input_tiles(6, &j->s->g, j->x, cb, first, count, v, j->s->v_step);
 }
 static void input(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
 {
@@ -126,8 +59,8 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
     const soma_winograd *g = &s->g;
     const int size = m + 2;
     soma_vf bias = j->bias ? soma_vload(j->bias + kb * L) : soma_vset(0);
-    wino_place p = place_of(g, first);
-    for (int64_t t = 0; t < count; t++, from += L, place_next(g, &p)) {
+    soma_winograd_place p = soma_winograd_place_of(g, first);
+    for (int64_t t = 0; t < count; t++, from += L, soma_winograd_next(g, &p)) {
         int64_t at = (((p.n * (g->k / L) + kb) * g->oh + p.row) * g->ow + p.column) * L;
         int64_t rows = g->oh - p.row, columns = g->ow - p.column;
         soma_vf column[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], row[SOMA_TILE];
@@ -148,6 +81,8 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
                     y += soma_vload(j->addend + at + c * L);
                 if (s->activation == SOMA_ACT_RELU)
                     y = soma_vkeep(soma_vpasses(y), y);
+                else if (s->activation == SOMA_ACT_RELU6)
+                    y = soma_vrelu6(y);
                 soma_vstore(j->y + at + c * L, y);
             }
         }
@@ -300,17 +235,18 @@ static int64_t rounded(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
-/* How many tiles at once, and for whom: 28 fill two register blocks, and their V and M lie in the second-level cache.
+/* How many tiles at once, and for whom: 28 of 4x4 outputs fill two register blocks, 14 of 6x6 one, and their V and M
+ * lie in the second-level cache.
  * Few tiles: threads that split them would each read all of U, and that is what takes the time. */
 static void schedule(wino_state *s)
 {
     const soma_winograd *g = &s->g;
     const int64_t elements = (g->m + 2) * (g->m + 2), u_bytes = elements * g->c * g->k * (int64_t)sizeof(float);
-    int64_t most = 28;
+    int64_t most = g->m == 4 ? 28 : 14;
     s->groups = (g->k / L + 1) / 2;
     s->shared = s->groups >= s->threads && s->threads > 1 &&
                 (g->tiles < 8 * s->threads || (u_bytes > 16 << 20 && g->tiles < 40 * s->threads));
-    s->chunk = s->shared ? 1 : 2;
+    s->chunk = s->shared || g->m == 6 ? 1 : 2;
     s->blocks = s->shared ? 1 : rounded((g->tiles + most - 1) / most, s->threads);
     if (s->blocks > g->tiles)
         s->blocks = g->tiles;
@@ -407,6 +343,13 @@ static bool input_suits(const soma_prepare *p)
     soma_conv2d_case c = soma_conv2d_input_case(p);
     return soma_winograd_suits(&c, 4, true);
 }
+/* Where pictures are large enough for its tiles; else it takes as long as the smaller ones, which are more exact. */
+static bool predict_suits(const soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    soma_winograd small = soma_winograd_of(&c, 4, false), large = soma_winograd_of(&c, 6, false);
+    return soma_winograd_suits(&c, 6, false) && 36 * small.tiles > 64 * large.tiles * 115 / 100;
+}
 static soma_status forward_prepare(soma_prepare *p)
 {
     return prepare(p, 4, false);
@@ -431,6 +374,7 @@ const soma_kernel SOMA_ISA(soma_conv2d_winograd6_cpu) = {.name = "winograd6",
                                                          .isa = SOMA_ISA_LEVEL,
                                                          .layouts = SOMA_LAYOUT_ASK,
                                                          .accept = predict_accept,
+                                                         .suits = predict_suits,
                                                          .wish = wish,
                                                          .prepare = predict_prepare};
 const soma_kernel SOMA_ISA(soma_conv2d_input_grad_winograd_cpu) = {.name = "winograd",

@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/conv2d/winograd_weight_cpu.c: the gradient of the weights by F(4x4, 3x3) (winograd.h): V = B' x B and Z = A dy A'
+ * of a block of tiles, D += Z V' for each element of a tile over the block, and G' D G after the last block. Where D is
+ * small each thread has its own blocks and its own D, and the last step adds them in order; else all threads share a
+ * block and split the elements of a tile. No array of more than a block exists but D.
+ */
+#include "op/conv2d/winograd.h"
+#include "backend/cpu/parallel.h"
+#include "op/conv2d/winograd_tile.h"
+
+#define L SOMA_LANES
+
+#if SOMA_ISA_LEVEL >= 2
+
+#define M 4
+#define SIZE (M + 2)
+#define ELEMENTS (SIZE * SIZE)
+#define ROWS (L / 2) /* filters of a register block */
+#define SPLITS 4     /* parts of a shared block's tiles */
+
+typedef struct weight_state {
+    soma_winograd g;
+    bool shared;
+    int64_t block, blocks;          /* tiles at most in one; how many */
+    int64_t v_step, z_step, d_step; /* from one element to the next: V [c][tile], Z [k][tile], D [c / L][k][L] */
+    int64_t splits, size;           /* sums of dy, as many as parts; floats of V, Z, D and the sums together */
+    int bias, scratch, threads;     /* positions in arg; bias -1: none */
+} weight_state;
+
+typedef struct weight_job {
+    const weight_state *s;
+    const float *x, *dy;
+    float *dw, *db, *scratch;
+    int copies;           /* of D */
+    int64_t first, tiles; /* of the shared block */
+    bool add;             /* not the first */
+} weight_job;
+
+/* z = A dy A' of tiles first .. first + count - 1, one block of filters; sum (+)= their dy, the bias's gradient */
+static void gradient_tiles(const weight_job *j, int64_t kb, int64_t first, int64_t count, float *z, float *sum,
+                           bool add)
+{
+    const soma_winograd *g = &j->s->g;
+    float copy[M * M * L];
+    soma_vf total = add ? soma_vload(sum) : soma_vset(0);
+    soma_winograd_place p = soma_winograd_place_of(g, first);
+    for (int64_t t = 0; t < count; t++, z += L, soma_winograd_next(g, &p)) {
+        int64_t step = g->ow * L;
+        const float *plane = j->dy + (p.n * (g->k / L) + kb) * g->oh * step, *from = copy;
+        soma_vf line[SIZE], half[M][SIZE], out[SIZE];
+        if (p.row + M > g->oh || p.column + M > g->ow) {
+            soma_winograd_edge(plane, g->oh, g->ow, p.row, p.column, M, copy);
+            step = M * L;
+        } else {
+            from = plane + p.row * step + p.column * L;
+        }
+        for (int c = 0; c < M; c++) {
+            for (int r = 0; r < M; r++)
+                line[r] = soma_vload(from + r * step + c * L);
+            total += (line[0] + line[1]) + (line[2] + line[3]);
+            soma_winograd_gradient(line, half[c]);
+        }
+        for (int r = 0; r < SIZE; r++) {
+            for (int c = 0; c < M; c++)
+                line[c] = half[c][r];
+            soma_winograd_gradient(line, out);
+            for (int c = 0; c < SIZE; c++)
+                soma_vstore(z + (r * SIZE + c) * j->s->z_step, out[c]);
+        }
+    }
+    soma_vstore(sum, total);
+}
+
+static void input_tiles(const weight_job *j, int64_t cb, int64_t first, int64_t count, float *v)
+{
+    soma_winograd_input_tiles(M, &j->s->g, j->x, cb, first, count, v, j->s->v_step);
+}
+
+/* One register block of D: ROWS filters x 1 or 2 vectors of channels, over the tiles. */
+SOMA_INLINE void rows_of(const weight_state *s, int vectors, int64_t tiles, const float *z, const float *v, float *d,
+                         bool add)
+{
+    soma_vf sum[SOMA_WINOGRAD_ROWS][2];
+    int64_t d_vector = s->g.k * L;
+    for (int r = 0; r < ROWS; r++)
+        for (int i = 0; i < vectors; i++)
+            sum[r][i] = soma_vset(0);
+    soma_winograd_multiply(ROWS, vectors, 1, 0, tiles, L, 1, z, L, s->block * L, v, sum);
+    for (int r = 0; r < ROWS; r++)
+        for (int i = 0; i < vectors; i++) {
+            float *to = d + r * L + i * d_vector;
+            if (add)
+                sum[r][i] += soma_vload(to);
+            soma_vstore(to, sum[r][i]);
+        }
+}
+static void rows_2(const weight_state *s, int64_t tiles, const float *z, const float *v, float *d, bool add)
+{
+    rows_of(s, 2, tiles, z, v, d, add);
+}
+static void rows_1(const weight_state *s, int64_t tiles, const float *z, const float *v, float *d, bool add)
+{
+    rows_of(s, 1, tiles, z, v, d, add);
+}
+
+/* D[e] += Z[e] V[e]' */
+static void products(const weight_state *s, int64_t e, int64_t tiles, const float *v, const float *z, float *d,
+                     bool add)
+{
+    const int64_t blocks = s->g.c / L;
+    v += e * s->v_step;
+    z += e * s->z_step;
+    d += e * s->d_step;
+    for (int64_t cb = 0; cb < blocks; cb += 2)
+        for (int64_t k = 0; k < s->g.k; k += ROWS) {
+            const float *from = z + k / L * s->block * L + k % L, *with = v + cb * s->block * L;
+            float *to = d + (cb * s->g.k + k) * L;
+            if (cb + 1 < blocks)
+                rows_2(s, tiles, from, with, to, add);
+            else
+                rows_1(s, tiles, from, with, to, add);
+        }
+}
+
+/* V, Z, D and sums in scratch memory */
+typedef struct parts {
+    float *v, *z, *d, *sums;
+} parts;
+static parts parts_of(const weight_job *j, int64_t copy)
+{
+    float *v = j->scratch + copy * j->s->size, *z = v + ELEMENTS * j->s->v_step, *d = z + ELEMENTS * j->s->z_step;
+    return (parts){v, z, d, d + ELEMENTS * j->s->d_step};
+}
+
+static void own_blocks(void *context, int index, int count)
+{
+    const weight_job *j = context;
+    const weight_state *s = j->s;
+    parts p = parts_of(j, index);
+    int64_t begin, end;
+    soma_share(s->blocks, 1, index, count, &begin, &end);
+    for (int64_t b = begin; b < end; b++) {
+        int64_t first = s->g.tiles * b / s->blocks, tiles = s->g.tiles * (b + 1) / s->blocks - first;
+        for (int64_t cb = 0; cb < s->g.c / L; cb++)
+            input_tiles(j, cb, first, tiles, p.v + cb * s->block * L);
+        for (int64_t kb = 0; kb < s->g.k / L; kb++)
+            gradient_tiles(j, kb, first, tiles, p.z + kb * s->block * L, p.sums + kb * L, b > begin);
+        for (int64_t e = 0; e < ELEMENTS; e++)
+            products(s, e, tiles, p.v, p.z, p.d, b > begin);
+    }
+}
+
+static void shared_tiles(void *context, int index, int count)
+{
+    const weight_job *j = context;
+    const weight_state *s = j->s;
+    const int64_t blocks = s->g.c / L;
+    parts p = parts_of(j, 0);
+    int64_t begin, end;
+    soma_share((blocks + s->g.k / L) * SPLITS, 1, index, count, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t part = i % SPLITS, b = i / SPLITS, kb = b - blocks;
+        int64_t from = j->tiles * part / SPLITS, tiles = j->tiles * (part + 1) / SPLITS - from;
+        if (b < blocks)
+            input_tiles(j, b, j->first + from, tiles, p.v + (b * s->block + from) * L);
+        else
+            gradient_tiles(j, kb, j->first + from, tiles, p.z + (kb * s->block + from) * L,
+                           p.sums + part * s->g.k + kb * L, j->add);
+    }
+}
+
+static void shared_products(void *context, int index, int count)
+{
+    const weight_job *j = context;
+    parts p = parts_of(j, 0);
+    int64_t begin, end;
+    soma_share(ELEMENTS, 1, index, count, &begin, &end);
+    for (int64_t e = begin; e < end; e++)
+        products(j->s, e, j->tiles, p.v, p.z, p.d, j->add);
+}
+
+/* dw = G' D G of one filter and one block of channels, D added up over its copies */
+static void filter(const weight_job *j, int64_t k, int64_t cb, float *dw)
+{
+    const weight_state *s = j->s;
+    soma_vf line[SIZE], half[SIZE][3], out[3];
+    float taps[9 * 16], turned[9 * 16 + 16];
+    for (int c = 0; c < SIZE; c++) {
+        for (int r = 0; r < SIZE; r++) {
+            int64_t at = (r * SIZE + c) * s->d_step + (cb * s->g.k + k) * L;
+            line[r] = soma_vload(parts_of(j, 0).d + at);
+            for (int i = 1; i < j->copies; i++)
+                line[r] += soma_vload(parts_of(j, i).d + at);
+        }
+        soma_winograd_weight_gradient(line, half[c]);
+    }
+    for (int r = 0; r < 3; r++) {
+        for (int c = 0; c < SIZE; c++)
+            line[c] = half[c][r];
+        soma_winograd_weight_gradient(line, out);
+        for (int c = 0; c < 3; c++)
+            soma_vstore(taps + (r * 3 + c) * L, out[c]);
+    }
+    soma_transpose_16(taps, L, 9, turned, 9, L);
+    memcpy(dw, turned, 9 * L * sizeof *dw);
+}
+
+static void filters(void *context, int index, int count)
+{
+    const weight_job *j = context;
+    const soma_winograd *g = &j->s->g;
+    int64_t begin, end;
+    soma_share(g->c / L * g->k, 1, index, count, &begin, &end);
+    for (int64_t i = begin; i < end; i++) { /* as D lies */
+        int64_t cb = i / g->k, k = i % g->k;
+        filter(j, k, cb, j->dw + (k * g->c + cb * L) * 9);
+        if (!j->db || cb)
+            continue;
+        float sum = 0;
+        for (int copy = 0; copy < j->copies; copy++)
+            for (int64_t part = 0; part < j->s->splits; part++)
+                sum += parts_of(j, copy).sums[part * g->k + k];
+        j->db[k] = sum;
+    }
+}
+
+static soma_status run(const void *state, void *const *arg, soma_run *r)
+{
+    const weight_state *s = state;
+    int threads = s->threads < r->threads ? s->threads : r->threads;
+    weight_job j = {.s = s, .x = arg[0], .dy = arg[1], .dw = arg[2], .copies = 1, .scratch = arg[s->scratch]};
+    j.db = s->bias >= 0 ? arg[s->bias] : NULL;
+    if (!s->shared) {
+        j.copies = threads;
+        soma_parallel(threads, own_blocks, &j);
+    }
+    for (int64_t b = 0; b < s->blocks && s->shared; b++) {
+        j.first = s->g.tiles * b / s->blocks;
+        j.tiles = s->g.tiles * (b + 1) / s->blocks - j.first;
+        j.add = b > 0;
+        soma_parallel(threads, shared_tiles, &j);
+        soma_parallel(threads, shared_products, &j);
+    }
+    soma_parallel(threads, filters, &j);
+    return SOMA_OK;
+}
+
+/* D is read and written once a block, so blocks are large: where each thread has a D, 56 tiles, whose V and Z still lie
+ * in the second-level cache; else what the third level and the limit of scratch memory allow. */
+static void schedule(weight_state *s)
+{
+    const soma_winograd *g = &s->g;
+    const int64_t tile = ELEMENTS * (g->c + g->k) * (int64_t)sizeof(float), threads = s->threads;
+    const int64_t d = ELEMENTS * g->c * g->k * (int64_t)sizeof(float), room = (int64_t)SOMA_WINOGRAD_SCRATCH * 15 / 16;
+    int64_t most = 56;
+    s->shared = threads > 1 && (d > 5 << 19 || g->tiles < threads);
+    if (s->shared) {
+        most = (20 << 20) / tile;
+        if (most > (room - d) / tile)
+            most = d + 16 * tile < room ? (room - d) / tile : 16;
+    }
+    s->blocks = (g->tiles + most - 1) / most;
+    if (!s->shared)
+        s->blocks = (s->blocks + threads - 1) / threads * threads;
+    if (s->blocks > g->tiles)
+        s->blocks = g->tiles;
+    s->block = (g->tiles + s->blocks - 1) / s->blocks;
+    s->v_step = g->c * s->block + L; /* one line more: elements of one tile in different sets of the cache */
+    s->z_step = g->k * s->block + L;
+    s->d_step = g->c * g->k + L;
+    s->splits = s->shared ? SPLITS : 1;
+    s->size = ELEMENTS * (s->v_step + s->z_step + s->d_step) + s->splits * g->k;
+    s->size = (s->size + 15) / 16 * 16;
+}
+
+static soma_status prepare(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    const soma_layout_kind kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
+    if (p->in[0].layout.kind != kind || p->in[1].layout.kind != kind) {
+        soma_refuse(p->reason, "Winograd convolution wants x and dy in blocks of %d channels", L);
+        return SOMA_UNSUPPORTED;
+    }
+    weight_state *s = soma_prepare_state(p, sizeof *s);
+    if (!s)
+        return SOMA_MEMORY;
+    s->g = soma_winograd_of(&c, M, false);
+    s->threads = p->threads;
+    s->bias = soma_conv2d_has_out(p, 1) ? p->n_in + 1 : -1;
+    s->scratch = p->n_in + p->n_out;
+    schedule(s);
+    size_t scratch = (size_t)s->size * sizeof(float) * (s->shared ? 1 : (size_t)s->threads);
+    if (scratch > SOMA_WINOGRAD_SCRATCH) {
+        soma_refuse(p->reason, "it wants %.0f MB of scratch, the limit is %.0f MB", (double)scratch / 1e6,
+                    (double)SOMA_WINOGRAD_SCRATCH / 1e6);
+        return SOMA_UNSUPPORTED;
+    }
+    p->scratch = scratch;
+    p->parallel = p->threads > 1;
+    p->state = s;
+    p->run = run;
+    snprintf(p->note, SOMA_REASON_MAX, "F(4x4, 3x3), %lld %s blocks of %lld tiles", (long long)s->blocks,
+             s->shared ? "shared" : "own", (long long)s->block);
+    return SOMA_OK;
+}
+
+#else
+static soma_status prepare(soma_prepare *p)
+{
+    return soma_refuse(p->reason, "Winograd convolution is made for AVX2 and AVX-512");
+}
+#endif
+
+static void wish(soma_prepare *p)
+{
+    p->in[0].layout.kind = p->in[1].layout.kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
+}
+static soma_status accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    return soma_winograd_check(p, &c, L);
+}
+static bool suits(const soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    return soma_winograd_suits(&c, 4, false);
+}
+
+const soma_kernel SOMA_ISA(soma_conv2d_weight_grad_winograd_cpu) = {.name = "winograd",
+                                                                    .isa = SOMA_ISA_LEVEL,
+                                                                    .layouts = SOMA_LAYOUT_ASK,
+                                                                    .accept = accept,
+                                                                    .suits = suits,
+                                                                    .wish = wish,
+                                                                    .prepare = prepare};
