@@ -26,7 +26,7 @@ static const char *flops(double n, char text[32])
 static void print_table(const soma_model *m)
 {
     char shape[96], count[32], number[32], layer[128];
-    int64_t total = 0, trainable = 0;
+    int64_t total = 0, trainable = 0, buffers = 0;
     double work = 0;
     soma_type in = soma_value_type(soma_model_input(m, 0));
     printf("model \"%s\"\n\n%-32s %-22s %12s %12s\n", soma_model_name(m), "layer (op)", "output shape", "parameters",
@@ -39,11 +39,14 @@ static void print_table(const soma_model *m)
                flops(n.flops, number));
         total += n.parameters;
         trainable += n.trainable;
+        buffers += n.buffers;
         work += n.flops;
     }
     printf("\ntotal parameters      %s (%.2f MB)\n", cli_count(total, count), (double)total * 4 / 1e6);
     printf("trainable parameters  %s\n", cli_count(trainable, count));
     printf("frozen parameters     %s\n", cli_count(total - trainable, count));
+    if (buffers)
+        printf("running statistics    %s\n", cli_count(buffers, count));
     printf("FLOPs per sample      %s\n", flops(work, number));
 }
 
@@ -52,7 +55,7 @@ static void print_json(const soma_model *m)
     printf("{\"model\": ");
     cli_json_text(soma_model_name(m));
     printf(", \"layers\": [");
-    int64_t total = 0;
+    int64_t total = 0, buffers = 0;
     for (int i = 0; i < soma_model_nodes(m); i++) {
         soma_model_node n = soma_model_node_at(m, i);
         printf("%s{\"layer\": ", i ? ", " : "");
@@ -64,8 +67,9 @@ static void print_json(const soma_model *m)
             printf("%s%lld", d ? ", " : "", (long long)n.output.shape.dim[d]);
         printf("], \"parameters\": %lld, \"flops\": %.0f}", (long long)n.parameters, n.flops);
         total += n.parameters;
+        buffers += n.buffers;
     }
-    printf("], \"parameters\": %lld}\n", (long long)total);
+    printf("], \"parameters\": %lld, \"running_statistics\": %lld}\n", (long long)total, (long long)buffers);
 }
 
 int cli_summary(int argc, char **argv)

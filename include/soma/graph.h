@@ -50,9 +50,10 @@ typedef struct soma_tensor_options {
     double a, b;      /**< constant: a; uniform: from a to b; normal: mean a, deviation b (all zero: 0 to 1) */
     int64_t fan_in;   /**< he, glorot, lecun; 0: from the shape (OIHW, or out x in) */
     int64_t fan_out;
-    bool frozen; /**< not trained, as running statistics */
+    bool frozen; /**< not trained */
+    bool buffer; /**< kept up to date by the model itself, as running statistics: no parameter; implies frozen */
 } soma_tensor_options;
-/** A named tensor of the model: a parameter, or a buffer when frozen. The name is made unique within the scope. */
+/** A named tensor of the model: a parameter, or a buffer. The name is made unique within the scope. */
 SOMA_API soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tensor_options *o);
 #define soma_parameter(m, name, ...)                                                                                   \
     soma_parameter_with(m, name, SOMA_OPTIONS(soma_tensor_options, .shape = __VA_ARGS__))
@@ -107,6 +108,7 @@ typedef struct soma_model_node {
     soma_type output;   /**< of output 0; the batch is symbolic */
     int64_t parameters; /**< elements of the tensors that it reads first (shared ones count once) */
     int64_t trainable;  /**< of them, not frozen */
+    int64_t buffers;    /**< elements of the running statistics that it reads first; they count as no parameters */
     double flops;       /**< for one sample */
 } soma_model_node;
 SOMA_API int soma_model_nodes(const soma_model *m);
@@ -119,6 +121,7 @@ typedef struct soma_named_tensor {
     const char *name;
     soma_tensor tensor;
     bool frozen;
+    bool buffer; /**< no parameter: running statistics */
 } soma_named_tensor;
 SOMA_API int soma_tensor_count(soma_model *m);
 /** Fills the tensors on first use (initialisers), so the data is readable and writable; call soma_touch after writing. */

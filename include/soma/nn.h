@@ -53,6 +53,29 @@ typedef struct soma_conv2d_options {
 SOMA_API soma_value soma_conv2d_with(const soma_conv2d_options *o);
 #define soma_conv2d(...) soma_conv2d_with(SOMA_OPTIONS(soma_conv2d_options, .x = __VA_ARGS__))
 
+typedef struct soma_batch_norm_options {
+    size_t struct_size;
+    soma_at at;
+    soma_value x;    /**< [N, C, H, W], [N, C] or any [N, C, ...] */
+    double momentum; /**< 0: 0.1 (pytorch) or 0.99 (keras) */
+    double epsilon;  /**< added to the variance; 0: 1e-5 (pytorch) or 1e-3 (keras) */
+    const char
+        *convention; /**< NULL: "pytorch", running = (1 - momentum) running + momentum new, the new variance divided
+                                 by M - 1; "keras": running = momentum running + (1 - momentum) new, divided by M */
+    bool no_scale, no_shift;
+    const char *activation;
+    bool
+        frozen; /**< normalises with the running statistics while training too and leaves them alone; weight and bias are
+                      not trained (Keras' trainable = false; PyTorch's eval() and requires_grad = False) */
+    const char *name;
+} soma_batch_norm_options;
+/** y = act(weight (x - mean) / sqrt(variance + epsilon) + bias) per channel, over the M values of a channel in the batch
+ *  (Ioffe and Szegedy 2015; ONNX BatchNormalization; PyTorch's BatchNorm1d and 2d; Keras' BatchNormalization). Tensors weight,
+ *  bias, running_mean, running_var, all [C]. A program that only evaluates or predicts uses the running statistics; a step that
+ *  updates parameters updates them last. Training with one value per channel is refused. */
+SOMA_API soma_value soma_batch_norm_with(const soma_batch_norm_options *o);
+#define soma_batch_norm(...) soma_batch_norm_with(SOMA_OPTIONS(soma_batch_norm_options, .x = __VA_ARGS__))
+
 typedef struct soma_dropout_options {
     size_t struct_size;
     soma_at at;

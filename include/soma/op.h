@@ -75,6 +75,17 @@ typedef struct soma_gradient {
     soma_value *din;
 } soma_gradient;
 
+/* ---- state that training carries along: emits assigning nodes -------------------------------------------------- */
+
+/** What update sees of a node in a program that updates the model. It sets `update` to output 0 of the assigning node that it
+ *  built with the public builders (batch_norm: the running statistics), or leaves it absent. */
+typedef struct soma_state_update {
+    const void *attrs;
+    int n_in, n_out;
+    const soma_value *in, *out;
+    soma_value update;
+} soma_state_update;
+
 /* ---- kernels ---------------------------------------------------------------------------------------------------- */
 
 /** Where an array's elements lie. Blocked layouts are used only where C is a multiple of the block, so there are never
@@ -195,6 +206,7 @@ struct soma_op {
     size_t attrs_size;
     const soma_field *fields; /* ends with name NULL; NULL: no attributes */
     soma_batch_rule batch;
+    soma_batch_rule (*batch_rule)(const void *attrs); /* where it depends on attributes; NULL: `batch` */
     int inplace_in;     /* 1 + input that output 0 may overwrite (same type and layout, last use); 0: none */
     bool view;          /* output 0 is input 0's bytes under another shape (reshape) */
     bool random;        /* draws random numbers: never merged with an equal node */
@@ -203,6 +215,7 @@ struct soma_op {
     int (*assign)(const void *attrs, int n_in, int out);
     soma_status (*infer)(soma_infer *i);
     void (*grad)(soma_gradient *g);
+    void (*update)(soma_state_update *u); /* NULL: no state beside parameters */
     double (*flops)(const void *attrs, const soma_arg *in, int n_in, const soma_arg *out);
     const soma_kernel *const *kernels; /* best first, reference last, NULL-terminated */
     const soma_sample *samples;        /* ends with name NULL */

@@ -109,6 +109,11 @@ static soma_class class_of(const soma_program *p, const soma_graph_node *node, c
     return sum ? SOMA_CLASS_WHOLE : class;
 }
 
+static soma_batch_rule rule_of(const soma_graph_node *node)
+{
+    return node->op->batch_rule ? node->op->batch_rule(node->attrs) : node->op->batch;
+}
+
 /* May what the pieces make be added? Not where something that is no sample, or an activation, comes on top of each. */
 static bool adds_up(const soma_program *p, const soma_graph_node *node)
 {
@@ -116,7 +121,7 @@ static bool adds_up(const soma_program *p, const soma_graph_node *node)
         if (node->in[j] >= 0 && !batched(&p->graph->values[node->in[j]].type))
             return false;
     const int *activation = soma_activation_of(node);
-    return node->op->batch == SOMA_BATCH_SUM && (!activation || !*activation);
+    return rule_of(node) == SOMA_BATCH_SUM && (!activation || !*activation);
 }
 
 static soma_class output_class(const soma_program *p, const soma_graph_node *node, soma_class class, int out,
@@ -127,11 +132,11 @@ static soma_class output_class(const soma_program *p, const soma_graph_node *nod
         *why = "has the batch elsewhere than in front";
     if (class != SOMA_CLASS_SAMPLE)
         return class;
-    if (node->op->batch == SOMA_BATCH_WHOLE)
+    if (rule_of(node) == SOMA_BATCH_WHOLE)
         *why = "needs all samples at once";
     if (batched(type))
         return SOMA_CLASS_SAMPLE;
-    if (!adds_up(p, node))
+    if (!*why && !adds_up(p, node))
         *why = "makes something of the whole batch that cannot be added up";
     return SOMA_CLASS_SUM;
 }

@@ -55,6 +55,7 @@ typedef struct soma_model_tensor {
     soma_type type;           /* constant dimensions */
     soma_tensor_options init; /* texts copied */
     bool frozen;              /* not trained */
+    bool buffer;              /* running statistics: part of the model, but no parameter */
     bool slot;                /* belongs to training (optimizer state, counters): not part of the model proper */
     void *data;               /* NULL until allocated */
     uint64_t site;

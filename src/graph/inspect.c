@@ -73,6 +73,10 @@ soma_model_node soma_model_node_at(const soma_model *m, int index)
             continue;
         const soma_model_tensor *t = &m->tensors[g->values[id].tensor];
         int64_t elements = soma_shape_elements(&t->type.shape);
+        if (t->buffer) {
+            n.buffers += elements;
+            continue;
+        }
         n.parameters += elements;
         n.trainable += t->frozen ? 0 : elements;
     }

@@ -39,11 +39,12 @@ void soma_program_free(soma_program *p)
         destroy_program(p);
 }
 
-/* Where the caller's values are found after simplification: keep[0 .. n_values) wanted, then updates. */
+/* Where the caller's values are found after simplification: keep[0 .. n_values) wanted, then updates: the caller's, and what the
+ * nodes on the way bring up to date themselves. */
 static soma_status translate(soma_program *p, const soma_program_options *o, int32_t **keep, int *n_keep)
 {
     int n = o->n_values + o->n_updates;
-    *keep = soma_arena_array(&p->arena, (size_t)n + 1, sizeof **keep);
+    *keep = soma_arena_array(&p->arena, (size_t)n + (size_t)p->graph->n_nodes + 1, sizeof **keep);
     p->read_of = soma_arena_array(&p->arena, (size_t)p->graph->n_values + 1, sizeof *p->read_of);
     if (!*keep || !p->read_of)
         return SOMA_MEMORY;
@@ -53,7 +54,7 @@ static soma_status translate(soma_program *p, const soma_program_options *o, int
     for (int i = 0; i < n; i++)
         (*keep)[i] = i < o->n_values ? o->values[i].id : o->updates[i - o->n_values].id;
     *n_keep = n;
-    return SOMA_OK;
+    return p->updates ? soma_add_updates(p->graph, *keep, n_keep) : SOMA_OK;
 }
 
 static soma_status find_inputs(soma_program *p)

@@ -147,6 +147,8 @@ typedef struct soma_prepare_owner {
 
 /* ---- passes ---- */
 
+/* Lets every node that keep[0 .. *n) depend on emit its assigning nodes and appends those; keep has room for one per node. */
+soma_status soma_add_updates(soma_graph *graph, int32_t *keep, int *n);
 /* Removes what is not needed, merges what can be. keep: graph values that must survive, n of them; entries may be
  * redirected (keep[i] is where the value is found afterwards). */
 soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training);

@@ -4,20 +4,15 @@
  * merged into the op before them, relu's gradient merged into max-pooling's, dead code.
  * Knows ops by the fields of their attribute tables, not by their structs.
  */
-#include "graph/program.h"
+#include "graph/simplify.h"
 
-#include <string.h>
+/* The optional input that an op adds to its result before the activation, or -1. */
+static int added_input(const soma_graph_node *node)
+{
+    return soma_pass_is(node, "conv2d") ? 3 : soma_pass_is(node, "batch_norm") ? 5 : -1;
+}
 
-#define SOMA_CONV2D_ADDED 3 /* conv2d's optional input that is added to its result */
-
-typedef struct pass {
-    soma_graph *graph;
-    int32_t *keep;
-    int n_keep;
-    int *uses; /* per value: readers, and one for each keep */
-} pass;
-
-static void count_uses(pass *p)
+static void count_uses(soma_pass *p)
 {
     memset(p->uses, 0, (size_t)p->graph->n_values * sizeof *p->uses);
     for (int i = 0; i < p->graph->n_nodes; i++) {
@@ -31,8 +26,7 @@ static void count_uses(pass *p)
             p->uses[p->keep[i]]++;
 }
 
-/* Everybody who reads `from` reads `to`. */
-static void redirect(pass *p, int32_t from, int32_t to)
+void soma_pass_redirect(soma_pass *p, int32_t from, int32_t to)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
         soma_graph_node *node = &p->graph->nodes[i];
@@ -47,7 +41,7 @@ static void redirect(pass *p, int32_t from, int32_t to)
     p->uses[from] = 0;
 }
 
-static void remove_node(pass *p, soma_graph_node *node)
+void soma_pass_remove(soma_pass *p, soma_graph_node *node)
 {
     for (int j = 0; j < node->n_in; j++)
         if (node->in[j] >= 0)
@@ -55,7 +49,7 @@ static void remove_node(pass *p, soma_graph_node *node)
     node->op = NULL;
 }
 
-static const soma_field *find_field(const soma_op *op, const char *name)
+const soma_field *soma_pass_field(const soma_op *op, const char *name)
 {
     for (const soma_field *field = op->fields; field && field->name; field++)
         if (!strcmp(field->name, name))
@@ -65,7 +59,7 @@ static const soma_field *find_field(const soma_op *op, const char *name)
 
 int *soma_activation_of(const soma_graph_node *node)
 {
-    const soma_field *field = find_field(node->op, "activation");
+    const soma_field *field = soma_pass_field(node->op, "activation");
     return field && field->type == SOMA_FIELD_ENUM ? (int *)(void *)((char *)node->attrs + field->offset) : NULL;
 }
 
@@ -81,27 +75,16 @@ static bool sums_samples(const soma_graph *graph, const soma_graph_node *node)
     return batched && !(out->rank > 0 && out->dim[0] < 0);
 }
 
-static bool is(const soma_graph_node *node, const char *op)
-{
-    return node->op && !strcmp(node->op->name, op);
-}
-
-static const soma_graph_node *maker(const pass *p, int32_t value)
-{
-    int node = value >= 0 ? p->graph->values[value].node : -1;
-    return node >= 0 && p->graph->nodes[node].op ? &p->graph->nodes[node] : NULL;
-}
-
 /* When predicting: dropout(x) is x. */
-static void drop_training_only(pass *p)
+static void drop_training_only(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
         soma_graph_node *node = &p->graph->nodes[i];
         if (!node->op || !node->op->training_only)
             continue;
         int32_t from = node->out[0], to = node->in[0];
-        remove_node(p, node);
-        redirect(p, from, to);
+        soma_pass_remove(p, node);
+        soma_pass_redirect(p, from, to);
     }
 }
 
@@ -112,50 +95,50 @@ static bool same_type(const soma_graph *graph, int32_t a, int32_t b)
            !memcmp(x->shape.dim, y->shape.dim, (size_t)x->shape.rank * sizeof x->shape.dim[0]);
 }
 
-/* conv2d(x, w, b) + z becomes conv2d(x, w, b, z): what a residual block adds is added before the result is first written.
- * Of two convolutions the later one takes the other's result. */
-static soma_status merge_adds(pass *p)
+/* conv2d(x, w, b) + z becomes conv2d(x, w, b, z), and so for batch_norm: what a residual block adds is added before the result
+ * is first written. Of two candidates the later one takes the other's result. */
+static soma_status merge_adds(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
         soma_graph_node *add = &p->graph->nodes[i];
-        if (!is(add, "add") || !same_type(p->graph, add->in[0], add->in[1]))
+        if (!soma_pass_is(add, "add") || !same_type(p->graph, add->in[0], add->in[1]))
             continue;
         int made[2] = {p->graph->values[add->in[0]].node, p->graph->values[add->in[1]].node};
         int k = made[0] > made[1] ? 0 : 1;
-        soma_graph_node *conv = made[k] >= 0 ? &p->graph->nodes[made[k]] : NULL;
-        if (!conv || !is(conv, "conv2d") || conv->n_in > SOMA_CONV2D_ADDED || *soma_activation_of(conv) ||
-            p->uses[add->in[k]] != 1)
+        soma_graph_node *before = soma_pass_maker(p, add->in[k]);
+        int place = before ? added_input(before) : -1;
+        if (place < 0 || before->n_in > place || *soma_activation_of(before) || p->uses[add->in[k]] != 1)
             continue;
-        int32_t *in = soma_arena_array(&p->graph->arena, SOMA_CONV2D_ADDED + 1, sizeof *in);
+        int32_t *in = soma_arena_array(&p->graph->arena, (size_t)place + 1, sizeof *in);
         if (!in)
             return SOMA_MEMORY;
-        for (int j = 0; j < SOMA_CONV2D_ADDED; j++)
-            in[j] = j < conv->n_in ? conv->in[j] : -1;
-        in[SOMA_CONV2D_ADDED] = add->in[1 - k];
+        for (int j = 0; j < place; j++)
+            in[j] = j < before->n_in ? before->in[j] : -1;
+        in[place] = add->in[1 - k];
         p->uses[add->in[k]] = 0;
         p->graph->values[add->in[k]].node = -1;
         add->op = NULL;
-        conv->in = in;
-        conv->n_in = SOMA_CONV2D_ADDED + 1;
-        conv->out[0] = add->out[0];
-        p->graph->values[conv->out[0]].node = made[k];
+        before->in = in;
+        before->n_in = place + 1;
+        before->out[0] = add->out[0];
+        p->graph->values[before->out[0]].node = made[k];
     }
     return SOMA_OK;
 }
 
 /* act(conv2d(...)) becomes conv2d(..., activation): when nobody else reads what the convolution made. The activation's value
  * survives (its gradient reads it); it now comes from the convolution. */
-static void merge_activations(pass *p)
+static void merge_activations(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
         soma_graph_node *act = &p->graph->nodes[i];
         if (!act->op || act->n_in != 1 || act->n_out != 1)
             continue;
-        soma_graph_node *before = (soma_graph_node *)maker(p, act->in[0]);
+        soma_graph_node *before = soma_pass_maker(p, act->in[0]);
         int *chosen = before ? soma_activation_of(before) : NULL; /* attrs of a copied graph are its own */
         if (!chosen || before->out[0] != act->in[0] || p->uses[act->in[0]] != 1 || sums_samples(p->graph, before))
             continue;
-        const soma_field *field = find_field(before->op, "activation");
+        const soma_field *field = soma_pass_field(before->op, "activation");
         int choice = 0;
         while (field->choices[choice] && strcmp(field->choices[choice], act->op->name))
             choice++;
@@ -173,18 +156,19 @@ static void merge_activations(pass *p)
 
 /* relu_grad(max_pool2d_grad(dy, index), relu's y), where the pool read that y: the pool's gradient can itself leave out what relu
  * stopped, by looking at the pooled y (a window's largest y is > 0 or nothing of it passes). */
-static soma_status merge_pool_relu(pass *p)
+static soma_status merge_pool_relu(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
         soma_graph_node *relu = &p->graph->nodes[i];
-        if (!is(relu, "relu_grad") || p->uses[relu->in[0]] != 1)
+        if (!soma_pass_is(relu, "relu_grad") || p->uses[relu->in[0]] != 1)
             continue;
-        soma_graph_node *grad = (soma_graph_node *)maker(p, relu->in[0]);
-        if (!grad || !is(grad, "max_pool2d_grad") || grad->n_in != 2)
+        soma_graph_node *grad = soma_pass_maker(p, relu->in[0]);
+        if (!grad || !soma_pass_is(grad, "max_pool2d_grad") || grad->n_in != 2)
             continue;
-        const soma_graph_node *pool = maker(p, grad->in[1]);
-        const soma_field *field = find_field(grad->op, "relu");
-        if (!pool || !is(pool, "max_pool2d") || pool->in[0] != relu->in[1] || !field || grad->op->optional_in < 1)
+        const soma_graph_node *pool = soma_pass_maker(p, grad->in[1]);
+        const soma_field *field = soma_pass_field(grad->op, "relu");
+        if (!pool || !soma_pass_is(pool, "max_pool2d") || pool->in[0] != relu->in[1] || !field ||
+            grad->op->optional_in < 1)
             continue;
         int32_t *in = soma_arena_array(&p->graph->arena, 3, sizeof *in);
         if (!in)
@@ -208,7 +192,7 @@ static soma_status merge_pool_relu(pass *p)
 }
 
 /* From the end: a node none of whose outputs is read goes; an optional output nobody reads is absent from then on. */
-static void remove_dead(pass *p)
+static void remove_dead(soma_pass *p)
 {
     for (int i = p->graph->n_nodes - 1; i >= 0; i--) {
         soma_graph_node *node = &p->graph->nodes[i];
@@ -218,7 +202,7 @@ static void remove_dead(pass *p)
         for (int j = 0; j < node->n_out; j++)
             alive = alive || (node->out[j] >= 0 && p->uses[node->out[j]] > 0);
         if (!alive) {
-            remove_node(p, node);
+            soma_pass_remove(p, node);
             continue;
         }
         while (!node->op->assign && node->n_out > node->op->required_out &&
@@ -229,16 +213,20 @@ static void remove_dead(pass *p)
 
 soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training)
 {
-    pass p = {.graph = graph, .keep = keep, .n_keep = n};
+    soma_pass p = {.graph = graph, .keep = keep, .n_keep = n};
     p.uses = soma_alloc_array(graph->s, (size_t)graph->n_values + 1, sizeof *p.uses);
     if (!p.uses)
         return SOMA_MEMORY;
     count_uses(&p);
-    if (!training)
+    if (!training) {
         drop_training_only(&p);
+        soma_use_running(&p);
+    }
     remove_dead(&p);
     soma_status status = merge_adds(&p);
     merge_activations(&p);
+    if (status == SOMA_OK)
+        status = soma_merge_norm_gradients(&p);
     if (status == SOMA_OK)
         status = merge_pool_relu(&p);
     remove_dead(&p);

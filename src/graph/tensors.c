@@ -54,7 +54,7 @@ soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tenso
                                near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     }
     const char *unique = soma_layer_name(m, given, "parameter");
-    soma_model_tensor t = {.type = type, .init = *o, .frozen = o->frozen};
+    soma_model_tensor t = {.type = type, .init = *o, .frozen = o->frozen || o->buffer, .buffer = o->buffer};
     t.init.init = soma_arena_text(&m->arena, init);
     int index = -1;
     if (!unique || !t.init.init || add_tensor(m, &t, unique, &index) != SOMA_OK) {
@@ -161,6 +161,7 @@ soma_named_tensor soma_tensor_at(soma_model *m, int index)
     const soma_model_tensor *t = &m->tensors[index];
     named.name = t->name;
     named.frozen = t->frozen;
+    named.buffer = t->buffer;
     named.tensor = (soma_tensor){t->type.dtype, t->type.shape, t->data};
     return named;
 }

@@ -73,7 +73,9 @@ static void add_tensor(writer *w, const soma_model_tensor *t)
     soma_text_add(w->text, ",");
     add_number(w, t->init.b);
     soma_text_addf(w->text, ",%" PRId64 ",%" PRId64 "]%s", t->init.fan_in, t->init.fan_out,
-                   t->frozen ? ",\"frozen\":true" : "");
+                   t->buffer   ? ",\"buffer\":true"
+                   : t->frozen ? ",\"frozen\":true"
+                               : "");
 }
 
 static void add_leaf(writer *w, const soma_graph_value *v)
@@ -374,6 +376,7 @@ static soma_status read_tensor(reader *r, const soma_json *o, const char *name, 
     if (!read_init(soma_json_get(o, "init"), &options))
         return wrong(r, "the tensor \"%.200s\" has no proper initialiser", name);
     options.frozen = soma_json_is_true(soma_json_get(o, "frozen"));
+    options.buffer = soma_json_is_true(soma_json_get(o, "buffer"));
     if (soma_model_tensor_index(r->m, name) >= 0)
         return wrong(r, "the tensor \"%.200s\" is listed twice", name);
     soma_value x = soma_parameter_with(r->m, name, &options);

@@ -66,6 +66,15 @@ static const key local_response_norm_keys[] = {
     INT(soma_local_response_norm_options, size), POSITIVE(soma_local_response_norm_options, alpha),
     POSITIVE(soma_local_response_norm_options, beta), POSITIVE(soma_local_response_norm_options, k), END};
 static const key clip_keys[] = {NUMBER(soma_clip_options, min), NUMBER(soma_clip_options, max), END};
+static const key batch_norm_keys[] = {POSITIVE(soma_batch_norm_options, momentum),
+                                      POSITIVE(soma_batch_norm_options, epsilon),
+                                      TEXT(soma_batch_norm_options, convention),
+                                      BOOL(soma_batch_norm_options, no_scale),
+                                      BOOL(soma_batch_norm_options, no_shift),
+                                      TEXT(soma_batch_norm_options, activation),
+                                      BOOL(soma_batch_norm_options, frozen),
+                                      TEXT(soma_batch_norm_options, name),
+                                      END};
 static const key dropout_keys[] = {SHARE(soma_dropout_options, rate), TEXT(soma_dropout_options, name), END};
 static const key no_keys[] = {END};
 
@@ -82,6 +91,7 @@ LAYER(average_pool2d, soma_pool2d_options)
 LAYER(adaptive_average_pool2d, soma_adaptive_pool2d_options)
 LAYER(local_response_norm, soma_local_response_norm_options)
 LAYER(clip, soma_clip_options)
+LAYER(batch_norm, soma_batch_norm_options)
 LAYER(dropout, soma_dropout_options)
 
 /* Layers without options get only the place. */
@@ -122,6 +132,7 @@ static const layer layers[] = {
     {"local_response_norm", local_response_norm_keys, sizeof(soma_local_response_norm_options),
      build_local_response_norm},
     {"clip", clip_keys, sizeof(soma_clip_options), build_clip},
+    {"batch_norm", batch_norm_keys, sizeof(soma_batch_norm_options), build_batch_norm},
     {"dropout", dropout_keys, sizeof(soma_dropout_options), build_dropout},
     {"flatten", no_keys, sizeof(bare), build_flatten},
     {"relu", no_keys, sizeof(bare), build_relu},

@@ -6,6 +6,7 @@
 
 #include "base/text.h"
 #include "graph/fill.h"
+#include "op/batch_norm/batch_norm.h"
 #include "op/conv2d/conv2d.h"
 #include "op/dropout/dropout.h"
 
@@ -226,6 +227,67 @@ soma_value soma_conv2d_with(const soma_conv2d_options *o)
                                    : layer_bias(&layer, o->filters, channels * o->kernel[0] * o->kernel[1])};
     soma_value y = soma_apply1(&soma_op_conv2d, in, o->no_bias ? 2 : 3, &attrs, layer.name, layer.at);
     return layer_activation(&layer, y);
+}
+
+/* ---- batch_norm ---- */
+
+static bool norm_checks(const soma_layer *layer, const soma_batch_norm_options *o, const soma_type *x, bool keras)
+{
+    char text[96];
+    soma_graph *graph = layer->m->graph;
+    const char *asked = o->convention ? o->convention : "pytorch";
+    if (!keras && strcmp(asked, "pytorch"))
+        soma_value_fail(
+            graph, layer->at,
+            "batch_norm \"%s\": there is no convention \"%s\"; it is \"pytorch\" (the default) or \"keras\"",
+            layer->name, asked);
+    else if (x->shape.rank < 2 || x->shape.dim[1] < 1)
+        soma_value_fail(graph, layer->at, "batch_norm \"%s\": x must be [N, channels, ...], got %s", layer->name,
+                        soma_type_text(x, text));
+    else if (!(o->momentum >= 0 && o->momentum <= 1))
+        soma_value_fail(graph, layer->at, "batch_norm \"%s\": momentum is %s; it must be between 0 and 1", layer->name,
+                        soma_format_f64(o->momentum, text));
+    else if (!(o->epsilon >= 0 && o->epsilon < 1e3))
+        soma_value_fail(graph, layer->at, "batch_norm \"%s\": epsilon is %s; it must be a small number > 0",
+                        layer->name, soma_format_f64(o->epsilon, text));
+    else
+        return true;
+    return false;
+}
+
+/* One number per channel; running statistics are no parameters. */
+static soma_value norm_tensor(const soma_layer *layer, const char *what, int64_t channels, const char *init,
+                              bool frozen, bool buffer)
+{
+    return layer_parameter(
+        layer, what,
+        (soma_tensor_options){.shape = SOMA_SHAPE(channels), .init = init, .frozen = frozen, .buffer = buffer});
+}
+
+soma_value soma_batch_norm_with(const soma_batch_norm_options *o)
+{
+    if (!o || !soma_ok(o->x))
+        return o ? o->x : soma_none();
+    soma_layer layer = {.kind = "batch_norm", .at = o->at, .activation = o->activation};
+    bool keras = o->convention && !strcmp(o->convention, "keras");
+    soma_type x = soma_value_type(o->x);
+    if (!layer_begin(&layer, o->x, o->name, "batch_norm") || !norm_checks(&layer, o, &x, keras))
+        return layer_fail(&layer);
+    soma_batch_norm_attrs attrs;
+    soma_attrs_default(&soma_op_batch_norm, &attrs);
+    attrs.convention = keras ? SOMA_NORM_KERAS : SOMA_NORM_PYTORCH;
+    attrs.momentum = o->momentum != 0 ? o->momentum : keras ? 0.99 : 0.1;
+    attrs.epsilon = o->epsilon != 0 ? o->epsilon : keras ? 1e-3 : 1e-5;
+    attrs.use_running = o->frozen;
+    int64_t channels = x.shape.dim[1];
+    soma_value in[5] = {o->x};
+    in[3] = o->no_scale ? soma_none() : norm_tensor(&layer, "weight", channels, "ones", o->frozen, false);
+    in[4] = o->no_shift ? soma_none() : norm_tensor(&layer, "bias", channels, "zeros", o->frozen, false);
+    in[1] = norm_tensor(&layer, "running_mean", channels, "zeros", true, true);
+    in[2] = norm_tensor(&layer, "running_var", channels, "ones", true, true);
+    soma_value out[3];
+    soma_graph_apply(o->x.graph, &soma_op_batch_norm, in, 5, out, 3, &attrs, layer.name, layer.at);
+    return layer_activation(&layer, out[0]);
 }
 
 /* ---- dropout ---- */

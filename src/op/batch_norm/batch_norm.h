@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/batch_norm/batch_norm.h: attributes of batch normalisation and what its kernels share.
+ *     batch_norm         (x, running_mean, running_var, [scale], [shift], [z]) -> y, [mean], [variance]
+ *     batch_norm_grad    (dy, x, mean, variance, [scale], [shift], [y]) -> dx, [dscale], [dshift], [dz]
+ *     batch_norm_update  (running_mean, running_var, mean, variance) -> running_mean, running_var
+ */
+#ifndef SOMA_OP_BATCH_NORM_H
+#define SOMA_OP_BATCH_NORM_H
+
+#include "op/element.h"
+
+extern const soma_op soma_op_batch_norm, soma_op_batch_norm_grad, soma_op_batch_norm_update;
+
+typedef enum soma_norm_convention { SOMA_NORM_PYTORCH, SOMA_NORM_KERAS } soma_norm_convention;
+typedef enum soma_norm_act { SOMA_NORM_NONE, SOMA_NORM_RELU, SOMA_NORM_RELU6 } soma_norm_act;
+#define SOMA_NORM_ACTS ((const char *const[]){"none", "relu", "relu6", NULL})
+
+/* Of batch_norm and batch_norm_grad, which has neither momentum nor convention. */
+typedef struct soma_batch_norm_attrs {
+    double epsilon, momentum;
+    int convention; /* soma_norm_convention */
+    int activation; /* soma_norm_act */
+    bool use_running;
+} soma_batch_norm_attrs;
+
+typedef struct soma_batch_norm_update_attrs {
+    double momentum;
+    int convention;
+    int64_t count; /* values of a channel; -k: k times the batch */
+} soma_batch_norm_update_attrs;
+
+/* x as [n, c, plane], plane the product of the dimensions behind the channels. */
+typedef struct soma_norm_case {
+    soma_batch_norm_attrs a;
+    soma_dtype dtype;
+    int64_t n, c, plane;
+    int threads;
+    /* positions of output 0 and of optional arguments in arg; -1: absent */
+    int out, scale, shift, z, y, mean, variance, dscale, dshift, dz;
+} soma_norm_case;
+
+/* Elements below which a second thread costs more than it saves. */
+#define SOMA_NORM_PARALLEL 32768
+
+soma_norm_case soma_norm_forward_case(const soma_prepare *p);
+soma_norm_case soma_norm_grad_case(const soma_prepare *p);
+/* Statistics of a batch with one value per channel mean nothing: refuses with a sentence. */
+soma_status soma_norm_enough(const soma_prepare *p, const soma_arg *x);
+
+static inline double soma_norm_act_exact(int act, double x)
+{
+    x = act != SOMA_NORM_NONE && x < 0 ? 0 : x; /* NaN stays NaN, as in PyTorch */
+    return act == SOMA_NORM_RELU6 && x > 6 ? 6 : x;
+}
+
+/* Does the activation let the gradient pass? y: before or after it. */
+static inline bool soma_norm_passes(int act, double y)
+{
+    return act == SOMA_NORM_NONE || (!(y <= 0) && !(act == SOMA_NORM_RELU6 && y >= 6));
+}
+
+#endif
