@@ -19,6 +19,8 @@ static const struct {
      house_peers},
     {"allocations", "MODEL", "soma's allocations and the process's mallocs in --steps steps", house_allocations},
     {"memory", "MODEL", "growth of RSS over compile plus three steps against the plan", house_memory},
+    {"budget", "MODEL", "training within half the planned memory beside training without a budget, in rounds",
+     house_budget},
     {"hash", "MODEL", "SHA-256 of the weights after --steps steps", house_hash},
     {"png", "", "writes a test picture of Fashion-MNIST to --out FILE", house_png},
     {"spawn", "-- COMMAND...", "wall time of --rounds processes", house_spawn},
@@ -33,7 +35,8 @@ static int usage(FILE *out, int code)
         fprintf(out, "  %-11s %-14s %s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].doc);
     fputs(
         "\noptions: --batch N, --steps N, --rounds N, --seconds S (of a round), --threads N, --seed N, --data FOLDER,\n"
-        "  --exact (reference kernels), --flush (the host's flush-to-zero bit is set before soma is called)\nmodels:",
+        "  --max-memory BYTES, --exact (reference kernels), --flush (the host's flush-to-zero bit is set before soma "
+        "is called)\nmodels:",
         out);
     for (int i = 0; house_model_at(i); i++)
         fprintf(out, " %s", house_model_at(i)->name);
@@ -63,11 +66,8 @@ static bool set_number(options *o, const char *key, const char *value)
     const struct {
         const char *key;
         int64_t *out;
-    } numbers[] = {{"--batch", &o->batch},
-                   {"--steps", &o->steps},
-                   {"--rounds", &o->rounds},
-                   {"--threads", &o->threads},
-                   {"--seed", &o->seed}};
+    } numbers[] = {{"--batch", &o->batch},     {"--steps", &o->steps}, {"--rounds", &o->rounds},
+                   {"--threads", &o->threads}, {"--seed", &o->seed},   {"--max-memory", &o->max_memory}};
     char *end = NULL;
     if (!strcmp(key, "--seconds")) {
         o->seconds = strtod(value, &end);
@@ -76,7 +76,7 @@ static bool set_number(options *o, const char *key, const char *value)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         if (!strcmp(key, numbers[i].key)) {
             *numbers[i].out = strtoll(value, &end, 10);
-            return end != value && !*end && *numbers[i].out >= 0 && *numbers[i].out <= 1000000000;
+            return end != value && !*end && *numbers[i].out >= 0 && *numbers[i].out <= 100000000000;
         }
     return set_text(o, key, value);
 }

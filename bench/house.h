@@ -17,7 +17,7 @@ typedef struct options {
     const char *command[64]; /* what follows "--", NULL-terminated */
     const char *peers[4];    /* --peer LABEL=COMMAND LINE */
     int n_peers;
-    int64_t batch, steps, rounds, threads, seed;
+    int64_t batch, steps, rounds, threads, seed, max_memory;
     double seconds; /* of a round */
     bool exact, flush;
 } options;
@@ -45,6 +45,7 @@ typedef struct house_case {
     soma_optimizer optimizer;
     const char *loss;
     int64_t batch;
+    uint64_t max_memory; /* 0: no budget */
     float *x, *y;
     int32_t *labels;
 } house_case;
@@ -118,6 +119,7 @@ int house_fixed(const options *o);
 int house_peers(const options *o);
 int house_allocations(const options *o);
 int house_memory(const options *o);
+int house_budget(const options *o);
 int house_hash(const options *o);
 int house_png(const options *o);
 int house_spawn(const options *o);

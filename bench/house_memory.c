@@ -137,3 +137,62 @@ int house_memory(const options *o)
     house_close(&c);
     return 0;
 }
+
+/* ---- half the memory ---- */
+
+typedef struct budgeted {
+    house_case c;
+    soma_trainer *trainer;
+    double rates[64];
+} budgeted;
+
+static double planned_mb(const budgeted *b)
+{
+    return (double)soma_program_memory(soma_trainer_program(b->trainer)).total / 1e6;
+}
+
+static bool open_budgeted(budgeted *b, const options *o)
+{
+    if (!house_open(&b->c, o->model, o))
+        return false;
+    soma_fit_options fit = house_fit(&b->c);
+    b->trainer = soma_trainer_new_with(b->c.m, &fit);
+    return b->trainer || !house_failed(&b->c);
+}
+
+static bool round_of(budgeted *b, double seconds, int round)
+{
+    int64_t done, n = 0;
+    double begun = house_now(), passed = 0;
+    for (; passed < seconds; n++, passed = house_now() - begun)
+        if (!steps(&b->c, b->trainer, 1, 0, &done))
+            return false;
+    b->rates[round] = (double)(n * b->c.batch) / passed;
+    return true;
+}
+
+int house_budget(const options *o)
+{
+    static budgeted whole, half;
+    options with = *o;
+    int rounds = o->rounds ? (int)o->rounds : 3;
+    int64_t done;
+    bool right = rounds <= 64 && open_budgeted(&whole, o);
+    with.max_memory = right ? (int64_t)(planned_mb(&whole) * 1e6 / 2) : 0;
+    right = right && open_budgeted(&half, &with) && steps(&whole.c, whole.trainer, 1, 0, &done) &&
+            steps(&half.c, half.trainer, 1, 0, &done);
+    for (int i = 0; i < rounds && right; i++)
+        right = round_of(&whole, o->seconds > 0 ? o->seconds : 5, i) &&
+                round_of(&half, o->seconds > 0 ? o->seconds : 5, i);
+    if (right) {
+        double free_rate = house_median(whole.rates, rounds), half_rate = house_median(half.rates, rounds);
+        printf("%s, batch %lld: planned %.1f MB without a budget, %.1f MB within half of it; %.2f and %.2f samples/s\n",
+               whole.c.kind->name, (long long)whole.c.batch, planned_mb(&whole), planned_mb(&half), free_rate,
+               half_rate);
+        printf("budget.share %.3f\nbudget.slower %.3f\n", planned_mb(&half) / planned_mb(&whole),
+               free_rate / half_rate);
+    }
+    house_close(&half.c);
+    house_close(&whole.c);
+    return right ? 0 : 1;
+}

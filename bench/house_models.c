@@ -146,6 +146,7 @@ bool house_open(house_case *c, const char *model, const options *o)
                                     .exact = o->exact};
     c->s = soma_open(&context);
     c->batch = o->batch ? o->batch : c->kind->batch;
+    c->max_memory = (uint64_t)o->max_memory;
     build_model(c);
     if (c->kind->data == DATA_FASHION)
         c->data = soma_dataset_open(c->s, o->data);
@@ -177,5 +178,6 @@ soma_fit_options house_fit(const house_case *c)
                               .loss = c->loss,
                               .optimizer = c->optimizer,
                               .batch_size = c->batch,
+                              .max_memory = c->max_memory,
                               .epochs = 1000000};
 }
