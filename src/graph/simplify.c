@@ -214,7 +214,7 @@ static void remove_dead(soma_pass *p)
 soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training)
 {
     soma_pass p = {.graph = graph, .keep = keep, .n_keep = n};
-    p.uses = soma_alloc_array(graph->s, (size_t)graph->n_values + 1, sizeof *p.uses);
+    p.uses = soma_alloc_array(graph->s, (size_t)graph->n_values + 2 * (size_t)graph->n_nodes + 1, sizeof *p.uses);
     if (!p.uses)
         return SOMA_MEMORY;
     count_uses(&p);
@@ -223,7 +223,9 @@ soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training
         soma_use_running(&p);
     }
     remove_dead(&p);
-    soma_status status = merge_adds(&p);
+    soma_status status = training ? SOMA_OK : soma_fold_norms(&p);
+    if (status == SOMA_OK)
+        status = merge_adds(&p);
     merge_activations(&p);
     if (status == SOMA_OK)
         status = soma_merge_norm_gradients(&p);

@@ -13,7 +13,7 @@ typedef struct soma_pass {
     soma_graph *graph;
     int32_t *keep;
     int n_keep;
-    int *uses; /* per value: readers, and one for each keep */
+    int *uses; /* per value: readers, and one for each keep; with room for two more values per node */
 } soma_pass;
 
 /* Everybody who reads `from` reads `to`. */
@@ -39,5 +39,10 @@ static inline soma_graph_node *soma_pass_maker(const soma_pass *p, int32_t value
 void soma_use_running(soma_pass *p);
 /* The gradient of an activation merges into that of the batch normalisation before it. */
 soma_status soma_merge_norm_gradients(soma_pass *p);
+
+/* ---- simplify_fold.c ---- */
+
+/* Outside training: a batch normalisation by the running statistics becomes part of the convolution before it. */
+soma_status soma_fold_norms(soma_pass *p);
 
 #endif
