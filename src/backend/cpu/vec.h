@@ -43,6 +43,15 @@ static inline void soma_vstore(float *p, soma_vf v)
 {
     _mm512_storeu_ps(p, v);
 }
+/* Past the cache, to memory that nobody reads soon; p is aligned to the vector. End with soma_vstream_end. */
+static inline void soma_vstream(float *p, soma_vf v)
+{
+    _mm512_stream_ps(p, v);
+}
+static inline void soma_vstream_end(void)
+{
+    _mm_sfence();
+}
 /* The first n lanes; the others read as 0 and are not touched. */
 static inline soma_vf soma_vload_n(const float *p, int n)
 {
@@ -163,6 +172,13 @@ static inline soma_vf soma_vload(const float *p)
 static inline void soma_vstore(float *p, soma_vf v)
 {
     memcpy(p, &v, sizeof v);
+}
+static inline void soma_vstream(float *p, soma_vf v)
+{
+    soma_vstore(p, v);
+}
+static inline void soma_vstream_end(void)
+{
 }
 /* The first n lanes; the others read as 0 and are not touched. */
 static inline soma_vf soma_vload_n(const float *p, int n)

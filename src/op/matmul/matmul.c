@@ -205,13 +205,22 @@ static const soma_sample samples[] = {
     {"65 x 257 x 130", NULL, IN{S(65, 130), S(130, 257), S(257)}, "nn-", 0, true},
     {"130 x 257 x 65", "transpose_a=true", IN{S(65, 130), S(65, 257), S(257)}, "nn-", 0, true},
     {"matrices of 20", "transpose_b=true", IN{S(SOMA_N, 20, 40), S(SOMA_N, 33, 40), S(33)}, NULL, 0, true},
+    {"1 row, a large matrix", "transpose_b=true activation=relu", IN{S(1, 1031), S(1027, 1031), S(1027)}, NULL, 0,
+     true},
+    {"7 rows, a large matrix", "transpose_b=true", IN{S(7, 1040), S(1027, 1040), S(1027)}, "nn-", 0, true},
+    {"a large matrix, 3 rows", "activation=tanh", IN{S(3, 1030), S(1030, 1041), S(1041)}, NULL, 0, true},
+    {"a large matrix, 8 rows", NULL, IN{S(8, 1027), S(1027, 1040), S(1040)}, "nn-", 0, true},
+    {"a large result of 5", "transpose_a=true", IN{S(5, 1025), S(5, 1043), S(1043)}, "nn-", 0, true},
+    {"a large result of 8", "transpose_a=true", IN{S(8, 1025), S(8, 1040), S(1040)}, "nn-", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_matmul_cpu)
+SOMA_ISA_DECLARE(soma_matmul_thin_cpu)
 SOMA_ONEDNN_DECLARE(soma_matmul_onednn)
 static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = reference_prepare};
 static const soma_kernel *const kernels[] = {
-    SOMA_ISA_LIST(soma_matmul_cpu) SOMA_ONEDNN_LIST(soma_matmul_onednn) & reference, NULL};
+    SOMA_ISA_LIST(soma_matmul_thin_cpu) SOMA_ISA_LIST(soma_matmul_cpu) SOMA_ONEDNN_LIST(soma_matmul_onednn) & reference,
+    NULL};
 
 const soma_op soma_op_matmul = {
     .name = "matmul",
