@@ -239,6 +239,7 @@ static void resizing_as_pillow_does(void **state)
     for (int i = 0; i < 3 * 9 * 13; i++)
         assert_true(fabs((double)x[i] - (double)want[used + (size_t)i]) < 1e-3);
     assert_int_equal((used + 3 * 9 * 13) * 4, size);
+    soma_release(s, scratch.block);
     soma_release(s, image.pixels);
     free(png);
     free(bytes);
@@ -269,6 +270,7 @@ static void large_photos(void **state)
     for (int i = 0; i < 3 * 16 * 16; i++)
         sum += fabs((double)(x[i] - y[i]));
     assert_true(sum / (3 * 16 * 16) < 1.5);
+    soma_release(s, scratch.block);
     soma_release(s, full.pixels);
     free(bytes);
     soma_close(s);
