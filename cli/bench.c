@@ -18,7 +18,7 @@ enum { WARM_UP = 3, STEPS_MAX = 1 << 20, ROUNDS_MAX = 1000 };
 typedef struct bench_options {
     cli_common common;
     cli_build build;
-    int64_t batch, rounds;
+    int64_t batch, rounds, micro_batch, max_memory;
     double seconds;
     bool train;
 } bench_options;
@@ -84,12 +84,14 @@ static bool prepare(subject *b, const bench_options *o, const cli_model *found, 
         if (!optimizer.name)
             optimizer = found->zoo && found->zoo->optimizer ? found->zoo->optimizer() : soma_sgd();
         b->trainer = soma_trainer_new(m, d, .batch_size = o->batch, .epochs = 1000000, .optimizer = optimizer,
+                                      .micro_batch = o->micro_batch, .max_memory = (uint64_t)o->max_memory,
                                       .loss = found->recipe.loss[0] ? found->recipe.loss : NULL);
         b->program = soma_trainer_program(b->trainer);
         return b->program != NULL;
     }
     soma_value x = soma_model_input(m, 0), y = soma_model_output(m, 0);
-    b->program = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1);
+    b->program = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1,
+                              .max_memory = (uint64_t)o->max_memory);
     if (!b->program)
         return false;
     soma_tensor in = {SOMA_F32, {.rank = 0}, b->noise.x};
@@ -251,6 +253,8 @@ int cli_bench(int argc, char **argv)
          1e7},
         {"seconds", CLI_FLOAT, &o.seconds, "S", "time to measure, all rounds together (default 5)", 1e-3, 1e6},
         {"rounds", CLI_INT, &o.rounds, "N", "rounds; throughput is their median (default 5)", 1, ROUNDS_MAX},
+        {"micro-batch", CLI_INT, &o.micro_batch, "N", "samples that run at a time (training)", 1, 1e7},
+        {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G", 1, 1e15},
         CLI_BUILD(o.build),
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},

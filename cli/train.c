@@ -13,7 +13,7 @@
 typedef struct train_options {
     cli_common common;
     cli_build build;
-    const char *data, *test, *output, *loss, *optimizer;
+    const char *data, *test, *validation, *output, *loss, *optimizer;
     int64_t epochs, batch_size, limit, max_steps, micro_batch, max_memory;
     double lr, peak_lr, momentum, weight_decay, validation_split;
     cli_pictures pictures;
@@ -180,6 +180,16 @@ static void show_plan(void *user, const soma_program *p)
                 (double)r.saved / 1e6);
 }
 
+/* The test part of a data set, as the training data became inputs; NULL after an error. */
+static soma_dataset *open_validation(soma *s, const char *name, const soma_dataset *data, const soma_model *m)
+{
+    int code;
+    soma_dataset_options how = {.struct_size = sizeof how, .split = "test"};
+    cli_use_model(m, &how);
+    how.transform = soma_dataset_transform(data);
+    return cli_find_data(s, name, &how, m, &code);
+}
+
 static int train(soma *s, const train_options *t, const char *name, cli_model *found, soma_dataset *data)
 {
     char output[512];
@@ -210,6 +220,8 @@ static int train(soma *s, const train_options *t, const char *name, cli_model *f
     if (!o.epochs)
         o.epochs = found->zoo ? found->zoo->epochs : 5;
     o.validation_split = t->validation_split >= 0 ? t->validation_split : found->recipe.validation_split;
+    if (t->validation && !(o.validation = open_validation(s, t->validation, data, found->model)))
+        return EXIT_RUN;
     soma_status status = soma_fit_with(found->model, &o);
     cli_progress_end(&show);
     if (status != SOMA_OK)
@@ -293,6 +305,7 @@ int cli_train(int argc, char **argv)
         {"momentum", CLI_FLOAT, &t.momentum, "X", "of sgd", 0, 1},
         {"weight-decay", CLI_FLOAT, &t.weight_decay, "X", "added to the gradient, times the weight", 0, 1e9},
         {"loss", CLI_TEXT, &t.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
+        {"validation", CLI_TEXT, &t.validation, "DATA", "data whose test part is evaluated after every epoch", 1, 0},
         {"validation-split", CLI_FLOAT, &t.validation_split, "X", "share of the data held out from its end", 0,
          0.999999},
         {"limit", CLI_INT, &t.limit, "N", "use the first N samples", 1, 1e15},
