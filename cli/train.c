@@ -17,7 +17,7 @@ typedef struct train_options {
     int64_t epochs, batch_size, limit, max_steps, micro_batch, max_memory;
     double lr, peak_lr, momentum, weight_decay, validation_split;
     cli_pictures pictures;
-    bool no_test;
+    bool no_test, skip_broken;
 } train_options;
 
 static const cli_command command = {"train", "MODEL",
@@ -239,7 +239,8 @@ static int train(soma *s, const train_options *t, const char *name, cli_model *f
 static bool describe_data(const train_options *t, const cli_model *found, const soma_shape *sample, const char *path,
                           soma_dataset_options *how)
 {
-    *how = (soma_dataset_options){.struct_size = sizeof *how, .split = "train", .limit = t->limit};
+    *how = (soma_dataset_options){
+        .struct_size = sizeof *how, .split = "train", .limit = t->limit, .skip_broken = t->skip_broken};
     if (found->model)
         cli_use_model(found->model, how);
     if (found->model && !found->loaded)
@@ -317,6 +318,7 @@ int cli_train(int argc, char **argv)
         CLI_BUILD(t.build),
         CLI_TRANSFORM(t.pictures),
         CLI_AUGMENT(t.pictures),
+        {"skip-broken", CLI_FLAG, &t.skip_broken, NULL, "pictures that cannot be read are left out, at most 1 %", 1, 0},
         CLI_COMMON(t.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };

@@ -403,6 +403,53 @@ static void broken_pictures(void **state)
     remove_tree(&t);
 }
 
+static char warned[1024];
+static int warnings;
+static void take_warning(void *user, soma_log_level level, const char *text)
+{
+    (void)user;
+    warnings += level == SOMA_LOG_WARNING;
+    snprintf(warned, sizeof warned, "%s", text);
+}
+
+/* One broken picture of four is warned of, and the next one stands in its place; two are too many. */
+static void broken_pictures_skipped(void **state)
+{
+    (void)state;
+    tree t;
+    make_tree(&t);
+    soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .log = take_warning});
+    static float x[4 * 192], good[192];
+    int32_t y[4];
+    assert_true(faults_write(in(&t, "train/a/x.jpg"), "x", 1));
+    soma_dataset *d = soma_dataset_open(s, t.path, .resize = {8, 8}, .skip_broken = true);
+    assert_int_equal(soma_dataset_read(d, (int64_t[]){1}, 1, good, y), SOMA_OK);
+    for (int threads = 1; threads < 3; threads++) {
+        soma_loader *l = soma_loader_new(d, .batch_size = 4, .no_shuffle = true, .threads = threads);
+        for (int epoch = 0; epoch < 2; epoch++) {
+            warnings = 0;
+            assert_int_equal(soma_loader_start(l, epoch, 0), SOMA_OK);
+            assert_int_equal(soma_loader_fill(l, x, y), SOMA_OK);
+            assert_int_equal(soma_loader_wait(l), SOMA_OK);
+            assert_int_equal(warnings, 1);
+            assert_non_null(strstr(warned, "train/a/x.jpg: "));
+            assert_memory_equal(x, good, sizeof good);
+            assert_int_equal(y[0], 1); /* the label is the other picture's */
+        }
+        soma_loader_free(l);
+    }
+    assert_true(faults_write(in(&t, "train/b/10.jpeg"), "x", 1));
+    soma_loader *l = soma_loader_new(d, .batch_size = 4, .no_shuffle = true, .threads = 1);
+    assert_int_equal(soma_loader_fill(l, x, y), SOMA_OK);
+    assert_int_equal(soma_loader_wait(l), SOMA_DATA);
+    assert_says(s, "2 of 4 samples cannot be read, more than 1 %");
+    assert_true(faults_write(in(&t, "train/b/1.png"), "x", 1));
+    assert_true(faults_write(in(&t, "train/b/2.JPG"), "x", 1));
+    assert_int_equal(soma_dataset_read(d, (int64_t[]){1}, 1, good, y), SOMA_FORMAT); /* none is left */
+    soma_close(s);
+    remove_tree(&t);
+}
+
 static void refused_folders(void **state)
 {
     (void)state;
@@ -532,6 +579,7 @@ int main(void)
         cmocka_unit_test(large_photos),
         cmocka_unit_test(folders_of_pictures),
         cmocka_unit_test(broken_pictures),
+        cmocka_unit_test(broken_pictures_skipped),
         cmocka_unit_test(refused_folders),
         cmocka_unit_test(memory_that_fails),
 #endif

@@ -20,9 +20,8 @@ typedef struct soma_dataset soma_dataset;
 typedef struct soma_transform {
     double scale;        /**< 0: 1/255 for pictures and u8 input, 1 otherwise */
     double mean[4];      /**< per channel, as the model sees them; the first alone: for all */
-    double deviation[4]; /**< 0: 1 */
-    int64_t
-        resize[2]; /**< {height, width}, or {shorter side}: bilinear, antialiased (Pillow, torchvision); 0: as it is */
+    double deviation[4]; /**< likewise; 0: 1 */
+    int64_t resize[2];   /**< {height, width} or {shorter side}, bilinear, antialiased as in Pillow; 0: as it is */
     int64_t crop[2]; /**< {height, width} or {side} in the middle, black (0) where a picture is smaller; 0: all of it */
     bool bgr;        /**< blue, green, red (Caffe, OpenCV) instead of red, green, blue */
 } soma_transform;
@@ -49,6 +48,9 @@ typedef struct soma_dataset_options {
     int64_t crop[2];   /**< the transform's crop, in short */
     soma_augment augment;
     int channels; /**< of pictures in folders: 3 (default) or 1, luma */
+    bool
+        skip_broken; /**< folders: the next picture stands in for one that cannot be read, with a warning; more than 1 %
+                           of an epoch (and more than one) are an error all the same */
     const char *const
         *classes;  /**< names, NULL-terminated; NULL: "0", "1", ... (fashion-mnist: its own; folders: theirs) */
     int64_t limit; /**< use the first `limit` samples; 0: all */

@@ -15,9 +15,13 @@ typedef struct soma_reader {
     bool augment; /* training data: draw by `chance` */
     soma_chance chance;
     soma_scratch scratch;
+    int64_t skipped; /* samples that could not be read since the last report */
+    char skip[1024]; /* what was wrong with the last of them */
 } soma_reader;
 void soma_reader_open(soma_reader *r, soma *s);
 void soma_reader_close(soma_reader *r);
+/* Warns of what was skipped, on the context's thread; returns how many. */
+int64_t soma_reader_report(soma_reader *r, soma *s);
 
 /* Writes samples index[0 .. n-1], which are in range; may be called from several loader threads at once, each with a reader
  * of its own, whose context says what went wrong. */
@@ -42,6 +46,7 @@ struct soma_dataset {
     int64_t source[2]; /* height and width of pictures in memory */
     bool moves;        /* pictures are resized, cropped or reordered */
     bool augments;     /* there is something to be drawn */
+    bool skip_broken;  /* samples that cannot be read are replaced by the next */
     int classes;
     const char *const *names;
     soma_dataset_read_fn read;

@@ -166,19 +166,38 @@ static soma_status list_classes(soma_dataset *d, names *classes, names *pictures
     return status;
 }
 
-static soma_status read_pictures(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n, void *x,
-                                 void *y)
+static soma_status read_picture(const soma_dataset *d, soma_reader *r, int64_t row, float *x)
 {
     char path[4096];
     const soma_chance *chance = r->augment && d->augments ? &r->chance : NULL;
+    const char *name = d->texts + d->files[row];
+    if (snprintf(path, sizeof path, "%s/%s", d->root, name) >= (int)sizeof path)
+        return soma_fail(&r->s, SOMA_IO, soma_nowhere(), "%.200s...: the path is longer than 4,095 bytes", path);
+    return soma_render_file(&r->s, &r->scratch, &d->framing, chance, row, path, x);
+}
+
+/* Is another picture to be tried? Then what was wrong is kept for a report. */
+static bool skips(const soma_dataset *d, soma_reader *r, soma_status status, int64_t tries)
+{
+    if (!status || !d->skip_broken || status == SOMA_MEMORY || tries == d->count)
+        return false;
+    snprintf(r->skip, sizeof r->skip, "%s", r->s.error);
+    r->skipped++;
+    soma_clear(&r->s);
+    return true;
+}
+
+static soma_status read_pictures(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n, void *x,
+                                 void *y)
+{
     for (int64_t i = 0; i < n; i++) {
-        int64_t row = d->rows ? d->rows[index[i]] : index[i];
-        const char *name = d->texts + d->files[row];
-        if (snprintf(path, sizeof path, "%s/%s", d->root, name) >= (int)sizeof path)
-            return soma_fail(&r->s, SOMA_IO, soma_nowhere(), "%.200s...: the path is longer than 4,095 bytes", path);
-        soma_status status = !x ? SOMA_OK
-                                : soma_render_file(&r->s, &r->scratch, &d->framing, chance, row, path,
-                                                   (float *)x + i * d->row);
+        int64_t at = index[i], tries = 1, row = d->rows ? d->rows[at] : at;
+        soma_status status = x ? read_picture(d, r, row, (float *)x + i * d->row) : SOMA_OK;
+        while (skips(d, r, status, tries++)) {
+            at = (at + 1) % d->count;
+            row = d->rows ? d->rows[at] : at;
+            status = read_picture(d, r, row, (float *)x + i * d->row);
+        }
         if (status)
             return status;
         if (y)
@@ -251,6 +270,7 @@ soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o)
         d->target.dtype = SOMA_I32;
         d->input = (soma_type){SOMA_F32, SOMA_SHAPE(o->channels ? o->channels : 3, 0, 0)};
         d->read = read_pictures;
+        d->skip_broken = o->skip_broken;
         d = soma_dataset_finish(d, o->at, &o->transform, &o->augment, o->classes ? o->classes : list,
                                 o->classes ? 0 : classes.count);
     }

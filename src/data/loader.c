@@ -34,7 +34,8 @@ struct soma_loader {
     bool begun; /* a batch that has not been waited for */
     const int64_t *indices;
     int64_t n;
-    char *x, *y; /* of the batch begun last */
+    char *x, *y;     /* of the batch begun last */
+    int64_t skipped; /* of this epoch */
 };
 
 static void write_share(void *job, int index, int count)
@@ -188,6 +189,7 @@ soma_status soma_loader_start(soma_loader *l, int64_t epoch, int64_t batch)
         soma_shuffle(&s->random, l->seed, (uint64_t)epoch, l->order, l->d->count);
     l->epoch = epoch;
     l->next = batch;
+    l->skipped = 0;
     return SOMA_OK;
 }
 
@@ -228,8 +230,18 @@ soma_status soma_loader_wait(soma_loader *l)
 {
     if (!l)
         return SOMA_INVALID;
+    soma *s = l->object.s;
     const share *failed = settle(l);
-    return failed ? soma_fail(l->object.s, failed->status, soma_nowhere(), "%s", failed->reader.s.error) : SOMA_OK;
+    for (int i = 0; i < l->n_shares; i++) {
+        soma_reader *r = &l->shares[i].reader;
+        int64_t skipped = soma_reader_report(r, s);
+        l->skipped += skipped;
+        if (skipped && !failed && l->skipped > 1 && l->skipped * 100 > l->samples)
+            return soma_fail(s, SOMA_DATA, soma_nowhere(),
+                             "%" PRId64 " of %" PRId64 " samples cannot be read, more than 1 %%; the last one: %s",
+                             l->skipped, l->samples, r->skip);
+    }
+    return failed ? soma_fail(s, failed->status, soma_nowhere(), "%s", failed->reader.s.error) : SOMA_OK;
 }
 
 const int64_t *soma_loader_indices(const soma_loader *l)

@@ -67,6 +67,7 @@ soma_status soma_dataset_read(const soma_dataset *d, const int64_t *index, int64
     soma_status status = d->read(d, &r, index, n, x, y);
     if (status)
         soma_fail(s, status, soma_nowhere(), "%s", r.s.error);
+    soma_reader_report(&r, s);
     soma_reader_close(&r);
     return status;
 }
@@ -84,4 +85,15 @@ void soma_reader_close(soma_reader *r)
 {
     soma_release(&r->s, r->scratch.block);
     soma_child_close(&r->s);
+}
+
+int64_t soma_reader_report(soma_reader *r, soma *s)
+{
+    int64_t n = r->skipped;
+    r->skipped = 0;
+    if (n > 1)
+        soma_log(s, SOMA_LOG_WARNING, "%s (skipped, with %" PRId64 " others)", r->skip, n - 1);
+    else if (n)
+        soma_log(s, SOMA_LOG_WARNING, "%s (skipped)", r->skip);
+    return n;
 }
