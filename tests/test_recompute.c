@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 #include <soma/soma.h>
+#undef soma_log /* the library's own names follow */
+#include "graph/program.h"
 
 enum { BATCH = 8, SIDE = 24, CLASSES = 4, BLOCKS = 10, STEPS = 3 };
 
@@ -211,6 +213,41 @@ static void what_is_read_from_outside_is_kept(void **state)
     soma_close(s);
 }
 
+/* The work block against the most bytes that are alive at once, below which no placing can go. */
+static void placing_leaves_few_holes(void **state)
+{
+    (void)state;
+    net n;
+    build(&n, false, 1);
+    uint64_t total = soma_program_memory(compile(&n, BATCH, 0)).total;
+    for (int c = 0; c < 3; c++) {
+        soma_program *p = compile(&n, BATCH, total - (uint64_t)c * total / 6);
+        assert_non_null(p);
+        size_t *alive = calloc((size_t)p->n_steps, sizeof *alive);
+        assert_non_null(alive);
+        size_t least = soma_alive(p, alive);
+        assert_true(p->work_size >= least && p->work_size <= least + least / 50);
+        free(alive);
+    }
+    soma_close(n.s);
+}
+
+/* A weight gradient in a library's order becomes plain at once, not when all others are made. */
+static void packed_gradients_do_not_pile_up(void **state)
+{
+    (void)state;
+    net n;
+    build(&n, false, 1);
+    soma_program *p = compile(&n, BATCH, 0);
+    assert_non_null(p);
+    for (int i = 0; i + 1 < soma_program_nodes(p); i++) {
+        soma_plan_node node = soma_program_node(p, i), next = soma_program_node(p, i + 1);
+        if (!strcmp(node.op, "conv2d_weight_grad") && strstr(node.output, "packed"))
+            assert_string_equal(next.op, "reorder");
+    }
+    soma_close(n.s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -218,6 +255,8 @@ int main(void)
         cmocka_unit_test(a_refusal_tells_what_would_fit),
         cmocka_unit_test(micro_batches_come_before_recomputation),
         cmocka_unit_test(what_is_read_from_outside_is_kept),
+        cmocka_unit_test(placing_leaves_few_holes),
+        cmocka_unit_test(packed_gradients_do_not_pile_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

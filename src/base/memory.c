@@ -18,6 +18,11 @@
 
 #include "base/size.h"
 
+#if defined(__GLIBC__) && (__GLIBC__ > 2 || __GLIBC_MINOR__ >= 33)
+#define SOMA_HAVE_MALLINFO 1
+#include <malloc.h>
+#endif
+
 #if defined(__linux__) || defined(__APPLE__) || defined(__FreeBSD__)
 #define SOMA_HAVE_MMAP 1
 #include <sys/mman.h>
@@ -209,6 +214,16 @@ void soma_child_open(soma *child, soma *parent)
 void soma_child_close(soma *child)
 {
     pthread_mutex_destroy(&child->lock);
+}
+
+uint64_t soma_heap_bytes(void)
+{
+#ifdef SOMA_HAVE_MALLINFO
+    struct mallinfo2 info = mallinfo2();
+    return (uint64_t)info.uordblks + (uint64_t)info.hblkhd;
+#else
+    return 0;
+#endif
 }
 
 soma_memory soma_memory_use(const soma *s)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/plan.c: where every array lies. Lifetimes in running order, sharing (views, in place), then offsets: the largest array
- * first, each at the lowest place that is free while it lives.
+ * graph/plan.c: where every array lies. Lifetimes in running order, sharing (views, in place), then offsets: several orders, each
+ * array at a place that is free while it lives; the order that needs least is taken.
  */
 #include "base/size.h"
 #include "graph/program.h"
@@ -176,6 +176,26 @@ static bool takes_work(const soma_plan_value *v)
     return v->storage == SOMA_STORE_WORK && v->alias < 0 && v->first >= 0;
 }
 
+size_t soma_alive(const soma_program *p, size_t *alive)
+{
+    size_t most = 0, now = 0;
+    memset(alive, 0, (size_t)p->n_steps * sizeof *alive);
+    for (int i = 0; i < p->n_values; i++) { /* what begins and, modulo 2^64, what ended */
+        const soma_plan_value *v = &p->values[i];
+        if (!takes_work(v))
+            continue;
+        alive[v->first] += aligned(v->size);
+        if (v->last + 1 < p->n_steps)
+            alive[v->last + 1] -= aligned(v->size);
+    }
+    for (int i = 0; i < p->n_steps; i++) {
+        now += alive[i];
+        alive[i] = now + aligned(p->steps[i].scratch);
+        most = alive[i] > most ? alive[i] : most;
+    }
+    return most;
+}
+
 typedef struct item {
     size_t size, *offset;
     int first, last, order;
@@ -189,62 +209,107 @@ static int larger_first(const void *a, const void *b)
     return x->order - y->order;
 }
 
-static int by_offset(const void *a, const void *b)
+static int longer_first(const void *a, const void *b)
 {
-    const item *const *x = a, *const *y = b;
-    return *(*x)->offset < *(*y)->offset ? -1 : *(*x)->offset > *(*y)->offset;
+    const item *x = a, *y = b;
+    int length = (y->last - y->first) - (x->last - x->first);
+    return length ? length : larger_first(a, b);
 }
 
-/* n items placed in [0, total). busy: room for n pointers. */
-static size_t place(item *items, int n, const item **busy)
+static int area_first(const void *a, const void *b)
+{
+    const item *x = a, *y = b;
+    double m = (double)x->size * (x->last - x->first + 1), n = (double)y->size * (y->last - y->first + 1);
+    return m != n ? (m < n ? 1 : -1) : x->order - y->order;
+}
+
+static int earlier_first(const void *a, const void *b)
+{
+    const item *x = a, *y = b;
+    return x->first != y->first ? x->first - y->first : larger_first(a, b);
+}
+
+/* n items placed in [0, total) in their order, each at the lowest place that is free while it lives, or in the tightest one.
+ * placed: room for n pointers. */
+static size_t place(item *items, int n, bool tightest, const item **placed)
 {
     size_t total = 0;
-    qsort(items, (size_t)n, sizeof *items, larger_first);
     for (int i = 0; i < n; i++) {
-        int n_busy = 0;
-        for (int j = 0; j < i; j++)
-            if (items[j].first <= items[i].last && items[i].first <= items[j].last)
-                busy[n_busy++] = &items[j];
-        qsort(busy, (size_t)n_busy, sizeof *busy, by_offset);
-        size_t at = 0;
-        for (int j = 0; j < n_busy; j++) {
-            if (*busy[j]->offset >= at + items[i].size)
-                break;
-            size_t end = *busy[j]->offset + busy[j]->size;
-            at = end > at ? end : at;
+        size_t end = 0, at = SIZE_MAX, least = SIZE_MAX; /* end: of what lives beside the item, in order of offsets */
+        for (int j = 0; j < i; j++) {
+            const item *other = placed[j];
+            if (other->first > items[i].last || items[i].first > other->last)
+                continue;
+            size_t gap = *other->offset > end ? *other->offset - end : 0;
+            if (gap >= items[i].size && gap < least && (tightest || at == SIZE_MAX)) {
+                at = end;
+                least = gap;
+            }
+            end = *other->offset + other->size > end ? *other->offset + other->size : end;
         }
-        *items[i].offset = at;
-        total = at + items[i].size > total ? at + items[i].size : total;
+        *items[i].offset = at < end ? at : end;
+        int k = i;
+        for (; k > 0 && *placed[k - 1]->offset > *items[i].offset; k--)
+            placed[k] = placed[k - 1];
+        placed[k] = &items[i];
+        total = *items[i].offset + items[i].size > total ? *items[i].offset + items[i].size : total;
     }
     return total;
 }
 
-static soma_status place_work(soma_program *p)
+/* Tries orders until one leaves (next to) no holes beyond `least`, which none can go below; takes the best. */
+static size_t place_best(item *items, int n, size_t least, const item **placed)
+{
+    static int (*const orders[])(const void *, const void *) = {larger_first, area_first, longer_first, earlier_first};
+    enum { ORDERS = sizeof orders / sizeof *orders };
+    size_t best = SIZE_MAX;
+    int which = 0;
+    for (int k = 0; k < 2 * ORDERS && best > least + least / 512; k++) {
+        qsort(items, (size_t)n, sizeof *items, orders[k % ORDERS]);
+        size_t total = place(items, n, k >= ORDERS, placed);
+        if (total < best) {
+            best = total;
+            which = k;
+        }
+    }
+    qsort(items, (size_t)n, sizeof *items, orders[which % ORDERS]);
+    return place(items, n, which >= ORDERS, placed);
+}
+
+/* An item for every array of the work block and every scratch; NULL: only counts. */
+static int list_items(soma_program *p, item *items)
 {
     int n = 0;
-    item *items = soma_alloc_array(p->s, (size_t)(p->n_values + p->n_steps) + 1, sizeof *items);
-    const item **busy = soma_alloc_array(p->s, (size_t)(p->n_values + p->n_steps) + 1, sizeof *busy);
-    if (!items || !busy) {
-        soma_release(p->s, items);
-        soma_release(p->s, busy);
-        return SOMA_MEMORY;
-    }
     for (int i = 0; i < p->n_values; i++) {
         soma_plan_value *v = &p->values[i];
-        if (takes_work(v)) {
+        if (takes_work(v) && items)
             items[n] = (item){aligned(v->size), &v->offset, v->first, v->last, n};
-            n++;
-        }
+        n += takes_work(v);
     }
-    for (int i = 0; i < p->n_steps; i++)
-        if (p->steps[i].scratch) {
-            items[n] = (item){aligned(p->steps[i].scratch), &p->steps[i].scratch_offset, i, i, n};
-            n++;
-        }
-    p->work_size = place(items, n, busy);
+    for (int i = 0; i < p->n_steps; i++) {
+        soma_plan_step *step = &p->steps[i];
+        if (step->scratch && items)
+            items[n] = (item){aligned(step->scratch), &step->scratch_offset, i, i, n};
+        n += step->scratch > 0;
+    }
+    return n;
+}
+
+static soma_status place_work(soma_program *p)
+{
+    int n = list_items(p, NULL);
+    item *items = soma_alloc_array(p->s, (size_t)n + 1, sizeof *items);
+    const item **placed = soma_alloc_array(p->s, (size_t)n + 1, sizeof *placed);
+    size_t *alive = soma_alloc_array(p->s, (size_t)p->n_steps + 1, sizeof *alive);
+    soma_status status = items && placed && alive ? SOMA_OK : SOMA_MEMORY;
+    if (status == SOMA_OK) {
+        list_items(p, items);
+        p->work_size = place_best(items, n, soma_alive(p, alive), placed);
+    }
     soma_release(p->s, items);
-    soma_release(p->s, busy);
-    return SOMA_OK;
+    soma_release(p->s, placed);
+    soma_release(p->s, alive);
+    return status;
 }
 
 static soma_status place_rest(soma_program *p)
@@ -278,26 +343,6 @@ void soma_lifetimes(soma_program *p)
     share(p);
     lifetimes(p);
     sizes(p);
-}
-
-size_t soma_alive(const soma_program *p, size_t *alive)
-{
-    size_t most = 0, now = 0;
-    memset(alive, 0, (size_t)p->n_steps * sizeof *alive);
-    for (int i = 0; i < p->n_values; i++) { /* what begins and, modulo 2^64, what ended */
-        const soma_plan_value *v = &p->values[i];
-        if (!takes_work(v))
-            continue;
-        alive[v->first] += aligned(v->size);
-        if (v->last + 1 < p->n_steps)
-            alive[v->last + 1] -= aligned(v->size);
-    }
-    for (int i = 0; i < p->n_steps; i++) {
-        now += alive[i];
-        alive[i] = now + aligned(p->steps[i].scratch);
-        most = alive[i] > most ? alive[i] : most;
-    }
-    return most;
 }
 
 soma_status soma_place(soma_program *p)

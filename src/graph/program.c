@@ -5,6 +5,7 @@
  */
 #include "graph/program.h"
 #include "backend/cpu/parallel.h"
+#include "base/memory.h"
 #include "base/size.h"
 
 #include <stdio.h>
@@ -130,6 +131,19 @@ static soma_status fit_budget(soma_program *p, const soma_program_options *o, in
     return needed(p) <= budget ? SOMA_OK : over_budget(p, budget);
 }
 
+/* Prepares, and counts what libraries take for themselves meanwhile: what the heap grows by beyond the context's own. */
+static soma_status select_kernels(soma_program *p)
+{
+    uint64_t heap = soma_heap_bytes(), own = soma_memory_use(p->s).now;
+    int before = soma_parallel_enter(p->threads);
+    soma_status status = soma_select(p);
+    soma_parallel_leave(before);
+    heap = soma_heap_bytes() - heap;
+    own = soma_memory_use(p->s).now - own;
+    p->library_bytes = (int64_t)heap > (int64_t)own ? heap - own : 0;
+    return status;
+}
+
 /* Passes in order. With *piece set afterwards the plan did not fit: make the program again with that piece. */
 static soma_status build(soma_program *p, const soma_program_options *o, int64_t *piece)
 {
@@ -151,10 +165,8 @@ static soma_status build(soma_program *p, const soma_program_options *o, int64_t
     if (status == SOMA_OK && *piece && *piece != o->micro_batch)
         p->piece_reason = soma_arena_format(&p->arena, "for the budget of %.1f MB", (double)o->max_memory / 1e6);
     *piece = 0;
-    int before = soma_parallel_enter(p->threads);
     if (status == SOMA_OK)
-        status = soma_select(p);
-    soma_parallel_leave(before);
+        status = select_kernels(p);
     for (int i = 0; status == SOMA_OK && i < o->n_values; i++)
         p->read_of[o->values[i].id] = p->plan_of[keep[i]];
     if (status == SOMA_OK)

@@ -395,6 +395,28 @@ static void follow_part(soma_program *p, soma_plan_step *step)
     p->values[step->out[0]].arg.layout = layout;
 }
 
+static bool makes(const soma_plan_step *step, int32_t value)
+{
+    for (int j = 0; j < step->n_out; j++)
+        if (step->out[j] == value)
+            return true;
+    return false;
+}
+
+/* The last step, a gradient's reorder for an update, moves up to right behind the step that makes the gradient: it is still in the
+ * cache, and its packed form need not live until all others are made. */
+static void hoist(soma_program *p)
+{
+    int last = p->n_steps - 1, at = last;
+    soma_plan_step moved = p->steps[last];
+    while (at > 0 && !makes(&p->steps[at - 1], moved.in[0]))
+        at--;
+    if (at == 0 || moved.class != SOMA_CLASS_SAMPLE)
+        return;
+    memmove(p->steps + at + 1, p->steps + at, (size_t)(last - at) * sizeof moved);
+    p->steps[at] = moved;
+}
+
 static soma_status insert_step(insertion *in, soma_plan_step *step)
 {
     soma_program *p = in->p;
@@ -407,9 +429,12 @@ static soma_status insert_step(insertion *in, soma_plan_step *step)
     for (int j = 0; j < step->n_in && status == SOMA_OK; j++) {
         if (step->in[j] < 0 || same_layout(&p->values[step->in[j]].arg.layout, &step->in_layout[j]))
             continue;
+        int n = p->n_steps;
         int32_t to = add_reorder(in, step->in[j], &step->in_layout[j], step);
         if (to < 0)
             return p->s->status != SOMA_OK ? p->s->status : SOMA_MEMORY;
+        if (step->assigns && p->n_steps > n)
+            hoist(p);
         step->in[j] = to;
     }
     if (status != SOMA_OK || !soma_plan_add_step(p, step))
