@@ -35,7 +35,7 @@ typedef struct problem {
 typedef struct answer {
     double *at[2];
     int64_t n[2];
-    char kernel[32], error[700];
+    char kernel[32], note[120], error[700];
 } answer;
 
 static void drop(answer *a)
@@ -91,8 +91,10 @@ static bool solve(const problem *q, const soma_op *op, soma_dtype dtype, bool ex
             a->at[k][i] = soma_get(t.data, t.dtype, i);
     }
     for (int i = 0; p && i < soma_program_nodes(p); i++)
-        if (!strcmp(soma_program_node(p, i).op, op->name))
+        if (!strcmp(soma_program_node(p, i).op, op->name)) {
             snprintf(a->kernel, sizeof a->kernel, "%s", soma_program_node(p, i).kernel);
+            snprintf(a->note, sizeof a->note, "%s", soma_program_node(p, i).note);
+        }
     snprintf(a->error, sizeof a->error, "%s", soma_error(s));
     soma_close(s);
     return done;
@@ -216,25 +218,55 @@ static void threads_may_share_a_block(void **state)
     }
 }
 
+/* One thread has blocks of its own; two share two blocks, where the tiles and the channels are that many. */
+static void blocks_add_up(void **state)
+{
+    (void)state;
+    problem q = layer(WEIGHTS, 16, 208, 208, 20, 20, 1, 1);
+    answer own, shared;
+    const soma_kernel *list[2];
+    soma_op op;
+    assert_true(only(q.op, "winograd", soma_cpu_isa(), &op, list));
+    assert_true(solve(&q, &op, SOMA_F32, false, 1, &own));
+    assert_true(solve(&q, &op, SOMA_F32, false, 2, &shared));
+    assert_non_null(strstr(own.note, "own blocks"));
+    assert_non_null(strstr(shared.note, "2 shared blocks"));
+    for (int k = 0; k < 2; k++) {
+        double errors = 0, squares = 0;
+        for (int64_t i = 0; i < own.n[k]; i++) {
+            errors += (own.at[k][i] - shared.at[k][i]) * (own.at[k][i] - shared.at[k][i]);
+            squares += own.at[k][i] * own.at[k][i];
+        }
+        assert_true(sqrt(errors) <= 1e-7 * sqrt(q.terms * squares));
+    }
+    drop(&own);
+    drop(&shared);
+}
+
 /* ---- the same bits for the same number of threads ---- */
+
+static void repeat(const problem *q, int threads)
+{
+    answer once, again;
+    const soma_kernel *list[2];
+    soma_op op;
+    assert_true(only(q->op, "winograd", soma_cpu_isa(), &op, list));
+    assert_true(solve(q, &op, SOMA_F32, false, threads, &once));
+    assert_true(solve(q, &op, SOMA_F32, false, threads, &again));
+    for (int k = 0; k < q->n_out; k++)
+        assert_memory_equal(once.at[k], again.at[k], (size_t)once.n[k] * sizeof(double));
+    drop(&once);
+    drop(&again);
+}
 
 static void bits_repeat(void **state)
 {
     (void)state;
     for (int d = FORWARD; d <= WEIGHTS; d++)
         for (int threads = 1; threads <= 2; threads++) {
-            problem q = layer(d, 5, 160, 64, 12, 13, 1, 1);
-            answer once, again;
-            const soma_kernel *list[2];
-            soma_op op;
-            if (!only(q.op, "winograd", soma_cpu_isa(), &op, list))
-                return;
-            assert_true(solve(&q, &op, SOMA_F32, false, threads, &once));
-            assert_true(solve(&q, &op, SOMA_F32, false, threads, &again));
-            for (int k = 0; k < q.n_out; k++)
-                assert_memory_equal(once.at[k], again.at[k], (size_t)once.n[k] * sizeof(double));
-            drop(&once);
-            drop(&again);
+            problem shared = layer(d, 1, 160, 64, 12, 5, 1, 1), own = layer(d, 9, 16, 32, 20, 20, 1, 1);
+            repeat(&shared, threads);
+            repeat(&own, threads);
         }
 }
 
@@ -247,8 +279,7 @@ static void scratch_is_bounded(void **state)
     const soma_kernel *list[2];
     soma_op op;
     answer a;
-    if (!only(q.op, "winograd", soma_cpu_isa(), &op, list))
-        return;
+    assert_true(only(q.op, "winograd", soma_cpu_isa(), &op, list));
     assert_false(solve(&q, &op, SOMA_F32, false, 2, &a));
     assert_non_null(strstr(a.error, "MB of scratch"));
     drop(&a);
@@ -302,6 +333,7 @@ int main(void)
         cmocka_unit_test(errors_keep_to_the_bounds),
         cmocka_unit_test(tiles_may_hang_over),
         cmocka_unit_test(threads_may_share_a_block),
+        cmocka_unit_test(blocks_add_up),
         cmocka_unit_test(bits_repeat),
         cmocka_unit_test(scratch_is_bounded),
         cmocka_unit_test(exact_programs_never_do),

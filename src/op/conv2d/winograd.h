@@ -82,18 +82,19 @@ static inline soma_status soma_winograd_check(soma_prepare *p, const soma_conv2d
     return SOMA_UNSUPPORTED;
 }
 
-/* The rule on shapes: where the products saved are many and the transforms, whose share is that of one over channels,
- * small. Without a library the choice is between this and the reference kernel. */
-static inline bool soma_winograd_suits(const soma_conv2d_case *c, int m, bool turned)
+/* The rule on shapes: where a third of the products is saved, for so many tiles that reading U (forward) or writing the
+ * gradient (weights) does not take longer. Without a library the choice is between this and the reference kernel. */
+static inline bool soma_winograd_suits(const soma_conv2d_case *c, int m, bool turned, int64_t tiles)
 {
 #ifdef SOMA_HAVE_ONEDNN
     soma_winograd g = soma_winograd_of(c, m, turned);
-    double direct = 9.0 * (double)(g.n * g.oh * g.ow), products = (double)(m + 2) * (m + 2) * (double)g.tiles;
-    return g.c >= 32 && g.k >= 32 && direct >= 1.5 * products;
+    double direct = 9.0 * (double)(g.n * g.oh * g.ow), products = (double)((m + 2) * (m + 2)) * (double)g.tiles;
+    return g.c >= 16 && g.k >= 16 && g.tiles >= tiles && direct >= 1.5 * products;
 #else
     (void)c;
     (void)m;
     (void)turned;
+    (void)tiles;
     return true;
 #endif
 }

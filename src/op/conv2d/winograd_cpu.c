@@ -64,6 +64,9 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
         int64_t at = (((p.n * (g->k / L) + kb) * g->oh + p.row) * g->ow + p.column) * L;
         int64_t rows = g->oh - p.row, columns = g->ow - p.column;
         soma_vf column[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], row[SOMA_TILE];
+        for (int r = 0; r < m; r++)
+            for (int c = 0; c < m; c++)
+                __builtin_prefetch(j->y + at + (r * g->ow + 2 * m + c) * L, 1);
         for (int c = 0; c < size; c++) {
             for (int r = 0; r < size; r++)
                 column[r] = soma_vload(from + (r * size + c) * s->m_step);
@@ -336,19 +339,19 @@ static soma_status predict_accept(soma_prepare *p)
 static bool forward_suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    return soma_winograd_suits(&c, 4, false);
+    return soma_winograd_suits(&c, 4, false, 8);
 }
 static bool input_suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_input_case(p);
-    return soma_winograd_suits(&c, 4, true);
+    return soma_winograd_suits(&c, 4, true, 8);
 }
 /* Where pictures are large enough for its tiles; else it takes as long as the smaller ones, which are more exact. */
 static bool predict_suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
     soma_winograd small = soma_winograd_of(&c, 4, false), large = soma_winograd_of(&c, 6, false);
-    return soma_winograd_suits(&c, 6, false) && 36 * small.tiles > 64 * large.tiles * 115 / 100;
+    return soma_winograd_suits(&c, 6, false, 8) && 36 * small.tiles > 64 * large.tiles * 115 / 100;
 }
 static soma_status forward_prepare(soma_prepare *p)
 {

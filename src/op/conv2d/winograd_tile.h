@@ -175,6 +175,9 @@ SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const 
         } else {
             from = plane + top * step + left * SOMA_LANES;
         }
+        for (int r = 0; r < size; r++)
+            for (int c = 0; c < m; c++)
+                __builtin_prefetch(from + r * step + (2 * m + 2 + c) * SOMA_LANES);
         for (int c = 0; c < size; c++) {
             for (int r = 0; r < size; r++)
                 line[r] = soma_vload(from + r * step + c * SOMA_LANES);

@@ -2,8 +2,8 @@
  *
  * op/conv2d/winograd_weight_cpu.c: the gradient of the weights by F(4x4, 3x3) (winograd.h): V = B' x B and Z = A dy A'
  * of a block of tiles, D += Z V' for each element of a tile over the block, and G' D G after the last block. Where D is
- * small each thread has its own blocks and its own D, and the last step adds them in order; else all threads share a
- * block and split the elements of a tile. No array of more than a block exists but D.
+ * small for the tiles there are, each thread has its own blocks and its own D, and the last step adds them in order;
+ * else all threads share a block and split its filters. No array of more than a block exists but D.
  */
 #include "op/conv2d/winograd.h"
 #include "backend/cpu/parallel.h"
@@ -34,7 +34,7 @@ typedef struct weight_job {
     float *dw, *db, *scratch;
     int copies;           /* of D */
     int64_t first, tiles; /* of the shared block */
-    bool add;             /* not the first */
+    bool add, last;       /* not the first; the last */
 } weight_job;
 
 /* z = A dy A' of tiles first .. first + count - 1, one block of filters; sum (+)= their dy, the bias's gradient */
@@ -55,6 +55,9 @@ static void gradient_tiles(const weight_job *j, int64_t kb, int64_t first, int64
         } else {
             from = plane + p.row * step + p.column * L;
         }
+        for (int r = 0; r < M; r++)
+            for (int c = 0; c < M; c++)
+                __builtin_prefetch(from + r * step + (2 * M + c) * L);
         for (int c = 0; c < M; c++) {
             for (int r = 0; r < M; r++)
                 line[r] = soma_vload(from + r * step + c * L);
@@ -75,6 +78,16 @@ static void gradient_tiles(const weight_job *j, int64_t kb, int64_t first, int64
 static void input_tiles(const weight_job *j, int64_t cb, int64_t first, int64_t count, float *v)
 {
     soma_winograd_input_tiles(M, &j->s->g, j->x, cb, first, count, v, j->s->v_step);
+}
+
+/* V, Z, D and sums in scratch memory */
+typedef struct parts {
+    float *v, *z, *d, *sums;
+} parts;
+static parts parts_of(const weight_job *j, int64_t copy)
+{
+    float *v = j->scratch + copy * j->s->size, *z = v + ELEMENTS * j->s->v_step, *d = z + ELEMENTS * j->s->z_step;
+    return (parts){v, z, d, d + ELEMENTS * j->s->d_step};
 }
 
 /* One register block of D: ROWS filters x 1 or 2 vectors of channels, over the tiles. */
@@ -104,16 +117,14 @@ static void rows_1(const weight_state *s, int64_t tiles, const float *z, const f
     rows_of(s, 1, tiles, z, v, d, add);
 }
 
-/* D[e] += Z[e] V[e]' */
-static void products(const weight_state *s, int64_t e, int64_t tiles, const float *v, const float *z, float *d,
-                     bool add)
+/* D[e] += Z[e] V[e]' for filters begin .. end - 1 */
+static void products(const weight_state *s, int64_t e, int64_t begin, int64_t end, int64_t tiles, parts p, bool add)
 {
     const int64_t blocks = s->g.c / L;
-    v += e * s->v_step;
-    z += e * s->z_step;
-    d += e * s->d_step;
+    const float *v = p.v + e * s->v_step, *z = p.z + e * s->z_step;
+    float *d = p.d + e * s->d_step;
     for (int64_t cb = 0; cb < blocks; cb += 2)
-        for (int64_t k = 0; k < s->g.k; k += ROWS) {
+        for (int64_t k = begin; k < end; k += ROWS) {
             const float *from = z + k / L * s->block * L + k % L, *with = v + cb * s->block * L;
             float *to = d + (cb * s->g.k + k) * L;
             if (cb + 1 < blocks)
@@ -121,16 +132,6 @@ static void products(const weight_state *s, int64_t e, int64_t tiles, const floa
             else
                 rows_1(s, tiles, from, with, to, add);
         }
-}
-
-/* V, Z, D and sums in scratch memory */
-typedef struct parts {
-    float *v, *z, *d, *sums;
-} parts;
-static parts parts_of(const weight_job *j, int64_t copy)
-{
-    float *v = j->scratch + copy * j->s->size, *z = v + ELEMENTS * j->s->v_step, *d = z + ELEMENTS * j->s->z_step;
-    return (parts){v, z, d, d + ELEMENTS * j->s->d_step};
 }
 
 static void own_blocks(void *context, int index, int count)
@@ -147,7 +148,7 @@ static void own_blocks(void *context, int index, int count)
         for (int64_t kb = 0; kb < s->g.k / L; kb++)
             gradient_tiles(j, kb, first, tiles, p.z + kb * s->block * L, p.sums + kb * L, b > begin);
         for (int64_t e = 0; e < ELEMENTS; e++)
-            products(s, e, tiles, p.v, p.z, p.d, b > begin);
+            products(s, e, 0, s->g.k, tiles, p, b > begin);
     }
 }
 
@@ -170,16 +171,6 @@ static void shared_tiles(void *context, int index, int count)
     }
 }
 
-static void shared_products(void *context, int index, int count)
-{
-    const weight_job *j = context;
-    parts p = parts_of(j, 0);
-    int64_t begin, end;
-    soma_share(ELEMENTS, 1, index, count, &begin, &end);
-    for (int64_t e = begin; e < end; e++)
-        products(j->s, e, j->tiles, p.v, p.z, p.d, j->add);
-}
-
 /* dw = G' D G of one filter and one block of channels, D added up over its copies */
 static void filter(const weight_job *j, int64_t k, int64_t cb, float *dw)
 {
@@ -189,9 +180,14 @@ static void filter(const weight_job *j, int64_t k, int64_t cb, float *dw)
     for (int c = 0; c < SIZE; c++) {
         for (int r = 0; r < SIZE; r++) {
             int64_t at = (r * SIZE + c) * s->d_step + (cb * s->g.k + k) * L;
-            line[r] = soma_vload(parts_of(j, 0).d + at);
-            for (int i = 1; i < j->copies; i++)
-                line[r] += soma_vload(parts_of(j, i).d + at);
+            const float *d = parts_of(j, 0).d + at;
+            line[r] = soma_vload(d);
+            __builtin_prefetch(d + 4 * L);
+            for (int i = 1; i < j->copies; i++) {
+                d += s->size;
+                line[r] += soma_vload(d);
+                __builtin_prefetch(d + 4 * L);
+            }
         }
         soma_winograd_weight_gradient(line, half[c]);
     }
@@ -206,23 +202,38 @@ static void filter(const weight_job *j, int64_t k, int64_t cb, float *dw)
     memcpy(dw, turned, 9 * L * sizeof *dw);
 }
 
-static void filters(void *context, int index, int count)
+static void filters(const weight_job *j, int64_t begin, int64_t end)
 {
-    const weight_job *j = context;
     const soma_winograd *g = &j->s->g;
-    int64_t begin, end;
-    soma_share(g->c / L * g->k, 1, index, count, &begin, &end);
-    for (int64_t i = begin; i < end; i++) { /* as D lies */
-        int64_t cb = i / g->k, k = i % g->k;
-        filter(j, k, cb, j->dw + (k * g->c + cb * L) * 9);
-        if (!j->db || cb)
-            continue;
+    for (int64_t cb = 0; cb < g->c / L; cb++) /* as D lies */
+        for (int64_t k = begin; k < end; k++)
+            filter(j, k, cb, j->dw + (k * g->c + cb * L) * 9);
+    for (int64_t k = begin; k < end && j->db; k++) {
         float sum = 0;
         for (int copy = 0; copy < j->copies; copy++)
             for (int64_t part = 0; part < j->s->splits; part++)
                 sum += parts_of(j, copy).sums[part * g->k + k];
         j->db[k] = sum;
     }
+}
+
+static void own_filters(void *context, int index, int count)
+{
+    const weight_job *j = context;
+    int64_t begin, end;
+    soma_share(j->s->g.k, L, index, count, &begin, &end);
+    filters(j, begin, end);
+}
+
+static void shared_filters(void *context, int index, int count)
+{
+    const weight_job *j = context;
+    int64_t begin, end;
+    soma_share(j->s->g.k, L, index, count, &begin, &end);
+    for (int64_t e = 0; e < ELEMENTS; e++)
+        products(j->s, e, begin, end, j->tiles, parts_of(j, 0), j->add);
+    if (j->last)
+        filters(j, begin, end);
 }
 
 static soma_status run(const void *state, void *const *arg, soma_run *r)
@@ -234,27 +245,29 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     if (!s->shared) {
         j.copies = threads;
         soma_parallel(threads, own_blocks, &j);
+        soma_parallel(threads, own_filters, &j);
     }
     for (int64_t b = 0; b < s->blocks && s->shared; b++) {
         j.first = s->g.tiles * b / s->blocks;
         j.tiles = s->g.tiles * (b + 1) / s->blocks - j.first;
         j.add = b > 0;
+        j.last = b == s->blocks - 1;
         soma_parallel(threads, shared_tiles, &j);
-        soma_parallel(threads, shared_products, &j);
+        soma_parallel(threads, shared_filters, &j);
     }
-    soma_parallel(threads, filters, &j);
     return SOMA_OK;
 }
 
-/* D is read and written once a block, so blocks are large: where each thread has a D, 56 tiles, whose V and Z still lie
- * in the second-level cache; else what the third level and the limit of scratch memory allow. */
+/* A thread's own D costs memory and adding up, a shared block makes threads read each other's V: own ones where tiles are
+ * many for the weights there are. D is read and written once a block, so blocks are larger than forward: what the second
+ * or, for a large D, the third level of the cache and the limit of scratch memory allow. */
 static void schedule(weight_state *s)
 {
     const soma_winograd *g = &s->g;
     const int64_t tile = ELEMENTS * (g->c + g->k) * (int64_t)sizeof(float), threads = s->threads;
     const int64_t d = ELEMENTS * g->c * g->k * (int64_t)sizeof(float), room = (int64_t)SOMA_WINOGRAD_SCRATCH * 15 / 16;
-    int64_t most = 56;
-    s->shared = threads > 1 && (d > 5 << 19 || g->tiles < threads);
+    int64_t most = d > 2 << 20 ? 112 : 56;
+    s->shared = threads > 1 && (d * threads > 24 << 20 || g->tiles * (g->c + g->k) < 4 * g->c * g->k);
     if (s->shared) {
         most = (20 << 20) / tile;
         if (most > (room - d) / tile)
@@ -324,7 +337,7 @@ static soma_status accept(soma_prepare *p)
 static bool suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_weight_case(p);
-    return soma_winograd_suits(&c, 4, false);
+    return soma_winograd_suits(&c, 4, false, 16);
 }
 
 const soma_kernel SOMA_ISA(soma_conv2d_weight_grad_winograd_cpu) = {.name = "winograd",
