@@ -73,21 +73,46 @@ typedef struct cli_model {
     soma_recipe recipe;        /* from YAML */
     bool loaded;               /* from a model file */
 } cli_model;
-/* How an architecture is built. */
+/* How an architecture is built, and the weights that it begins with. */
 typedef struct cli_build {
     int64_t classes;
     double width;
     soma_shape input;
+    const char *weights, *layout;
+    cli_list map;
+    bool partial, new_head;
 } cli_build;
 #define CLI_BUILD(b)                                                                                                   \
     {"classes", CLI_INT, &(b).classes, "N", "outputs of an architecture (default: its own, or the data's)", 1, 1e6},   \
         {"width", CLI_FLOAT, &(b).width, "X", "multiplies an architecture's channels (default 1)", 0.001, 64},         \
+        {"input", CLI_SHAPE, &(b).input, "CxHxW", "shape of an architecture's input (default: its own)", 1, 0},        \
+        {"weights", CLI_TEXT, &(b).weights, "FILE", "safetensors to begin with, of this or another program", 1, 0},    \
+        {"layout", CLI_TEXT, &(b).layout, "NAME", "whose orders they have: torch (default) or keras", 1, 0},           \
+        {"map", CLI_LIST, &(b).map, "OLD=NEW", "what OLD in their names becomes, or FILE.yaml of such; repeatable",    \
+         1,     0},                                                                                                    \
+        {"partial", CLI_FLAG, &(b).partial, NULL, "names without a partner are only listed", 1, 0},                    \
     {                                                                                                                  \
-        "input", CLI_SHAPE, &(b).input, "CxHxW", "shape of an architecture's input (default: its own)", 1, 0           \
+        "new-head", CLI_FLAG, &(b).new_head, NULL, "the last layer begins anew, for --classes or the data's", 1, 0     \
     }
 /* A zoo name, a .yaml description or a .safetensors file. False after an error, with the exit code. */
 bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model *found, int *code);
 soma_shape cli_sample_shape(const soma_model *m);
+
+/* ---- groups of parameters ---- */
+
+typedef struct cli_groups {
+    cli_list freeze, lr;
+    soma_group list[160]; /* the description's, then the command line's */
+    int n;
+} cli_groups;
+#define CLI_GROUPS(g)                                                                                                  \
+    {"freeze", CLI_LIST, &(g).freeze, "PATTERN", "tensors that are not trained, such as \"features.*\"; repeatable",   \
+     1,        0},                                                                                                     \
+    {                                                                                                                  \
+        "lr-group", CLI_LIST, &(g).lr, "PATTERN=LR", "learning rate of some tensors, or xF times the others'", 1, 0    \
+    }
+/* Fills list; false after telling what is wrong. */
+bool cli_make_groups(cli_groups *g, const soma_recipe *recipe);
 
 /* ---- data ---- */
 

@@ -22,6 +22,63 @@ static const char *unused(const cli_build *b)
     return b->width > 0 ? "width" : b->input.rank > 0 ? "input" : NULL;
 }
 
+/* ---- weights ---- */
+
+/* "OLD=NEW" taken apart; the texts live as long as the process. */
+static bool add_rule(const char *text, soma_rename *rule)
+{
+    static char texts[64][512];
+    static int n;
+    const char *equal = strchr(text, '=');
+    if (!equal || equal == text || n == 64 || (size_t)snprintf(texts[n], 512, "%s", text) >= 512)
+        return cli_usage("--map takes OLD=NEW (each shorter than 500 letters) or a file that ends in .yaml, got \"%s\"",
+                         text) == 0;
+    texts[n][equal - text] = 0;
+    *rule = (soma_rename){texts[n], texts[n] + (equal - text) + 1};
+    n++;
+    return true;
+}
+
+/* The weights that the command line names. A saved model's head is replaced where --new-head says so. */
+static bool begin_with(soma *s, const cli_build *b, cli_model *found, int *code)
+{
+    soma_rename rules[64];
+    soma_load_weights_options o = {.struct_size = sizeof o,
+                                   .path = b->weights,
+                                   .layout = b->layout,
+                                   .map = rules,
+                                   .partial = b->partial,
+                                   .new_head = b->new_head};
+    *code = EXIT_USAGE;
+    if (b->layout && strcmp(b->layout, "torch") && strcmp(b->layout, "keras"))
+        return cli_usage("--layout takes torch or keras, got \"%s\"", b->layout) == 0;
+    for (int i = 0; i < b->map.n; i++)
+        if (ends_with(b->map.texts[i], ".yaml") || ends_with(b->map.texts[i], ".yml"))
+            o.map_file = b->map.texts[i];
+        else if (!add_rule(b->map.texts[i], &rules[o.n_map++]))
+            return false;
+    if (!b->map.n && found->zoo && found->zoo->names) {
+        o.map = found->zoo->names;
+        while (o.map[o.n_map].from)
+            o.n_map++;
+    }
+    *code = EXIT_RUN;
+    if (b->weights && soma_load_weights_with(found->model, &o) != SOMA_OK) {
+        *code = cli_failed(s);
+        return false;
+    }
+    if (!b->new_head || found->zoo)
+        return true;
+    soma_model *m = b->classes ? soma_replace_head(found->model, b->classes) : NULL;
+    if (!m) {
+        *code = b->classes ? cli_failed(s) : cli_usage("--new-head needs --classes here");
+        return false;
+    }
+    soma_model_free(found->model);
+    found->model = m;
+    return true;
+}
+
 bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model *found, int *code)
 {
     memset(found, 0, sizeof *found);
@@ -58,7 +115,7 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
         fprintf(stderr, "soma: the model \"%s\" has no input or no output\n", name);
         return false;
     }
-    return true;
+    return begin_with(s, build, found, code);
 }
 
 soma_shape cli_sample_shape(const soma_model *m)

@@ -15,6 +15,7 @@
 typedef struct plan_options {
     cli_common common;
     cli_build build;
+    cli_groups groups;
     int64_t batch, micro_batch, steps, max_memory;
     const char *optimizer, *loss;
     bool predict, time, explain;
@@ -33,6 +34,8 @@ static soma_trainer *make_trainer(const plan_options *o, const cli_model *found,
                           .data = d,
                           .batch_size = o->batch,
                           .epochs = 1,
+                          .groups = o->groups.list,
+                          .n_groups = o->groups.n,
                           .micro_batch = o->micro_batch,
                           .loss = o->loss                 ? o->loss
                                   : found->recipe.loss[0] ? found->recipe.loss
@@ -229,6 +232,7 @@ int cli_plan(int argc, char **argv)
         {"time", CLI_FLAG, &o.time, NULL, "run it and compare with the machine's limits", 1, 0},
         {"steps", CLI_INT, &o.steps, "N", "steps to time (default 20; medians are shown)", 1, 1e6},
         CLI_BUILD(o.build),
+        CLI_GROUPS(o.groups),
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -245,7 +249,7 @@ int cli_plan(int argc, char **argv)
     if (cli_find_model(s, name, &o.build, &found, &code)) {
         if (!o.batch)
             o.batch = found.zoo ? found.zoo->batch_size : found.recipe.batch_size ? found.recipe.batch_size : 32;
-        code = plan(s, &o, &found);
+        code = cli_make_groups(&o.groups, &found.recipe) ? plan(s, &o, &found) : EXIT_USAGE;
     }
     soma_close(s);
     return code;

@@ -13,6 +13,7 @@
 typedef struct train_options {
     cli_common common;
     cli_build build;
+    cli_groups groups;
     const char *data, *test, *validation, *output, *loss, *optimizer;
     int64_t epochs, batch_size, limit, max_steps, micro_batch, max_memory;
     double lr, peak_lr, momentum, weight_decay, validation_split;
@@ -190,7 +191,7 @@ static soma_dataset *open_validation(soma *s, const char *name, const soma_datas
     return cli_find_data(s, name, &how, m, &code);
 }
 
-static int train(soma *s, const train_options *t, const char *name, cli_model *found, soma_dataset *data)
+static int train(soma *s, train_options *t, const char *name, cli_model *found, soma_dataset *data)
 {
     char output[512];
     snprintf(output, sizeof output, "%s.safetensors", found->loaded ? "model" : soma_model_name(found->model));
@@ -210,8 +211,10 @@ static int train(soma *s, const train_options *t, const char *name, cli_model *f
                           .max_steps = t->max_steps,
                           .micro_batch = t->micro_batch,
                           .max_memory = (uint64_t)t->max_memory};
-    if (!choose_optimizer(t, found, &o.optimizer))
+    if (!choose_optimizer(t, found, &o.optimizer) || !cli_make_groups(&t->groups, &found->recipe))
         return EXIT_USAGE;
+    o.groups = t->groups.list;
+    o.n_groups = t->groups.n;
     o.loss = t->loss ? t->loss : found->recipe.loss[0] ? found->recipe.loss : NULL;
     o.batch_size = t->batch_size ? t->batch_size : found->recipe.batch_size;
     o.epochs = t->epochs ? t->epochs : found->recipe.epochs;
@@ -316,6 +319,7 @@ int cli_train(int argc, char **argv)
         {"max-memory", CLI_BYTES, &t.max_memory, "BYTES",
          "what the plan may need, e.g. 2G (K, M, G: powers of 1000): trades time for memory", 1, 1e15},
         CLI_BUILD(t.build),
+        CLI_GROUPS(t.groups),
         CLI_TRANSFORM(t.pictures),
         CLI_AUGMENT(t.pictures),
         {"skip-broken", CLI_FLAG, &t.skip_broken, NULL, "pictures that cannot be read are left out, at most 1 %", 1, 0},

@@ -132,6 +132,12 @@ SOMA_API void soma_touch(soma_model *m);
 /** Draws the initial values (again), from the context's seed unless seeded otherwise. */
 SOMA_API soma_status soma_initialize(soma_model *m, uint64_t seed);
 
+/** A rule for names: wherever `from` stands in a name it becomes `to`; "^" in front of `from` means only at the beginning.
+ *  {"^module.", ""}, {"fire2/", "features.3."}. */
+typedef struct soma_rename {
+    const char *from, *to;
+} soma_rename;
+
 /* ---- programs ---- */
 
 /** A graph compiled for a purpose and a batch size: prepared kernels in a flat array. */

@@ -17,6 +17,43 @@ SOMA_API soma_status soma_save(soma_model *m, const char *path);
 /** Reads a model that soma_save wrote; NULL on failure. Nothing in a file is ever executed. */
 SOMA_API soma_model *soma_load(soma *s, const char *path);
 
+/** What soma_load_weights found. Names are in alphabetical order and live until the model's next soma_load_weights. */
+typedef struct soma_weights_report {
+    int loaded; /**< tensors of the model that were (or would have been) written */
+    int n_missing,
+        n_unused; /**< tensors of the model without one in the file; of the file that the model does not want */
+    const char *const *missing; /**< names of the model */
+    const char *const *unused;  /**< names as they stand in the file */
+} soma_weights_report;
+
+typedef struct soma_load_weights_options {
+    size_t struct_size;
+    soma_at at;
+    const char *path;
+    const char
+        *layout; /**< "torch" (default): names and orders are soma's own (OIHW, [out, in]). "keras": kernel, gamma,
+                             beta, moving_mean, moving_variance; HWIO, [in, out], depthwise [h, w, c, m], and rows of the
+                             first dense layer after a flatten in NHWC order */
+    const soma_rename *map; /**< rules for the file's names, applied one after the other before the layout's own */
+    int n_map;
+    const char *map_file; /**< a YAML mapping of such rules, OLD: NEW, applied after `map` */
+    bool partial;         /**< missing and unused tensors are listed, but no error */
+    bool new_head;        /**< the model's last layer with tensors stays as it is, whatever the file has for it */
+    soma_weights_report *report; /**< may be NULL; filled also where names were missing or unused */
+} soma_load_weights_options;
+/** Reads tensors from a safetensors file (f32, f64, f16, bf16) into the model's tensors of the same name:
+ *  soma_load_weights(m, "resnet18.safetensors", .new_head = true). Every name without a partner is told to the log and is an
+ *  error unless .partial; "num_batches_tracked" of PyTorch is left out. A wrong shape or type is always an error. On an
+ *  error the model is as it was. Batch norm's epsilon is in no such file: it is the layer's (PyTorch 1e-5, Keras 1e-3). */
+SOMA_API soma_status soma_load_weights_with(soma_model *m, const soma_load_weights_options *o);
+#define soma_load_weights(m, ...)                                                                                      \
+    soma_load_weights_with(m, SOMA_OPTIONS(soma_load_weights_options, .path = __VA_ARGS__))
+
+/** A new model like m, whose last layer with tensors has `classes` outputs and fresh initial values; all other tensors and
+ *  the input transform are copied. m stays as it is. NULL on failure: the layer must be a dense one or a convolution. */
+SOMA_API soma_model *soma_replace_head_at(soma_model *m, int64_t classes, soma_at at);
+#define soma_replace_head(m, classes) soma_replace_head_at(m, classes, SOMA_AT)
+
 /** What a model knows of its data; saved with it. Texts and numbers are copied. */
 SOMA_API soma_status soma_model_set_classes(soma_model *m, const char *const *names, int n);
 SOMA_API int soma_model_classes(const soma_model *m);

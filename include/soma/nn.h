@@ -131,11 +131,27 @@ SOMA_API soma_optimizer soma_adam_with(const soma_adam_options *o);
 #define soma_sgd(...) soma_sgd_with(SOMA_OPTIONS(soma_sgd_options, __VA_ARGS__))
 #define soma_adam(...) soma_adam_with(SOMA_OPTIONS(soma_adam_options, __VA_ARGS__))
 
+/** Parameters that are trained in their own way. A pattern names tensors ("*" any letters, "?" one) or a layer above them:
+ *  "features.0", "layer1.*", "*.bias". Of several groups that match, the last one that says a thing decides it. */
+typedef struct soma_group {
+    const char *pattern;
+    double lr;           /**< learning rate, or peak of a one-cycle rate, instead of the optimizer's; 0: not said */
+    double lr_scale;     /**< times the optimizer's; 0: not said */
+    double weight_decay; /**< instead of the optimizer's; 0: not said */
+    bool no_weight_decay;
+    bool
+        frozen; /**< not trained: its gradients are not computed at all; batch norms whose running statistics match use them
+                       as they are */
+    bool trained; /**< undoes an earlier group's frozen: "*" frozen, then "fc" trained */
+} soma_group;
+
 typedef struct soma_updates_options {
     size_t struct_size;
     soma_at at;
     const soma_optimizer *optimizer;
-    int64_t total_steps; /**< of the whole training, for one-cycle */
+    int64_t total_steps;      /**< of the whole training, for one-cycle */
+    const soma_group *groups; /**< a pattern that matches no tensor is an error */
+    int n_groups;
 } soma_updates_options;
 /** Appends gradient and update ops for every trainable parameter that `loss` depends on, creating the optimizer's slots
  *  ("optimizer/momentum/conv1.weight") and the step counter ("optimizer/step") as named state. Hand updates to

@@ -35,8 +35,10 @@ typedef struct soma_fit_options {
     soma_dataset *data;
     const char *loss;         /**< default: softmax_cross_entropy for classes, mean_squared_error otherwise */
     soma_optimizer optimizer; /**< default soma_sgd() */
-    int64_t batch_size;       /**< default 32 */
-    int64_t epochs;           /**< default 1 */
+    const soma_group *groups; /**< parameters trained in their own way, or frozen (soma/nn.h) */
+    int n_groups;
+    int64_t batch_size; /**< default 32 */
+    int64_t epochs;     /**< default 1 */
     soma_dataset *validation;
     double validation_split; /**< share of `data`, taken from the end (Keras), when validation is NULL */
     bool no_shuffle;

@@ -27,7 +27,8 @@ typedef struct soma_zoo_entry {
     bool regression;  /**< mean squared error instead of softmax cross-entropy */
     int64_t batch_size, epochs;
     soma_optimizer (*optimizer)(void);
-    int64_t parameters; /**< at the preset input and classes and width 1 */
+    const soma_rename *names; /**< from names of the authors' own release to ours, ends with from NULL; NULL: none */
+    int64_t parameters;       /**< at the preset input and classes and width 1 */
 } soma_zoo_entry;
 
 SOMA_API const soma_zoo_entry *soma_zoo_at(int index); /**< NULL past the end */

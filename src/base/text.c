@@ -220,6 +220,29 @@ const char *soma_nearest_of(const char *name, const char *const *names)
     return soma_nearest(name, name_in_array, names);
 }
 
+/* After a mismatch only the last star can take more letters: linear in pattern times text. */
+bool soma_glob(const char *pattern, const char *text)
+{
+    const char *star = NULL, *from = text;
+    while (*text) {
+        if (*pattern == '*') {
+            star = pattern++;
+            from = text;
+        } else if (*pattern == '?' || *pattern == *text) {
+            pattern++;
+            text++;
+        } else if (star) {
+            pattern = star + 1;
+            text = ++from;
+        } else {
+            return false;
+        }
+    }
+    while (*pattern == '*')
+        pattern++;
+    return !*pattern;
+}
+
 /* ---- growing text ---- */
 
 /* Room for `more` bytes and the end mark. */

@@ -18,6 +18,9 @@ typedef const char *(*soma_name_fn)(const void *list, int index); /* NULL past t
 const char *soma_nearest(const char *name, soma_name_fn names, const void *list);
 const char *soma_nearest_of(const char *name, const char *const *names); /* NULL-terminated */
 
+/* Does the pattern match the whole text? "*" is any letters (dots too), "?" is one. */
+bool soma_glob(const char *pattern, const char *text);
+
 /* Growing text; on lack of memory `failed` is set and later calls do nothing. */
 typedef struct soma_text {
     soma *s;

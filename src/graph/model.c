@@ -220,6 +220,34 @@ const char *soma_model_output_name(const soma_model *m, int index)
     return m && index >= 0 && index < m->n_outputs ? m->outputs[index].name : "";
 }
 
+int soma_model_head(const soma_model *m, bool *head)
+{
+    const soma_graph *g = m->graph;
+    int found = -1;
+    bool *reached = m->n_outputs ? soma_alloc_array(m->s, (size_t)g->n_values, sizeof *reached) : NULL;
+    if (!reached)
+        return -1;
+    reached[m->outputs[0].value] = true;
+    for (int i = g->n_nodes - 1; i >= 0 && found < 0; i--) {
+        const soma_graph_node *node = &g->nodes[i];
+        bool used = false;
+        for (int j = 0; j < node->n_out; j++)
+            used = used || (node->out[j] >= 0 && reached[node->out[j]]);
+        for (int j = 0; j < node->n_in && used; j++) {
+            const soma_graph_value *v = node->in[j] >= 0 ? &g->values[node->in[j]] : NULL;
+            if (!v)
+                continue;
+            reached[node->in[j]] = true;
+            if (v->kind == SOMA_VALUE_TENSOR && !m->tensors[v->tensor].slot) {
+                head[v->tensor] = true;
+                found = i;
+            }
+        }
+    }
+    soma_release(m->s, reached);
+    return found;
+}
+
 /* ---- attachments ---- */
 
 void *soma_attached(const soma_model *m, const char *key)

@@ -20,6 +20,22 @@ int soma_model_tensor_index(const soma_model *m, const char *name)
     return -1;
 }
 
+bool soma_tensor_matches(const char *pattern, const char *name)
+{
+    char part[640];
+    if (soma_glob(pattern, name))
+        return true;
+    for (size_t i = 0; name[i] && i < sizeof part; i++) {
+        if (name[i] == '.') {
+            part[i] = 0;
+            if (soma_glob(pattern, part))
+                return true;
+        }
+        part[i] = name[i];
+    }
+    return false;
+}
+
 static soma_status add_tensor(soma_model *m, const soma_model_tensor *t, const char *name, int *index)
 {
     soma_status status = soma_grow(m->s, &m->tensors, &m->tensor_capacity, m->n_tensors + 1, sizeof *t);

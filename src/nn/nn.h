@@ -20,7 +20,20 @@ bool soma_loss_of_classes(const char *name);
 /* Is there a loss of that name? nearest: the one that may have been meant, or NULL. */
 bool soma_loss_known(const char *name, const char **nearest);
 
-/* The learning rate that the update node `update` reads. */
+/* How one tensor is trained, after all groups. */
+typedef struct soma_way {
+    double lr;    /* > 0: its own rate */
+    double scale; /* of the optimizer's rate */
+    double weight_decay;
+    bool frozen;
+} soma_way;
+/* ways: one per tensor of the model. Refuses patterns that match nothing. */
+soma_status soma_groups_resolve(soma_graph *graph, const soma_optimizer *opt, const soma_updates_options *o,
+                                soma_way *ways);
+/* Layers with statistics of their own stop following the batch where those are frozen. The graph must be a copy of its own. */
+void soma_groups_freeze_statistics(soma_graph *graph, const soma_way *ways);
+
+/* The optimizer's learning rate, before groups scale it, that the update node `update` reads. */
 soma_value soma_update_rate(soma_value update);
 
 #endif

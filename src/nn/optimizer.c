@@ -101,13 +101,13 @@ static void mark_reached(const soma_graph *graph, int32_t y, bool *reached)
 }
 
 /* Trainable parameters that the loss depends on, in creation order. Returns how many. */
-static int find_parameters(soma_value loss, const bool *reached, soma_value *p)
+static int find_parameters(soma_value loss, const bool *reached, const soma_way *ways, soma_value *p)
 {
     soma_graph *graph = loss.graph;
     int k = 0, n = graph->n_values;
     for (int t = 0; t < graph->model->n_tensors; t++) {
         const soma_model_tensor *tensor = &graph->model->tensors[t];
-        if (tensor->frozen || tensor->slot)
+        if (tensor->frozen || tensor->slot || ways[t].frozen)
             continue;
         for (int i = 0; i < n; i++)
             if (reached[i] && graph->values[i].kind == SOMA_VALUE_TENSOR && graph->values[i].tensor == t) {
@@ -125,19 +125,26 @@ typedef struct soma_updating {
     const soma_optimizer *opt;
     soma_at at;
     bool adam;
+    const soma_way *ways;    /* per tensor of the model */
+    const soma_value *p, *g; /* parameters and their gradients */
+    int n_p;
     soma_value rate, step;
-    soma_value *list; /* inputs, then outputs, of the update node */
-    int k;            /* parameters */
-    int n;            /* inputs so far */
+    soma_value *updates; /* what was made: at most one per parameter, and the step */
+    int n_updates;
+    /* the update node that is being made */
+    soma_value *list;          /* its inputs, then its outputs */
+    const soma_value **chosen; /* its parameters, as places in p */
+    int k;                     /* of them */
+    int n;                     /* inputs so far */
 } soma_updating;
 
-static void add_slots(soma_updating *u, const soma_value *p, const char *kind)
+static void add_slots(soma_updating *u, const char *kind)
 {
     for (int i = 0; i < u->k; i++) {
-        char *name = soma_arena_format(&u->graph->arena, "optimizer/%s/%s", kind, soma_value_name(p[i]));
+        char *name = soma_arena_format(&u->graph->arena, "optimizer/%s/%s", kind, soma_value_name(*u->chosen[i]));
         if (!name)
             u->graph->failed = true;
-        u->list[u->n++] = name ? soma_graph_slot(u->graph, name, soma_value_type(p[i]), 0, u->at)
+        u->list[u->n++] = name ? soma_graph_slot(u->graph, name, soma_value_type(*u->chosen[i]), 0, u->at)
                                : (soma_value){u->graph, -1};
     }
 }
@@ -164,27 +171,38 @@ static void add_rate(soma_updating *u, soma_value loss, int64_t total_steps)
     u->rate = soma_apply1(&soma_op_learning_rate, &u->step, 1, &attrs, "optimizer.learning_rate", u->at);
 }
 
-/* p holds the parameters; list gets [lr, (step,) p.., g.., slots..]. */
-static soma_value add_update(soma_updating *u, soma_value loss, const soma_value *p)
+/* The rate of the parameters that are trained this way: a number, or the schedule's times a number. */
+static soma_value rate_of(soma_updating *u, const soma_way *way, soma_value loss)
 {
-    soma_value failed = {u->graph, -1};
-    u->list[u->n++] = u->rate;
+    const soma_optimizer *opt = u->opt;
+    bool varies = opt->peak_lr > 0 || opt->decay > 0;
+    double own = opt->peak_lr > 0 ? opt->peak_lr : opt->lr, scale = way->lr > 0 ? way->lr / own : way->scale;
+    if (!varies)
+        return way->lr > 0 || way->scale != 1 ? soma_scalar_at(loss, way->lr > 0 ? way->lr : opt->lr * scale, u->at)
+                                              : u->rate;
+    return scale == 1 ? u->rate : soma_mul_at(u->rate, soma_scalar_at(u->rate, scale, u->at), u->at);
+}
+
+/* One update node: list gets [lr, (step,) p.., g.., slots..]. */
+static void add_update(soma_updating *u, const soma_way *way, soma_value loss)
+{
+    u->n = 0;
+    u->list[u->n++] = rate_of(u, way, loss);
     if (u->adam)
         u->list[u->n++] = u->step;
-    memcpy(u->list + u->n, p, (size_t)u->k * sizeof *p);
-    u->n += u->k;
-    if (soma_grad_at(loss, p, u->k, u->list + u->n, u->at) != SOMA_OK)
-        return failed;
-    u->n += u->k;
-    soma_sgd_attrs sgd = {u->opt->momentum, u->opt->nesterov, u->opt->weight_decay};
-    soma_adam_attrs adam = {u->opt->beta1, u->opt->beta2, u->opt->epsilon, u->opt->weight_decay};
+    for (int i = 0; i < u->k; i++)
+        u->list[u->n++] = *u->chosen[i];
+    for (int i = 0; i < u->k; i++)
+        u->list[u->n++] = u->g[u->chosen[i] - u->p];
+    soma_sgd_attrs sgd = {u->opt->momentum, u->opt->nesterov, way->weight_decay};
+    soma_adam_attrs adam = {u->opt->beta1, u->opt->beta2, u->opt->epsilon, way->weight_decay};
     int groups = 1;
     if (u->adam) {
-        add_slots(u, p, "m");
-        add_slots(u, p, "v");
+        add_slots(u, "m");
+        add_slots(u, "v");
         groups = 3;
     } else if (u->opt->momentum > 0) {
-        add_slots(u, p, "momentum");
+        add_slots(u, "momentum");
         groups = 2;
     }
     soma_value *out = u->list + u->n;
@@ -192,33 +210,103 @@ static soma_value add_update(soma_updating *u, soma_value loss, const soma_value
         soma_graph_apply(u->graph, &soma_op_adam_update, u->list, u->n, out, groups * u->k, &adam, "optimizer", u->at);
     else
         soma_graph_apply(u->graph, &soma_op_sgd_update, u->list, u->n, out, groups * u->k, &sgd, "optimizer", u->at);
-    return out[0];
+    u->updates[u->n_updates++] = out[0];
 }
 
-static int append(soma_updating *u, soma_value loss, const soma_updates_options *o, const soma_value *p,
-                  soma_value *updates, int capacity)
+static const soma_way *way_of(const soma_updating *u, soma_value p)
 {
-    int n = 0;
-    add_rate(u, loss, o->total_steps);
-    soma_value made[2] = {add_update(u, loss, p)};
-    n = 1;
-    if (u->step.graph) /* last, so that everything in this step reads the same number */
-        made[n++] = soma_apply1(&soma_op_step_count, &u->step, 1, NULL, "optimizer.step", u->at);
-    for (int i = 0; i < n; i++) {
-        if (!soma_ok(made[i]))
-            return -1;
-        if (i < capacity)
-            updates[i] = made[i];
+    return &u->ways[u->graph->values[p.id].tensor];
+}
+
+static bool same_way(const soma_way *a, const soma_way *b)
+{
+    return a->lr == b->lr && a->scale == b->scale && a->weight_decay == b->weight_decay;
+}
+
+/* Parameters that are trained alike share one node, as far as it has room for arguments. done: per parameter. */
+static void add_all(soma_updating *u, soma_value loss, bool *done)
+{
+    const int most = (SOMA_MAX_ARGS - 2) / 7;
+    for (int first = 0; first < u->n_p; first++) {
+        if (done[first])
+            continue;
+        const soma_way *way = way_of(u, u->p[first]);
+        u->k = 0;
+        for (int i = first; i < u->n_p && u->k < most; i++)
+            if (!done[i] && same_way(way, way_of(u, u->p[i]))) {
+                u->chosen[u->k++] = &u->p[i];
+                done[i] = true;
+            }
+        add_update(u, way, loss);
     }
-    return n;
+    if (u->step.graph) /* last, so that everything in this step reads the same number */
+        u->updates[u->n_updates++] = soma_apply1(&soma_op_step_count, &u->step, 1, NULL, "optimizer.step", u->at);
 }
 
 soma_value soma_update_rate(soma_value update)
 {
     if (!soma_ok(update) || update.graph->values[update.id].kind != SOMA_VALUE_COMPUTED)
         return soma_none();
-    const soma_graph_node *node = &update.graph->nodes[update.graph->values[update.id].node];
-    return soma_value_in(update.graph, node->in[0]);
+    const soma_graph *graph = update.graph;
+    int32_t rate = graph->nodes[graph->values[update.id].node].in[0];
+    if (graph->values[rate].kind == SOMA_VALUE_COMPUTED) {
+        const soma_graph_node *node = &graph->nodes[graph->values[rate].node];
+        rate = strcmp(node->op->name, "mul") ? rate : node->in[0];
+    }
+    return soma_value_in(update.graph, rate);
+}
+
+/* What the work needs, in one piece of memory each. */
+typedef struct soma_updates_room {
+    bool *reached, *done;
+    soma_way *ways;
+    soma_value *p, *g, *list, *updates;
+    const soma_value **chosen;
+} soma_updates_room;
+
+static bool take_room(soma_updates_room *r, const soma_graph *graph)
+{
+    soma *s = graph->s;
+    size_t n = (size_t)graph->model->n_tensors + 1;
+    r->reached = soma_alloc_array(s, (size_t)graph->n_values, sizeof *r->reached);
+    r->done = soma_alloc_array(s, n, sizeof *r->done);
+    r->ways = soma_alloc_array(s, n, sizeof *r->ways);
+    r->p = soma_alloc_array(s, n, sizeof *r->p);
+    r->g = soma_alloc_array(s, n, sizeof *r->g);
+    r->list = soma_alloc_array(s, 7 * n + 2, sizeof *r->list); /* lr, step, p, g, two slots in, three out */
+    r->updates = soma_alloc_array(s, n + 1, sizeof *r->updates);
+    r->chosen = soma_alloc_array(s, n, sizeof *r->chosen);
+    return r->reached && r->done && r->ways && r->p && r->g && r->list && r->updates && r->chosen;
+}
+
+static void release_room(soma_updates_room *r, soma *s)
+{
+    void *const blocks[] = {r->reached, r->done, r->ways, r->p, r->g, r->list, r->updates, (void *)r->chosen};
+    for (size_t i = 0; i < sizeof blocks / sizeof *blocks; i++)
+        soma_release(s, blocks[i]);
+}
+
+static soma_status append(soma_updating *u, soma_value loss, const soma_updates_options *o, soma_updates_room *room)
+{
+    soma_graph *graph = u->graph;
+    soma_status status = soma_groups_resolve(graph, u->opt, o, room->ways);
+    if (status != SOMA_OK)
+        return status;
+    soma_groups_freeze_statistics(graph, room->ways);
+    mark_reached(graph, loss.id, room->reached);
+    u->n_p = find_parameters(loss, room->reached, room->ways, room->p);
+    if (u->n_p == 0) {
+        soma_value_fail(graph, o->at, "nothing to train: the loss depends on no trainable parameter of model \"%s\"",
+                        graph->model->name);
+        return SOMA_INVALID;
+    }
+    add_rate(u, loss, o->total_steps);
+    status = soma_grad_at(loss, room->p, u->n_p, room->g, o->at);
+    if (status == SOMA_OK)
+        add_all(u, loss, room->done);
+    for (int i = 0; i < u->n_updates; i++)
+        status = status == SOMA_OK && !soma_ok(u->updates[i]) ? SOMA_INVALID : status;
+    return status;
 }
 
 int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const soma_updates_options *o)
@@ -230,28 +318,26 @@ int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const 
     const soma_optimizer *opt = o->optimizer && o->optimizer->name ? o->optimizer : &preset;
     if (!optimizer_sound(graph, opt, o))
         return -1;
-    /* room for lr, step, p, g, two slots in, three out */
-    size_t n_tensors = (size_t)graph->model->n_tensors;
-    bool *reached = soma_alloc_array(graph->s, (size_t)graph->n_values, sizeof *reached);
-    soma_value *p = soma_alloc_array(graph->s, n_tensors + 1, sizeof *p);
-    soma_value *list = soma_alloc_array(graph->s, 7 * n_tensors + 2, sizeof *list);
+    soma_updates_room room = {NULL};
     int n = -1;
-    if (reached && p && list) {
-        mark_reached(graph, loss.id, reached);
-        soma_updating u = {
-            .graph = graph, .opt = opt, .at = o->at, .adam = strcmp(opt->name, "adam") == 0, .list = list};
-        u.k = find_parameters(loss, reached, p);
-        if (u.k > 0)
-            n = append(&u, loss, o, p, updates, capacity);
-        else
-            soma_value_fail(graph, o->at,
-                            "nothing to train: the loss depends on no trainable parameter of model \"%s\"",
-                            graph->model->name);
+    if (take_room(&room, graph)) {
+        soma_updating u = {.graph = graph,
+                           .opt = opt,
+                           .at = o->at,
+                           .adam = strcmp(opt->name, "adam") == 0,
+                           .ways = room.ways,
+                           .p = room.p,
+                           .g = room.g,
+                           .list = room.list,
+                           .chosen = room.chosen,
+                           .updates = room.updates};
+        if (append(&u, loss, o, &room) == SOMA_OK)
+            n = u.n_updates;
     } else {
         graph->failed = true;
     }
-    soma_release(graph->s, list);
-    soma_release(graph->s, p);
-    soma_release(graph->s, reached);
+    for (int i = 0; i < n && i < capacity; i++)
+        updates[i] = room.updates[i];
+    release_room(&room, graph->s);
     return n;
 }

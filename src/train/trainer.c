@@ -73,7 +73,6 @@ static soma_feeder_options feeder_options(const soma_trainer *t, const soma_fit_
 
 static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
 {
-    soma_value updates[4];
     int64_t count = soma_dataset_count(t->data), steps = INT64_MAX;
     if (t->batch_size > count)
         t->batch_size = count;
@@ -81,11 +80,21 @@ static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
     t->max_steps = o->max_steps;
     if (o->max_steps > 0 && o->max_steps < steps)
         steps = o->max_steps;
-    soma_updates_options how = {
-        .struct_size = sizeof how, .at = o->at, .optimizer = &t->optimizer, .total_steps = steps};
-    int n = soma_updates_with(t->objective.loss, updates, 4, &how);
-    if (n < 0)
+    soma_updates_options how = {.struct_size = sizeof how,
+                                .at = o->at,
+                                .optimizer = &t->optimizer,
+                                .total_steps = steps,
+                                .groups = o->groups,
+                                .n_groups = o->n_groups};
+    int capacity = t->objective.m->n_tensors + 1; /* at most one update per tensor, and the step */
+    soma_value *updates = soma_alloc_array(t->s, (size_t)capacity, sizeof *updates);
+    if (!updates)
+        return SOMA_MEMORY;
+    int n = soma_updates_with(t->objective.loss, updates, capacity, &how);
+    if (n < 0) {
+        soma_release(t->s, updates);
         return soma_status_now(t->s);
+    }
     soma_feeder_options options = feeder_options(t, o, "train");
     soma_value rate = soma_update_rate(updates[0]);
     bool varies = soma_ok(rate) && rate.graph->values[rate.id].kind == SOMA_VALUE_COMPUTED;
@@ -96,7 +105,9 @@ static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
     options.n_updates = n;
     if (varies)
         options.rate = rate;
-    return soma_feeder_open(&t->feeder, &t->objective, &options);
+    soma_status status = soma_feeder_open(&t->feeder, &t->objective, &options);
+    soma_release(t->s, updates);
+    return status;
 }
 
 static soma_status open_validation(soma_trainer *t, const soma_fit_options *o)

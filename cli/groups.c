@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * cli/groups.c: parameters that are trained in their own way, from a description and from the command line.
+ */
+#include "cli.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "PATTERN=0.001" or "PATTERN=x0.1"; the pattern lives as long as the process. */
+static bool lr_group(const char *text, soma_group *group)
+{
+    static char patterns[64][256];
+    static int n;
+    const char *equal = strrchr(text, '=');
+    char *end = NULL;
+    bool times = equal && equal[1] == 'x';
+    double x = equal ? strtod(equal + 1 + times, &end) : 0; /* the command never sets a locale: the point is a point */
+    if (!equal || equal == text || equal - text > 255 || end == equal + 1 + times || *end || !(x > 0 && x < 1e9) ||
+        n == 64)
+        return cli_usage(
+                   "--lr-group takes PATTERN=LR, such as \"features.*=0.001\", or PATTERN=xF for F times the others' "
+                   "rate; got \"%s\"",
+                   text) == 0;
+    snprintf(patterns[n], sizeof patterns[n], "%.*s", (int)(equal - text), text);
+    *group = (soma_group){.pattern = patterns[n++], .lr = times ? 0 : x, .lr_scale = times ? x : 0};
+    return true;
+}
+
+bool cli_make_groups(cli_groups *g, const soma_recipe *recipe)
+{
+    (void)recipe;
+    g->n = 0;
+    for (int i = 0; i < g->freeze.n; i++)
+        g->list[g->n++] = (soma_group){.pattern = g->freeze.texts[i], .frozen = true};
+    for (int i = 0; i < g->lr.n; i++)
+        if (!lr_group(g->lr.texts[i], &g->list[g->n++]))
+            return false;
+    return true;
+}

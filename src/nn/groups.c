@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * nn/groups.c: which tensors are trained, and how: patterns over names. Knows no optimizers and no ops but by their
+ * attribute tables.
+ */
+#include "nn/nn.h"
+
+#include "base/text.h"
+
+#include <string.h>
+
+static void apply(soma_way *way, const soma_group *group)
+{
+    if (group->lr > 0) {
+        way->lr = group->lr;
+        way->scale = 1;
+    }
+    if (group->lr_scale > 0) {
+        way->lr = 0;
+        way->scale = group->lr_scale;
+    }
+    if (group->weight_decay > 0 || group->no_weight_decay)
+        way->weight_decay = group->no_weight_decay ? 0 : group->weight_decay;
+    if (group->frozen || group->trained)
+        way->frozen = group->frozen;
+}
+
+/* The tensor, or the layer above it, that the pattern nearly names; in the graph's arena, NULL: none. */
+static const char *nearest(soma_graph *graph, const char *pattern)
+{
+    const soma_model *m = graph->model;
+    const char *best = NULL;
+    for (int i = 0; i < m->n_tensors; i++) {
+        char *name = m->tensors[i].slot ? NULL : soma_arena_text(&graph->arena, m->tensors[i].name);
+        for (char *end = name ? name + strlen(name) : NULL; end; end = strrchr(name, '.')) {
+            *end = 0;
+            const char *const pair[] = {best ? best : name, name, NULL}; /* the first of equals stays */
+            if (soma_nearest_of(pattern, pair) == name || (!best && soma_nearest_of(pattern, pair)))
+                best = soma_arena_text(&graph->arena, name);
+        }
+    }
+    return best;
+}
+
+static soma_status no_match(soma_graph *graph, const char *pattern, soma_at at)
+{
+    const char *near = nearest(graph, pattern);
+    soma_value_fail(graph, at, "group \"%s\": no tensor of the model \"%s\" has such a name%s%s%s", pattern,
+                    graph->model->name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    return SOMA_INVALID;
+}
+
+static soma_status check_group(soma_graph *graph, const soma_group *group, soma_at at)
+{
+    const double huge = 1e30;
+    const char *wrong = !group->pattern || !group->pattern[0]                       ? "a pattern is missing"
+                        : !(group->lr >= 0 && group->lr < huge)                     ? "lr must be a number > 0"
+                        : !(group->lr_scale >= 0 && group->lr_scale < huge)         ? "lr_scale must be a number > 0"
+                        : !(group->weight_decay >= 0 && group->weight_decay < huge) ? "weight_decay must be at least 0"
+                        : group->lr > 0 && group->lr_scale > 0                      ? "give lr or lr_scale, not both"
+                        : group->frozen && group->trained                           ? "give frozen or trained, not both"
+                                                                                    : NULL;
+    if (!wrong)
+        return SOMA_OK;
+    soma_value_fail(graph, at, "group \"%s\": %s", group->pattern ? group->pattern : "", wrong);
+    return SOMA_INVALID;
+}
+
+soma_status soma_groups_resolve(soma_graph *graph, const soma_optimizer *opt, const soma_updates_options *o,
+                                soma_way *ways)
+{
+    const soma_model *m = graph->model;
+    for (int i = 0; i < m->n_tensors; i++)
+        ways[i] = (soma_way){.scale = 1, .weight_decay = opt->weight_decay};
+    for (int g = 0; g < o->n_groups; g++) {
+        soma_status status = check_group(graph, &o->groups[g], o->at);
+        if (status != SOMA_OK)
+            return status;
+        bool any = false;
+        for (int i = 0; i < m->n_tensors; i++)
+            if (!m->tensors[i].slot && soma_tensor_matches(o->groups[g].pattern, m->tensors[i].name)) {
+                apply(&ways[i], &o->groups[g]);
+                any = true;
+            }
+        if (!any)
+            return no_match(graph, o->groups[g].pattern, o->at);
+    }
+    return SOMA_OK;
+}
+
+/* "use_running" of a layer with running statistics, NULL for everything else. */
+static bool *use_running(const soma_graph_node *node)
+{
+    for (const soma_field *field = node->op->fields; field && field->name; field++)
+        if (field->type == SOMA_FIELD_BOOL && !strcmp(field->name, "use_running"))
+            return (bool *)(void *)((char *)(uintptr_t)node->attrs + field->offset);
+    return NULL;
+}
+
+void soma_groups_freeze_statistics(soma_graph *graph, const soma_way *ways)
+{
+    for (int i = 0; i < graph->n_nodes; i++) {
+        soma_graph_node *node = &graph->nodes[i];
+        bool frozen = false, *running = use_running(node);
+        for (int j = 0; j < node->n_in && running; j++) {
+            const soma_graph_value *v = node->in[j] >= 0 ? &graph->values[node->in[j]] : NULL;
+            bool statistic = v && v->kind == SOMA_VALUE_TENSOR && graph->model->tensors[v->tensor].frozen;
+            frozen = frozen || (statistic && ways[v->tensor].frozen);
+        }
+        if (frozen && !*running) {
+            *running = true;
+            node->n_out = node->op->required_out; /* the batch's statistics are not computed any more */
+        }
+    }
+}
