@@ -239,17 +239,17 @@ static int64_t rounded(int64_t n, int64_t to)
 }
 
 /* How many tiles at once, and for whom: 28 of 4x4 outputs fill two register blocks, 14 of 6x6 one, and their V and M
- * lie in the second-level cache.
- * Few tiles: threads that split them would each read all of U, and that is what takes the time. */
+ * lie in the second-level cache. Where U is larger than what stays in the cache from block to block, more tiles share a
+ * reading of it. Few tiles: threads that split them would each read all of U, and that is what takes the time. */
 static void schedule(wino_state *s)
 {
     const soma_winograd *g = &s->g;
-    const int64_t elements = (g->m + 2) * (g->m + 2), u_bytes = elements * g->c * g->k * (int64_t)sizeof(float);
-    int64_t most = g->m == 4 ? 28 : 14;
+    const int64_t elements = (g->m + 2) * (g->m + 2), u = elements * g->c * g->k * (int64_t)sizeof(float);
+    const bool wide = u > 8 << 20;
+    int64_t most = wide ? 64 : g->m == 4 ? 28 : 14;
     s->groups = (g->k / L + 1) / 2;
-    s->shared = s->groups >= s->threads && s->threads > 1 &&
-                (g->tiles < 8 * s->threads || (u_bytes > 16 << 20 && g->tiles < 40 * s->threads));
-    s->chunk = s->shared || g->m == 6 ? 1 : 2;
+    s->shared = s->groups >= s->threads && s->threads > 1 && g->tiles <= (wide ? 40 : 8) * s->threads;
+    s->chunk = s->shared || wide || g->m == 6 ? 1 : 2;
     s->blocks = s->shared ? 1 : rounded((g->tiles + most - 1) / most, s->threads);
     if (s->blocks > g->tiles)
         s->blocks = g->tiles;

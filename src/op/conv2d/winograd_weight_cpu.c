@@ -337,7 +337,7 @@ static soma_status accept(soma_prepare *p)
 static bool suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_weight_case(p);
-    return soma_winograd_suits(&c, 4, false, 16);
+    return soma_winograd_suits(&c, 4, false, 32);
 }
 
 const soma_kernel SOMA_ISA(soma_conv2d_weight_grad_winograd_cpu) = {.name = "winograd",
