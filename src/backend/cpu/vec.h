@@ -66,6 +66,11 @@ static inline void soma_vstore_n(float *p, soma_vf v, int n)
     else
         _mm512_mask_storeu_ps(p, soma_vfirst(n), v);
 }
+/* The first n lanes; the others are those of `rest`. */
+static inline soma_vf soma_vload_or(const float *p, int n, soma_vf rest)
+{
+    return _mm512_mask_loadu_ps(rest, soma_vfirst(n), p);
+}
 static inline soma_vf soma_vfma(soma_vf a, soma_vf b, soma_vf c)
 {
     return _mm512_fmadd_ps(a, b, c);
@@ -111,6 +116,16 @@ static inline soma_vi soma_vichoose(soma_vm m, soma_vi a, soma_vi b)
 static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
 {
     return _mm512_maskz_mov_ps(m, a);
+}
+/* Between low and high; NaN stays NaN. */
+static inline soma_vf soma_vclamp(soma_vf a, soma_vf low, soma_vf high)
+{
+    return _mm512_min_ps(high, _mm512_max_ps(low, a)); /* both give their second operand where one is NaN */
+}
+/* neither a <= low nor a >= high */
+static inline soma_vm soma_vinside(soma_vf a, soma_vf low, soma_vf high)
+{
+    return _mm512_cmp_ps_mask(a, low, _CMP_NLE_UQ) & _mm512_cmp_ps_mask(a, high, _CMP_NGE_UQ);
 }
 
 /* min(max(a, 0), 6); NaN stays NaN */
@@ -199,6 +214,13 @@ static inline void soma_vstore_n(float *p, soma_vf v, int n)
     for (int i = 0; i < n; i++)
         p[i] = v[i];
 }
+/* The first n lanes; the others are those of `rest`. */
+static inline soma_vf soma_vload_or(const float *p, int n, soma_vf rest)
+{
+    for (int i = 0; i < n; i++)
+        rest[i] = p[i];
+    return rest;
+}
 static inline soma_vf soma_vfma(soma_vf a, soma_vf b, soma_vf c)
 {
     return a * b + c;
@@ -251,6 +273,17 @@ static inline soma_vi soma_vichoose(soma_vm m, soma_vi a, soma_vi b)
 static inline soma_vf soma_vkeep(soma_vm m, soma_vf a)
 {
     return (soma_vf)(m & (soma_vi)a);
+}
+/* Between low and high; NaN stays NaN. */
+static inline soma_vf soma_vclamp(soma_vf a, soma_vf low, soma_vf high)
+{
+    a = soma_vchoose((soma_vm)(a < low), low, a);
+    return soma_vchoose((soma_vm)(a > high), high, a);
+}
+/* neither a <= low nor a >= high */
+static inline soma_vm soma_vinside(soma_vf a, soma_vf low, soma_vf high)
+{
+    return (soma_vm) ~((a <= low) | (a >= high));
 }
 
 /* min(max(a, 0), 6); NaN stays NaN */

@@ -189,7 +189,8 @@ static const soma_sample samples[] = {
      0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
-static const soma_kernel *const kernels[] = {&reference, NULL};
+SOMA_ISA_DECLARE(soma_batch_norm_grad_cpu)
+static const soma_kernel *const kernels[] = {SOMA_ISA_LIST(soma_batch_norm_grad_cpu) & reference, NULL};
 
 const soma_op soma_op_batch_norm_grad = {
     .name = "batch_norm_grad",

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/batch_norm/batch_norm_cpu.c: batch_norm in f32, any layout: a pass that reads x, and a pass that reads x (and z) and writes y.
+ * Mean and squared deviations of each block of 8 KB are found in two loops over it while it is in the first cache, then
+ * joined in f64 (Chan, Golub and LeVeque 1979): no difference of large numbers anywhere.
+ */
+#include "op/batch_norm/norm_units.h"
+
+/* ---- statistics: sums a are means, b sums of squared deviations ---- */
+
+static void join(soma_norm_sums *to, const soma_norm_sums *from, int n)
+{
+    double count = to->count + from->count;
+    if (from->count == 0)
+        return;
+    double part = from->count / count, weight = to->count * part;
+    for (int l = 0; l < n; l++) {
+        double d = from->a[l] - to->a[l];
+        to->a[l] += d * part;
+        to->b[l] += from->b[l] + d * d * weight;
+    }
+    to->count = count;
+}
+
+SOMA_NORM_INLINE soma_vf load(const float *x, int v, int vectors, int last)
+{
+    return v == vectors - 1 ? soma_vload_n(x + v * SOMA_LANES, last) : soma_vload(x + v * SOMA_LANES);
+}
+
+/* rows of `vectors` vectors, the last of them of `last` lanes. */
+SOMA_NORM_INLINE void channels_block(const float *x, int64_t step, int64_t rows, int vectors, int last,
+                                     soma_norm_sums *sums)
+{
+    const int unroll = SOMA_NORM_VECTORS / vectors;
+    soma_vf sum[SOMA_NORM_VECTORS], square[SOMA_NORM_VECTORS], mean[SOMA_NORM_VECTORS];
+    float sums_of[SOMA_NORM_WIDTH], squares_of[SOMA_NORM_WIDTH];
+    int64_t i = 0;
+    for (int k = 0; k < SOMA_NORM_VECTORS; k++)
+        sum[k] = square[k] = soma_vset(0);
+    for (; i + unroll <= rows; i += unroll)
+        for (int k = 0; k < unroll * vectors; k++)
+            sum[k] += load(x + (i + k / vectors) * step, k % vectors, vectors, last);
+    for (; i < rows; i++)
+        for (int k = 0; k < vectors; k++)
+            sum[k] += load(x + i * step, k, vectors, last);
+    for (int k = 0; k < vectors; k++) {
+        for (int u = 1; u < unroll; u++)
+            sum[k] += sum[u * vectors + k];
+        mean[k] = sum[k] * soma_vset(1.0f / (float)rows);
+    }
+    for (i = 0; i + unroll <= rows; i += unroll)
+        for (int k = 0; k < unroll * vectors; k++) {
+            soma_vf d = load(x + (i + k / vectors) * step, k % vectors, vectors, last) - mean[k % vectors];
+            square[k] = soma_vfma(d, d, square[k]);
+        }
+    for (; i < rows; i++)
+        for (int k = 0; k < vectors; k++) {
+            soma_vf d = load(x + i * step, k, vectors, last) - mean[k];
+            square[k] = soma_vfma(d, d, square[k]);
+        }
+    for (int k = 0; k < vectors; k++) {
+        for (int u = 1; u < unroll; u++)
+            square[k] += square[u * vectors + k];
+        soma_vstore(sums_of + k * SOMA_LANES, sum[k]);
+        soma_vstore(squares_of + k * SOMA_LANES, square[k]);
+    }
+    double count = sums->count + (double)rows, part = (double)rows / count, weight = sums->count * part;
+    double each = 1 / (double)rows;
+    for (int l = 0; l < vectors * SOMA_LANES; l++) {
+        double d = (double)sums_of[l] * each - sums->a[l];
+        sums->a[l] += d * part;
+        sums->b[l] += (double)squares_of[l] + d * d * weight;
+    }
+    sums->count = count;
+}
+
+/* n positions of one channel. */
+static void line_block(const float *x, int64_t n, soma_norm_sums *sums)
+{
+    const int64_t whole = n / (4 * SOMA_LANES) * (4 * SOMA_LANES);
+    soma_vf sum[4], square[4], mean;
+    for (int k = 0; k < 4; k++)
+        sum[k] = square[k] = soma_vset(0);
+    for (int64_t i = 0; i < whole; i += 4 * SOMA_LANES)
+        for (int k = 0; k < 4; k++)
+            sum[k] += soma_vload(x + i + k * SOMA_LANES);
+    for (int64_t i = whole; i < n; i += SOMA_LANES)
+        sum[0] += soma_vload_n(x + i, n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES);
+    soma_norm_sums block = {.count = (double)n};
+    block.a[0] = (double)soma_vsum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (double)n;
+    mean = soma_vset((float)block.a[0]);
+    for (int64_t i = 0; i < whole; i += 4 * SOMA_LANES)
+        for (int k = 0; k < 4; k++) {
+            soma_vf d = soma_vload(x + i + k * SOMA_LANES) - mean;
+            square[k] = soma_vfma(d, d, square[k]);
+        }
+    for (int64_t i = whole; i < n; i += SOMA_LANES) {
+        soma_vf d = soma_vload_or(x + i, n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES, mean) - mean;
+        square[0] = soma_vfma(d, d, square[0]);
+    }
+    block.b[0] = (double)soma_vsum((square[0] + square[1]) + (square[2] + square[3]));
+    join(sums, &block, 1);
+}
+
+SOMA_NORM_INLINE void channels_sum(const soma_norm_units *s, const float *x, int64_t begin, int64_t end, int vectors,
+                                   int last, soma_norm_sums *sums)
+{
+    int64_t offset, n;
+    const int64_t block = SOMA_NORM_BLOCK / vectors;
+    while (soma_norm_run(s, &begin, end, &offset, &n))
+        for (int64_t i = 0; i < n; i += block)
+            channels_block(x + offset + i * s->step, s->step, n - i < block ? n - i : block, vectors, last, sums);
+}
+
+static void sum(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
+                soma_norm_sums *sums)
+{
+    const float *x = (const float *)arg[s->x] + u->offset;
+    int last = u->n - (u->vectors - 1) * SOMA_LANES;
+    int64_t offset, n;
+    const int64_t block = SOMA_NORM_BLOCK * SOMA_LANES;
+    if (s->lines) {
+        while (soma_norm_run(s, &begin, end, &offset, &n))
+            for (int64_t i = 0; i < n; i += block)
+                line_block(x + offset + i, n - i < block ? n - i : block, sums);
+    } else if (u->n == SOMA_LANES) {
+        channels_sum(s, x, begin, end, 1, SOMA_LANES, sums);
+    } else if (u->vectors == 1) {
+        channels_sum(s, x, begin, end, 1, last, sums);
+    } else if (u->vectors == 2) {
+        channels_sum(s, x, begin, end, 2, last, sums);
+    } else if (u->vectors == 3) {
+        channels_sum(s, x, begin, end, 3, last, sums);
+    } else {
+        channels_sum(s, x, begin, end, 4, last, sums);
+    }
+}
+
+/* ---- y ---- */
+
+/* Per lane: y = (x - mean) factor + shift. */
+typedef struct affine {
+    float mean[SOMA_NORM_WIDTH], factor[SOMA_NORM_WIDTH], shift[SOMA_NORM_WIDTH];
+} affine;
+
+/* Statistics go to memory in f32 and are read back, so that the gradient, which reads them there, sees the same y. */
+static void make_affine(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, const soma_norm_sums *sums,
+                        bool write, affine *a)
+{
+    const soma_norm_case *c = &s->c;
+    float variance[SOMA_NORM_WIDTH];
+    soma_norm_take(u, arg, 1, 0, a->mean);
+    soma_norm_take(u, arg, 2, 0, variance);
+    for (int l = 0; l < u->n && !c->a.use_running; l++) {
+        a->mean[l] = (float)sums->a[l];
+        variance[l] = (float)(sums->b[l] / sums->count);
+        if (write && c->mean >= 0)
+            ((float *)arg[c->mean])[u->channel + l] = a->mean[l];
+        if (write && c->variance >= 0)
+            ((float *)arg[c->variance])[u->channel + l] = variance[l];
+    }
+    soma_norm_take(u, arg, c->scale, 1, a->factor);
+    soma_norm_take(u, arg, c->shift, 0, a->shift);
+    for (int l = 0; l < u->n; l++)
+        a->factor[l] = soma_norm_factor(a->factor[l], variance[l], c->a.epsilon);
+}
+
+SOMA_NORM_INLINE void channels_row(const float *x, const float *z, float *y, int vectors, int last, const affine *a,
+                                   soma_vf low, soma_vf high, bool stream)
+{
+    for (int k = 0; k < vectors; k++) {
+        int at = k * SOMA_LANES, n = k == vectors - 1 ? last : SOMA_LANES;
+        soma_vf v = soma_vfma(soma_vload_n(x + at, n) - soma_vload(a->mean + at), soma_vload(a->factor + at),
+                              soma_vload(a->shift + at));
+        if (z)
+            v += soma_vload_n(z + at, n);
+        v = soma_vclamp(v, low, high);
+        if (stream)
+            soma_vstream(y + at, v);
+        else
+            soma_vstore_n(y + at, v, n);
+    }
+}
+
+SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const float *x, const float *z, float *y, int64_t begin,
+                                     int64_t end, int vectors, int last, const affine *a, bool stream)
+{
+    soma_vf low = soma_vset(s->low), high = soma_vset(s->high);
+    const affine mine = *a; /* stores to y cannot reach it */
+    int64_t offset, n;
+    while (soma_norm_run(s, &begin, end, &offset, &n))
+        for (int64_t i = 0; i < n; i++, offset += s->step)
+            channels_row(x + offset, z ? z + offset : NULL, y + offset, vectors, last, &mine, low, high, stream);
+}
+
+static void line_apply(const soma_norm_units *s, const float *x, const float *z, float *y, int64_t n, const affine *a)
+{
+    soma_vf low = soma_vset(s->low), high = soma_vset(s->high);
+    soma_vf mean = soma_vset(a->mean[0]), factor = soma_vset(a->factor[0]), shift = soma_vset(a->shift[0]);
+    for (int64_t i = 0; i < n; i += SOMA_LANES) {
+        int k = n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES;
+        soma_vf v = soma_vfma(soma_vload_n(x + i, k) - mean, factor, shift);
+        if (z)
+            v += soma_vload_n(z + i, k);
+        soma_vstore_n(y + i, soma_vclamp(v, low, high), k);
+    }
+}
+
+static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
+                  const soma_norm_sums *sums, bool first)
+{
+    const float *x = (const float *)arg[0] + u->offset;
+    const float *z = s->c.z < 0 ? NULL : (const float *)arg[s->c.z] + u->offset;
+    float *y = (float *)arg[s->c.out] + u->offset;
+    int last = u->n - (u->vectors - 1) * SOMA_LANES;
+    int64_t offset, n;
+    affine a;
+    make_affine(s, arg, u, sums, first, &a);
+    if (s->lines) {
+        while (soma_norm_run(s, &begin, end, &offset, &n))
+            line_apply(s, x + offset, z ? z + offset : NULL, y + offset, n, &a);
+    } else if (u->n == SOMA_LANES) {
+        if (s->stream)
+            channels_apply(s, x, z, y, begin, end, 1, SOMA_LANES, &a, true);
+        else
+            channels_apply(s, x, z, y, begin, end, 1, SOMA_LANES, &a, false);
+    } else {
+        channels_apply(s, x, z, y, begin, end, u->vectors, last, &a, false);
+    }
+}
+
+static const soma_norm_work passes = {sum, join, apply};
+
+static soma_status run_cpu(const void *state, void *const *arg, soma_run *run)
+{
+    const soma_norm_units *s = state;
+    soma_norm_both(s, &passes, arg, !s->c.a.use_running, run);
+    return SOMA_OK;
+}
+
+static soma_status prepare(soma_prepare *p)
+{
+    soma_norm_case c = soma_norm_forward_case(p);
+    return soma_norm_prepare(p, &c, 0, run_cpu);
+}
+
+static soma_status accept(soma_prepare *p)
+{
+    if (p->in[0].dtype != SOMA_F32)
+        return soma_refuse(p->reason, "the cpu kernel is for f32, x is %s", soma_dtype_name(p->in[0].dtype));
+    return soma_norm_enough(p, &p->in[0]) == SOMA_OK ? SOMA_OK : soma_refuse(p->reason, "one value per channel");
+}
+
+const soma_kernel SOMA_ISA(soma_batch_norm_cpu) = {
+    .name = "cpu", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/batch_norm/batch_norm_grad_cpu.c: batch_norm_grad in f32, any layout: a pass that reads dy and x (and y) and sums, and a pass
+ * that reads them again and writes dx. What the activation let pass, where it is asked for (dz), is written by the first
+ * pass and read by the second in place of dy and y. Blocks of 128 vectors are summed in f32, blocks in f64.
+ */
+#include "op/batch_norm/norm_units.h"
+
+/* Where the activation's mask comes from. */
+typedef enum mask { NONE, FROM_X, FROM_Y } mask;
+
+typedef struct arrays {
+    const float *dy, *x, *y;
+    float *dx, *dz;
+} arrays;
+
+/* Per lane: what the sums need, then what dx needs: dx = factor (g - mean_g) - slope (x - mean). */
+typedef struct numbers {
+    float mean[SOMA_NORM_WIDTH], factor[SOMA_NORM_WIDTH], shift[SOMA_NORM_WIDTH];
+    float mean_g[SOMA_NORM_WIDTH], slope[SOMA_NORM_WIDTH];
+    soma_vf low, high;
+} numbers;
+
+static void get_numbers(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, numbers *a)
+{
+    float variance[SOMA_NORM_WIDTH];
+    soma_norm_take(u, arg, 2, 0, a->mean);
+    soma_norm_take(u, arg, 3, 0, variance);
+    soma_norm_take(u, arg, s->c.scale, 1, a->factor);
+    soma_norm_take(u, arg, s->c.shift, 0, a->shift);
+    for (int l = 0; l < u->n; l++)
+        a->factor[l] = soma_norm_factor(a->factor[l], variance[l], s->c.a.epsilon);
+    a->low = soma_vset(s->low);
+    a->high = soma_vset(s->c.a.activation == SOMA_NORM_RELU6 ? 6 : NAN); /* nothing is >= NaN */
+}
+
+static mask mask_of(const soma_norm_case *c)
+{
+    return c->a.activation == SOMA_NORM_NONE ? NONE : c->y >= 0 ? FROM_Y : FROM_X;
+}
+
+static arrays arrays_at(const soma_norm_units *s, void *const *arg, int64_t offset)
+{
+    const soma_norm_case *c = &s->c;
+    return (arrays){(const float *)arg[0] + offset, (const float *)arg[1] + offset,
+                    c->y < 0 ? NULL : (const float *)arg[c->y] + offset, (float *)arg[c->out] + offset,
+                    c->dz < 0 ? NULL : (float *)arg[c->dz] + offset};
+}
+
+/* g: dy where the activation let pass; d: x - mean. at: from the arrays' begin; k: the lanes' first channel in a. */
+SOMA_NORM_INLINE soma_vf passed(const arrays *p, int64_t at, int n, mask m, const numbers *a, int k, soma_vf d)
+{
+    soma_vf dy = soma_vload_n(p->dy + at, n);
+    if (m == FROM_X)
+        dy = soma_vkeep(
+            soma_vinside(soma_vfma(d, soma_vload(a->factor + k), soma_vload(a->shift + k)), a->low, a->high), dy);
+    if (m == FROM_Y)
+        dy = soma_vkeep(soma_vinside(soma_vload_n(p->y + at, n), a->low, a->high), dy);
+    return dy;
+}
+
+/* ---- sums: a of g, b of g (x - mean) ---- */
+
+static void join(soma_norm_sums *to, const soma_norm_sums *from, int n)
+{
+    for (int l = 0; l < n; l++) {
+        to->a[l] += from->a[l];
+        to->b[l] += from->b[l];
+    }
+}
+
+SOMA_NORM_INLINE void sum_row(const arrays *p, int64_t at, int vectors, int last, mask m, const numbers *a, soma_vf *g,
+                              soma_vf *gd)
+{
+    for (int k = 0; k < vectors; k++) {
+        int n = k == vectors - 1 ? last : SOMA_LANES, l = k * SOMA_LANES;
+        soma_vf d = soma_vload_n(p->x + at + l, n) - soma_vload(a->mean + l);
+        soma_vf v = passed(p, at + l, n, m, a, l, d);
+        if (m == FROM_Y && p->dz)
+            soma_vstore_n(p->dz + at + l, v, n);
+        g[k] += v;
+        gd[k] = soma_vfma(v, d, gd[k]);
+    }
+}
+
+SOMA_NORM_INLINE void sum_block(const arrays *p, int64_t step, int64_t rows, int vectors, int last, mask m,
+                                const numbers *a, soma_norm_sums *sums)
+{
+    const int unroll = SOMA_NORM_VECTORS / vectors;
+    soma_vf g[SOMA_NORM_VECTORS], gd[SOMA_NORM_VECTORS];
+    float sums_of[2][SOMA_NORM_WIDTH];
+    int64_t i = 0;
+    for (int k = 0; k < SOMA_NORM_VECTORS; k++)
+        g[k] = gd[k] = soma_vset(0);
+    for (; i + unroll <= rows; i += unroll)
+        for (int r = 0; r < unroll; r++)
+            sum_row(p, (i + r) * step, vectors, last, m, a, g + r * vectors, gd + r * vectors);
+    for (; i < rows; i++)
+        sum_row(p, i * step, vectors, last, m, a, g, gd);
+    for (int k = 0; k < vectors; k++) {
+        for (int r = 1; r < unroll; r++) {
+            g[k] += g[r * vectors + k];
+            gd[k] += gd[r * vectors + k];
+        }
+        soma_vstore(sums_of[0] + k * SOMA_LANES, g[k]);
+        soma_vstore(sums_of[1] + k * SOMA_LANES, gd[k]);
+    }
+    for (int l = 0; l < vectors * SOMA_LANES; l++) {
+        sums->a[l] += (double)sums_of[0][l];
+        sums->b[l] += (double)sums_of[1][l];
+    }
+}
+
+SOMA_NORM_INLINE void sum_channels(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin,
+                                   int64_t end, int vectors, int last, mask m, const numbers *a, soma_norm_sums *sums)
+{
+    int64_t offset, n;
+    const int64_t block = SOMA_NORM_BLOCK / vectors;
+    while (soma_norm_run(s, &begin, end, &offset, &n))
+        for (int64_t i = 0; i < n; i += block) {
+            arrays p = arrays_at(s, arg, u->offset + offset + i * s->step);
+            sum_block(&p, s->step, n - i < block ? n - i : block, vectors, last, m, a, sums);
+        }
+}
+
+/* One channel's number in every lane. */
+static void spread(float number[SOMA_NORM_WIDTH])
+{
+    soma_vstore(number, soma_vset(number[0]));
+}
+
+/* Lanes are positions: one vector of them is a row of a block; what is left over is a row of its own. */
+SOMA_NORM_INLINE void sum_line(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin,
+                               int64_t end, mask m, const numbers *a, soma_norm_sums *sums)
+{
+    soma_norm_sums lanes = {0};
+    int64_t offset, n;
+    while (soma_norm_run(s, &begin, end, &offset, &n)) {
+        int64_t rows = n / SOMA_LANES;
+        for (int64_t i = 0; i < rows; i += SOMA_NORM_BLOCK) {
+            arrays p = arrays_at(s, arg, u->offset + offset + i * SOMA_LANES);
+            sum_block(&p, SOMA_LANES, rows - i < SOMA_NORM_BLOCK ? rows - i : SOMA_NORM_BLOCK, 1, SOMA_LANES, m, a,
+                      &lanes);
+        }
+        arrays p = arrays_at(s, arg, u->offset + offset + rows * SOMA_LANES);
+        if (n % SOMA_LANES)
+            sum_block(&p, SOMA_LANES, 1, 1, (int)(n % SOMA_LANES), m, a, &lanes);
+    }
+    for (int l = 0; l < SOMA_LANES; l++) {
+        sums->a[0] += lanes.a[l];
+        sums->b[0] += lanes.b[l];
+    }
+}
+
+SOMA_NORM_INLINE void sum_masked(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin,
+                                 int64_t end, mask m, numbers *a, soma_norm_sums *sums)
+{
+    int last = u->n - (u->vectors - 1) * SOMA_LANES;
+    if (s->lines) {
+        spread(a->mean);
+        spread(a->factor);
+        spread(a->shift);
+        sum_line(s, arg, u, begin, end, m, a, sums);
+    } else if (u->n == SOMA_LANES) {
+        sum_channels(s, arg, u, begin, end, 1, SOMA_LANES, m, a, sums);
+    } else if (u->vectors == 1) {
+        sum_channels(s, arg, u, begin, end, 1, last, m, a, sums);
+    } else if (u->vectors == 2) {
+        sum_channels(s, arg, u, begin, end, 2, last, m, a, sums);
+    } else if (u->vectors == 3) {
+        sum_channels(s, arg, u, begin, end, 3, last, m, a, sums);
+    } else {
+        sum_channels(s, arg, u, begin, end, 4, last, m, a, sums);
+    }
+}
+
+static void sum(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
+                soma_norm_sums *sums)
+{
+    numbers a;
+    get_numbers(s, arg, u, &a);
+    mask m = mask_of(&s->c);
+    if (m == NONE)
+        sum_masked(s, arg, u, begin, end, NONE, &a, sums);
+    else if (m == FROM_X)
+        sum_masked(s, arg, u, begin, end, FROM_X, &a, sums);
+    else
+        sum_masked(s, arg, u, begin, end, FROM_Y, &a, sums);
+}
+
+/* ---- dx ---- */
+
+/* Results per channel, and what dx needs. */
+static void finish(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, const soma_norm_sums *sums,
+                   bool write, numbers *a)
+{
+    const soma_norm_case *c = &s->c;
+    double count = (double)c->n * (double)c->plane;
+    for (int l = 0; l < u->n; l++) {
+        double variance = (double)((const float *)arg[3])[u->channel + l] + c->a.epsilon;
+        if (write && c->dshift >= 0)
+            ((float *)arg[c->dshift])[u->channel + l] = (float)sums->a[l];
+        if (write && c->dscale >= 0)
+            ((float *)arg[c->dscale])[u->channel + l] = (float)(sums->b[l] / sqrt(variance));
+        a->mean_g[l] = c->a.use_running ? 0 : (float)(sums->a[l] / count);
+        a->slope[l] = c->a.use_running ? 0 : (float)((double)a->factor[l] * sums->b[l] / (variance * count));
+    }
+    for (int l = u->n; l < SOMA_NORM_WIDTH; l++)
+        a->mean_g[l] = a->slope[l] = 0;
+}
+
+SOMA_NORM_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int last, mask m, const numbers *a,
+                                bool stream)
+{
+    for (int k = 0; k < vectors; k++) {
+        int n = k == vectors - 1 ? last : SOMA_LANES, l = k * SOMA_LANES;
+        soma_vf d = soma_vload_n(p->x + at + l, n) - soma_vload(a->mean + l);
+        soma_vf g = passed(p, at + l, n, m, a, l, d) - soma_vload(a->mean_g + l);
+        g = g * soma_vload(a->factor + l) - d * soma_vload(a->slope + l);
+        if (stream)
+            soma_vstream(p->dx + at + l, g);
+        else
+            soma_vstore_n(p->dx + at + l, g, n);
+    }
+}
+
+SOMA_NORM_INLINE void apply_channels(const soma_norm_units *s, const arrays *p, int64_t begin, int64_t end, int vectors,
+                                     int last, mask m, const numbers *a, bool stream)
+{
+    const numbers mine = *a; /* stores to dx cannot reach it */
+    int64_t offset, n;
+    while (soma_norm_run(s, &begin, end, &offset, &n))
+        for (int64_t i = 0; i < n; i++)
+            apply_row(p, offset + i * s->step, vectors, last, m, &mine, stream);
+}
+
+SOMA_NORM_INLINE void apply_masked(const soma_norm_units *s, const arrays *p, const soma_norm_unit *u, int64_t begin,
+                                   int64_t end, mask m, numbers *a)
+{
+    int64_t offset, n;
+    if (s->lines) {
+        spread(a->mean);
+        spread(a->factor);
+        spread(a->shift);
+        spread(a->mean_g);
+        spread(a->slope);
+        while (soma_norm_run(s, &begin, end, &offset, &n))
+            for (int64_t i = 0; i < n; i += SOMA_LANES)
+                apply_row(p, offset + i, 1, n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES, m, a, false);
+    } else if (u->n == SOMA_LANES && s->stream) {
+        apply_channels(s, p, begin, end, 1, SOMA_LANES, m, a, true);
+    } else if (u->n == SOMA_LANES) {
+        apply_channels(s, p, begin, end, 1, SOMA_LANES, m, a, false);
+    } else {
+        apply_channels(s, p, begin, end, u->vectors, u->n - (u->vectors - 1) * SOMA_LANES, m, a, false);
+    }
+}
+
+static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
+                  const soma_norm_sums *sums, bool first)
+{
+    arrays p = arrays_at(s, arg, u->offset);
+    mask m = mask_of(&s->c);
+    numbers a;
+    get_numbers(s, arg, u, &a);
+    finish(s, arg, u, sums, first, &a);
+    if (m == FROM_Y && p.dz) { /* the first pass has written it */
+        p.dy = p.dz;
+        m = NONE;
+    }
+    if (m == NONE)
+        apply_masked(s, &p, u, begin, end, NONE, &a);
+    else if (m == FROM_X)
+        apply_masked(s, &p, u, begin, end, FROM_X, &a);
+    else
+        apply_masked(s, &p, u, begin, end, FROM_Y, &a);
+}
+
+static const soma_norm_work passes = {sum, join, apply};
+
+static soma_status run_cpu(const void *state, void *const *arg, soma_run *run)
+{
+    soma_norm_both(state, &passes, arg, true, run);
+    return SOMA_OK;
+}
+
+static soma_status prepare(soma_prepare *p)
+{
+    soma_norm_case c = soma_norm_grad_case(p);
+    if (c.dz >= 0 && c.y < 0)
+        return soma_refuse(p->reason, "dz without y is the reference kernel's");
+    return soma_norm_prepare(p, &c, 1, run_cpu);
+}
+
+static soma_status accept(soma_prepare *p)
+{
+    if (p->in[1].dtype != SOMA_F32)
+        return soma_refuse(p->reason, "the cpu kernel is for f32, x is %s", soma_dtype_name(p->in[1].dtype));
+    return soma_norm_enough(p, &p->in[1]) == SOMA_OK ? SOMA_OK : soma_refuse(p->reason, "one value per channel");
+}
+
+const soma_kernel SOMA_ISA(soma_batch_norm_grad_cpu) = {
+    .name = "cpu", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};

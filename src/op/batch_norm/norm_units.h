@@ -1,0 +1,203 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/batch_norm/norm_units.h: how the fast kernels of batch_norm and its gradient see x: as units of some channels, each a list of
+ * runs of positions, whatever the layout. Lanes are channels, or the positions of one channel where x is plain.
+ *
+ * Both kernels read each unit twice: a pass that sums and a pass that writes. A unit that one thread does alone is in that thread's
+ * cache when the second pass comes. Units that are left over when threads have got equally many are cut by positions and summed in
+ * two regions, with partial results in scratch.
+ */
+#ifndef SOMA_OP_NORM_UNITS_H
+#define SOMA_OP_NORM_UNITS_H
+
+#include "backend/cpu/parallel.h"
+#include "backend/cpu/vec.h"
+#include "op/batch_norm/batch_norm.h"
+
+#include <math.h>
+
+#define SOMA_NORM_VECTORS 4                              /* of a unit, at most */
+#define SOMA_NORM_WIDTH (SOMA_NORM_VECTORS * SOMA_LANES) /* channels of a unit, at most */
+#define SOMA_NORM_BLOCK 128 /* vectors that f32 adds up before f64 takes over: 8 KB at 16 lanes */
+#define SOMA_NORM_INLINE static inline __attribute__((always_inline))
+
+/* Element (unit u, run o, position i) stands at u unit_step + o outer_step + i step. */
+typedef struct soma_norm_units {
+    soma_norm_case c;
+    bool lines; /* lanes are positions of one channel */
+    int64_t units, width, unit_step;
+    int64_t outer, outer_step;
+    int64_t positions, step;
+    float low, high; /* the activation's bounds */
+    int x, scratch;  /* positions in arg */
+    bool stream;     /* results go past the caches */
+} soma_norm_units;
+
+/* What passes see of one unit: n channels from `channel` on. */
+typedef struct soma_norm_unit {
+    int64_t offset, channel;
+    int n, vectors;
+} soma_norm_unit;
+
+static inline soma_norm_units soma_norm_units_of(const soma_norm_case *c, soma_layout_kind layout, int x)
+{
+    soma_norm_units s = {.c = *c, .x = x, .low = -INFINITY, .high = INFINITY};
+    int64_t block = layout == SOMA_NCHW16C ? 16 : 8;
+    if (c->a.activation != SOMA_NORM_NONE)
+        s.low = 0;
+    if (c->a.activation == SOMA_NORM_RELU6)
+        s.high = 6;
+    if (layout == SOMA_NHWC || c->plane == 1) {
+        int64_t vectors = (c->c + SOMA_LANES - 1) / SOMA_LANES;
+        s.units = (vectors + SOMA_NORM_VECTORS - 1) / SOMA_NORM_VECTORS;
+        s.width = s.unit_step = (vectors + s.units - 1) / s.units * SOMA_LANES;
+        s.units = (c->c + s.width - 1) / s.width;
+        s.outer = 1;
+        s.positions = c->n * c->plane;
+        s.step = c->c;
+        return s;
+    }
+    s.lines = layout == SOMA_PLAIN;
+    s.width = s.lines ? 1 : block;
+    s.units = c->c / s.width;
+    s.unit_step = s.width * c->plane;
+    s.outer = c->n;
+    s.outer_step = c->c * c->plane;
+    s.positions = c->plane;
+    s.step = s.width;
+    return s;
+}
+
+static inline soma_norm_unit soma_norm_unit_at(const soma_norm_units *s, int64_t u)
+{
+    int64_t first = u * s->width, n = s->c.c - first < s->width ? s->c.c - first : s->width;
+    return (soma_norm_unit){u * s->unit_step, first, (int)n, (int)((n + SOMA_LANES - 1) / SOMA_LANES)};
+}
+
+/* Positions begin .. end of a unit, run by run: sets offset and count of the next piece; false: no more. */
+static inline bool soma_norm_run(const soma_norm_units *s, int64_t *begin, int64_t end, int64_t *offset, int64_t *count)
+{
+    if (*begin >= end)
+        return false;
+    int64_t o = *begin / s->positions, i = *begin % s->positions;
+    int64_t n = s->positions - i < end - *begin ? s->positions - i : end - *begin;
+    *offset = o * s->outer_step + i * s->step;
+    *count = n;
+    *begin += n;
+    return true;
+}
+
+/* ---- sums ---- */
+
+/* Mean and sum of squared deviations of `count` values in each lane, or any two sums. */
+typedef struct soma_norm_sums {
+    double count, a[SOMA_NORM_WIDTH], b[SOMA_NORM_WIDTH];
+} soma_norm_sums;
+
+/* A kernel: sum adds positions begin .. end of a unit; join adds sums to others; apply makes the unit's results from its sums,
+ * writes those that are per channel where `first`, and positions begin .. end. */
+typedef struct soma_norm_work {
+    void (*sum)(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
+                soma_norm_sums *sums);
+    void (*join)(soma_norm_sums *to, const soma_norm_sums *from, int n);
+    void (*apply)(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
+                  const soma_norm_sums *sums, bool first);
+} soma_norm_work;
+
+typedef struct soma_norm_job {
+    const soma_norm_units *s;
+    const soma_norm_work *passes;
+    void *const *arg;
+    soma_norm_sums *scratch; /* [left][count] */
+    bool sums;
+} soma_norm_job;
+
+static inline int64_t soma_norm_even(const soma_norm_units *s, int count)
+{
+    return s->units / count * count;
+}
+
+static inline void soma_norm_first(void *context, int index, int count)
+{
+    const soma_norm_job *j = context;
+    const soma_norm_units *s = j->s;
+    int64_t even = soma_norm_even(s, count), all = s->outer * s->positions, begin, end;
+    for (int64_t k = even / count * index; k < even / count * (index + 1); k++) {
+        soma_norm_unit u = soma_norm_unit_at(s, k);
+        soma_norm_sums sums = {0};
+        if (j->sums)
+            j->passes->sum(s, j->arg, &u, 0, all, &sums);
+        j->passes->apply(s, j->arg, &u, 0, all, &sums, true);
+    }
+    soma_share(all, 16, index, count, &begin, &end);
+    for (int64_t k = even; k < s->units && j->sums; k++) {
+        soma_norm_unit u = soma_norm_unit_at(s, k);
+        soma_norm_sums *sums = &j->scratch[(k - even) * count + index];
+        sums->count = 0;
+        memset(sums->a, 0, sizeof sums->a);
+        memset(sums->b, 0, sizeof sums->b);
+        j->passes->sum(s, j->arg, &u, begin, end, sums);
+    }
+    if (s->stream)
+        soma_vstream_end();
+}
+
+static inline void soma_norm_second(void *context, int index, int count)
+{
+    const soma_norm_job *j = context;
+    const soma_norm_units *s = j->s;
+    int64_t even = soma_norm_even(s, count), begin, end;
+    soma_share(s->outer * s->positions, 16, index, count, &begin, &end);
+    for (int64_t k = even; k < s->units; k++) {
+        soma_norm_unit u = soma_norm_unit_at(s, k);
+        soma_norm_sums sums = {0};
+        for (int i = 0; i < count && j->sums; i++)
+            j->passes->join(&sums, &j->scratch[(k - even) * count + i], u.n);
+        j->passes->apply(s, j->arg, &u, begin, end, &sums, index == 0);
+    }
+    if (s->stream)
+        soma_vstream_end();
+}
+
+static inline void soma_norm_both(const soma_norm_units *s, const soma_norm_work *passes, void *const *arg, bool sums,
+                                  soma_run *run)
+{
+    int threads = s->c.threads < run->threads ? s->c.threads : run->threads;
+    soma_norm_job j = {s, passes, arg, arg[s->scratch], sums};
+    soma_parallel(threads, soma_norm_first, &j);
+    if (soma_norm_even(s, threads) < s->units)
+        soma_parallel(threads, soma_norm_second, &j);
+}
+
+/* x: its position among the inputs. */
+static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_case *c, int x, soma_run_fn run)
+{
+    soma_norm_units *s = soma_prepare_state(p, sizeof *s);
+    size_t threads = (size_t)c->threads;
+    if (!s)
+        return SOMA_MEMORY;
+    *s = soma_norm_units_of(c, p->in[x].layout.kind, x);
+    s->scratch = p->n_in + p->n_out;
+    p->scratch = (threads - 1) * threads * sizeof(soma_norm_sums);
+    p->parallel = threads > 1;
+    p->state = s;
+    p->run = run;
+    return SOMA_OK;
+}
+
+/* One number of each channel of the unit as f32; `otherwise` where the argument is absent. */
+static inline void soma_norm_take(const soma_norm_unit *u, void *const *arg, int position, float otherwise, float *to)
+{
+    for (int l = 0; l < u->n; l++)
+        to[l] = position < 0 ? otherwise : ((const float *)arg[position])[u->channel + l];
+    for (int l = u->n; l < SOMA_NORM_WIDTH; l++)
+        to[l] = 0;
+}
+
+/* scale / sqrt(variance + epsilon) */
+static inline float soma_norm_factor(float scale, float variance, double epsilon)
+{
+    return (float)((double)scale / sqrt((double)variance + epsilon));
+}
+
+#endif
