@@ -267,7 +267,8 @@ static void schedule(weight_state *s)
     const int64_t tile = ELEMENTS * (g->c + g->k) * (int64_t)sizeof(float), threads = s->threads;
     const int64_t d = ELEMENTS * g->c * g->k * (int64_t)sizeof(float), room = (int64_t)SOMA_WINOGRAD_SCRATCH * 15 / 16;
     int64_t most = d > 2 << 20 ? 112 : 56;
-    s->shared = threads > 1 && (d * threads > 24 << 20 || g->tiles * (g->c + g->k) < 4 * g->c * g->k);
+    s->shared = threads > 1 &&
+                (d * threads > 24 << 20 || g->tiles < threads || g->tiles * (g->c + g->k) < 4 * g->c * g->k);
     if (s->shared) {
         most = (20 << 20) / tile;
         if (most > (room - d) / tile)
