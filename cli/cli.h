@@ -44,12 +44,21 @@ typedef struct cli_command {
 /* Options of every command that computes. */
 typedef struct cli_common {
     int64_t threads, seed;
-    bool exact, quiet, json;
+    bool exact, tune, quiet, json;
+    const char *tune_cache;
 } cli_common;
 #define CLI_COMMON(c)                                                                                                  \
     {"threads", CLI_INT, &(c).threads, "N", "threads to use (default: all of this process)", 1, 1024},                 \
         {"seed", CLI_INT, &(c).seed, "N", "seed of initial values, shuffling and dropout (default 0)", 0, 1e18},       \
         {"exact", CLI_FLAG, &(c).exact, NULL, "reference kernels: the same bits on every machine", 1, 0},              \
+        {"tune", CLI_FLAG, &(c).tune, NULL, "time the kernels on the real shapes and take the fastest", 1, 0},         \
+        {"tune-cache",                                                                                                 \
+         CLI_TEXT,                                                                                                     \
+         &(c).tune_cache,                                                                                              \
+         "FILE",                                                                                                       \
+         "where timed choices are kept (default: in the user's cache)",                                                \
+         1,                                                                                                            \
+         0},                                                                                                           \
         {"quiet", CLI_FLAG, &(c).quiet, NULL, "no progress on standard error", 1, 0},                                  \
     {                                                                                                                  \
         "json", CLI_FLAG, &(c).json, NULL, "the result as JSON on standard output", 1, 0                               \

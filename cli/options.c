@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 int cli_usage(const char *format, ...)
 {
@@ -224,6 +225,29 @@ static void log_to_stderr(void *user, soma_log_level level, const char *text)
         fprintf(stderr, "soma: warning: %s\n", text);
 }
 
+/* $XDG_CACHE_HOME/soma/kernels or ~/.cache/soma/kernels, its folder made; without a home there is no cache. */
+static void open_cache(soma *s, const cli_common *common)
+{
+    char path[1024];
+    const char *base = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool named = base && base[0] == '/'; /* the standard wants others ignored */
+    if (common->tune_cache) {
+        soma_tune_cache_open(s, common->tune_cache);
+        return;
+    }
+    if (!named && (!home || home[0] != '/'))
+        return;
+    int n = snprintf(path, sizeof path, "%s%s/soma/kernels", named ? base : home, named ? "" : "/.cache");
+    if (n >= (int)sizeof path)
+        return;
+    for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = 0;
+        mkdir(path, 0777);
+        *slash = '/';
+    }
+    soma_tune_cache_open(s, path);
+}
+
 soma *cli_open(const cli_common *common)
 {
     const char *threads = getenv("SOMA_NUM_THREADS");
@@ -231,10 +255,14 @@ soma *cli_open(const cli_common *common)
                               .seed = (uint64_t)common->seed,
                               .threads = (int)common->threads,
                               .exact = common->exact,
+                              .tune = common->tune,
                               .log = log_to_stderr};
     if (!o.threads && threads)
         o.threads = atoi(threads);
-    return soma_open(&o);
+    soma *s = soma_open(&o);
+    if (s && !soma_failed(s) && common->tune)
+        open_cache(s, common);
+    return s;
 }
 
 int cli_failed(const soma *s)

@@ -125,6 +125,8 @@ static void print_nodes(const soma_program *p, const plan_options *o, const cli_
             measured += n.seconds;
         }
         printf("\n");
+        if (o->explain && n.chosen[0])
+            printf("      %s\n", n.chosen);
         if (o->explain && n.refused[0])
             printf("      refused: %s\n", n.refused);
     }
@@ -153,8 +155,8 @@ static void print_json(const soma_program *p)
         soma_plan_node n = soma_program_node(p, i);
         const struct {
             const char *key, *text;
-        } texts[] = {{"phase", n.phase},   {"op", n.op},     {"layer", n.layer},    {"output", n.output},
-                     {"kernel", n.kernel}, {"note", n.note}, {"refused", n.refused}};
+        } texts[] = {{"phase", n.phase},   {"op", n.op},     {"layer", n.layer},   {"output", n.output},
+                     {"kernel", n.kernel}, {"note", n.note}, {"chosen", n.chosen}, {"refused", n.refused}};
         printf("%s{", i ? ",\n  " : "");
         for (size_t k = 0; k < sizeof texts / sizeof *texts; k++) {
             printf("\"%s\": ", texts[k].key);
@@ -228,7 +230,8 @@ int cli_plan(int argc, char **argv)
         {"micro-batch", CLI_INT, &o.micro_batch, "N", "samples that run at a time (default: the plan chooses)", 1, 1e7},
         {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G (K, M, G: powers of 1000)",
          1, 1e15},
-        {"explain", CLI_FLAG, &o.explain, NULL, "why better kernels were refused", 1, 0},
+        {"explain", CLI_FLAG, &o.explain, NULL,
+         "why each kernel: what better ones were refused for, and what was timed", 1, 0},
         {"time", CLI_FLAG, &o.time, NULL, "run it and compare with the machine's limits", 1, 0},
         {"steps", CLI_INT, &o.steps, "N", "steps to time (default 20; medians are shown)", 1, 1e6},
         CLI_BUILD(o.build),

@@ -59,8 +59,9 @@ static bool choose_optimizer(const train_options *t, const cli_model *found, som
 }
 
 static void print_result(const train_options *t, const soma_progress *p, const soma_evaluation *test,
-                         const char *output)
+                         const soma_model *m, const char *output)
 {
+    unsigned long long record = soma_model_record(m);
     if (t->common.json) {
         printf("{\"loss\": ");
         cli_json_number(p->loss);
@@ -82,7 +83,7 @@ static void print_result(const train_options *t, const soma_progress *p, const s
         cli_json_number(p->seconds > 0 ? (double)p->samples / p->seconds : 0);
         printf(", \"model\": ");
         cli_json_text(output);
-        printf("}\n");
+        printf(", \"record\": \"%016llx\"}\n", record);
         return;
     }
     printf("training loss %.4f", p->loss);
@@ -95,6 +96,8 @@ static void print_result(const train_options *t, const soma_progress *p, const s
             printf(", accuracy %.2f%%", 100 * test->accuracy);
         printf("\n");
     }
+    if (record)
+        printf("kernels       record %016llx\n", record);
     printf("saved         %s\n", output);
 }
 
@@ -234,7 +237,7 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     int code = test_model(s, t, name, found->model, o.loss, &test);
     if (soma_save(found->model, path) != SOMA_OK)
         return cli_failed(s);
-    print_result(t, &result, &test, path);
+    print_result(t, &result, &test, found->model, path);
     return code;
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * How a kernel is chosen: what can, what the fixed rule on shapes prefers, what is left when neither will.
+ * tests/test_tune.c is about the clock and the record.
  */
 #include <math.h>
 #include <setjmp.h>

@@ -131,6 +131,7 @@ typedef struct soma_context_options {
     uint64_t seed; /**< default 0, which is a seed like any other */
     int threads;   /**< 0: as many as the machine has for this process */
     bool exact;    /**< reference kernels only: the same bits on every machine, compiler and thread count */
+    bool tune;     /**< every program is compiled as with soma_program_options.tune */
     soma_log_fn log;
     void *log_user;
     soma_allocator allocator;

@@ -161,6 +161,10 @@ typedef struct soma_program_options {
                               where that is possible and micro_batch is 0, then computes values again instead of keeping
                               them (Chen et al. 2016, arXiv 1604.06174); SOMA_MEMORY with the least figure when neither
                               is enough */
+    bool
+        tune; /**< times the kernels that could run a node, on its real shapes, and takes the fastest, unless the model's record
+                    says which; compiling takes seconds. Scratch of a kernel is bounded by 512 MB, or an eighth of max_memory.
+                    Not under exact. Otherwise a fixed rule on shapes chooses */
 } soma_program_options;
 
 /** Compiles. All values must be of one graph; m owns the parameters. Returns NULL on failure. */
@@ -197,6 +201,9 @@ SOMA_API soma_plan_memory soma_program_memory(const soma_program *p);
 typedef struct soma_plan_node {
     const char *op, *layer, *kernel, *note;
     const char *refused; /**< "cpu: reason; onednn: reason" of the kernels that came before; "" if none */
+    const char
+        *chosen; /**< "timed: onednn 1.25 ms, winograd 0.98 ms", "timed before: ..." (in this context, or in the cache
+                              file), "recorded: ..." (in the model's record); "" where the rule on shapes chose */
     const char *phase;   /**< "prologue", "body", "epilogue" */
     const char *output;  /**< type and layout of output 0 */
     double flops, bytes; /**< of one step (all pieces) */
@@ -215,6 +222,13 @@ SOMA_API int soma_program_nodes(const soma_program *p);
 SOMA_API soma_plan_node soma_program_node(const soma_program *p, int index);
 SOMA_API int64_t soma_program_micro_batch(const soma_program *p);
 SOMA_API const char *soma_program_micro_batch_reason(const soma_program *p);
+/** Timed choices are read from this file and added to it whenever a program was timed (written anew and atomically; the folder
+ *  must exist). A missing file is an empty one; a damaged or foreign one is ignored with a warning through the log. */
+SOMA_API soma_status soma_tune_cache_open(soma *s, const char *path);
+/** soma_program_record of the model's last training (its full batches), also when that was before it was saved; 0: none, or
+ *  exact. Kernels that were timed are saved with the model; loaded on the same machine, with the same threads and libraries, they
+ *  are taken again for the same shapes, tuned or not, so that training goes on with the same bits. */
+SOMA_API uint64_t soma_model_record(const soma_model *m);
 /** Hash of the kernels chosen: same machine, threads, batch and record give the same bits. */
 SOMA_API uint64_t soma_program_record(const soma_program *p);
 /** Runs `steps` steps with a clock around every node and stores the median seconds per node. Updates happen. */

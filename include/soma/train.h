@@ -49,6 +49,7 @@ typedef struct soma_fit_options {
                                    < 0: after every step */
     int64_t micro_batch;     /**< samples that run at a time; gradients are the whole batch's; 0: the plan chooses */
     uint64_t max_memory;     /**< bytes of the plan, 0: no budget; see soma_program_options */
+    bool tune;               /**< kernels are timed, see soma_program_options */
     soma_plan_fn on_plan;    /**< gets `user` as well; may be NULL */
     int64_t max_steps;       /**< > 0: stop after that many steps */
     soma_progress *result;   /**< the last epoch's figures, may be NULL */

@@ -75,6 +75,7 @@ static void apply_options(soma *s, const soma_context_options *o)
     int cpus = soma_cpu_count();
     s->seed = o->seed;
     s->exact = o->exact;
+    s->tune = o->tune;
     s->log = o->log;
     s->log_user = o->log_user;
     s->threads = o->threads ? o->threads : cpus < SOMA_THREADS_MAX ? cpus : SOMA_THREADS_MAX;

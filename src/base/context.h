@@ -25,7 +25,7 @@ struct soma {
     void *log_user;
     uint64_t seed;
     int threads;
-    bool exact;
+    bool exact, tune;
     pthread_mutex_t lock; /* guards memory and error: loader threads allocate too */
     soma_memory memory;
     soma_object *objects;

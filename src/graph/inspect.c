@@ -3,7 +3,7 @@
  * graph/inspect.c: the plan as a person or a test reads it: memory, nodes, times.
  */
 #include "backend/cpu/parallel.h"
-#include "graph/program.h"
+#include "graph/select.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,13 +110,13 @@ int soma_program_nodes(const soma_program *p)
     return p ? p->n_steps : 0;
 }
 
-static const char *layout_name(const soma_layout *layout)
+const char *soma_layout_name(soma_layout_kind kind)
 {
     static const char *const names[] = {"plain", "nhwc", "nChw8c", "nChw16c", "packed"};
-    return names[layout->kind];
+    return names[kind];
 }
 
-static double runs_per_step(const soma_program *p, const soma_plan_step *step)
+double soma_runs_per_step(const soma_program *p, const soma_plan_step *step)
 {
     bool body = !step->assigns && (step->class == SOMA_CLASS_SAMPLE || step->class == SOMA_CLASS_SUM);
     double pieces = (double)(p->batch / p->piece);
@@ -130,12 +130,13 @@ soma_plan_node soma_program_node(const soma_program *p, int index)
         return node;
     const soma_plan_step *step = &p->steps[index];
     bool view = step->op->view && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
-    double runs = view ? 0 : runs_per_step(p, step);
+    double runs = view ? 0 : soma_runs_per_step(p, step);
     node.op = step->op->name;
     node.layer = step->layer;
     node.kernel = view ? "view" : step->kernel->name;
     node.note = step->note;
     node.refused = step->refused ? step->refused : "";
+    node.chosen = step->chosen && !view ? step->chosen : "";
     node.phase = step->assigns || step->class == SOMA_CLASS_WHOLE ? "epilogue"
                  : step->class <= SOMA_CLASS_STEP                 ? "prologue"
                                                                   : "body";
@@ -173,7 +174,7 @@ soma_status soma_describe_outputs(soma_program *p)
             soma_type_text(&type, text);
         }
         step->output = soma_arena_format(&p->arena, "%s%s%s", text, out >= 0 ? " " : "",
-                                         out >= 0 ? layout_name(&p->values[out].arg.layout) : "");
+                                         out >= 0 ? soma_layout_name(p->values[out].arg.layout.kind) : "");
         if (!step->output)
             return SOMA_MEMORY;
     }

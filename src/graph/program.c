@@ -209,6 +209,8 @@ static soma_program *compile(soma_model *m, const soma_graph *graph, const soma_
     p->batch = o->batch ? o->batch : 1;
     p->threads = m->s->threads;
     p->seed = m->s->seed;
+    p->tune = (o->tune || m->s->tune) && !m->s->exact;
+    p->max_memory = o->max_memory;
     p->updates = o->n_updates > 0;
     for (int i = 0; i < o->n_values; i++) { /* who reads what an assigning op makes has it assign */
         int node = graph->values[o->values[i].id].node;

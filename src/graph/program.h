@@ -53,6 +53,8 @@ typedef struct soma_plan_step {
     int32_t *in, *out; /* plan values; -1: absent */
     soma_layout *in_layout, *out_layout;
     const char *layer, *note, *refused, *output;
+    const char *chosen;               /* where the kernel comes from when it is not the rule's; else NULL */
+    const struct soma_choice *choice; /* then also this, for the model's record */
     uint64_t site;
     soma_class class;
     bool assigns;
@@ -116,6 +118,8 @@ struct soma_program {
     const char *whole; /* why the batch cannot be cut, or NULL */
     int threads;
     bool training, updates, parallel;
+    bool tune;           /* kernels are timed */
+    uint64_t max_memory; /* 0: no budget */
 
     soma_plan_value *values;
     int n_values, value_capacity;
@@ -178,6 +182,8 @@ soma_status soma_describe_outputs(soma_program *p);
 int32_t soma_plan_add_value(soma_program *p, const soma_plan_value *value);
 soma_plan_step *soma_plan_add_step(soma_program *p, const soma_plan_step *step);
 size_t soma_arg_bytes(const soma_arg *arg);
+/* How often a step runs in a step of the program: once a piece, or once. */
+double soma_runs_per_step(const soma_program *p, const soma_plan_step *step);
 int32_t soma_plan_root(const soma_program *p, int32_t value);
 bool soma_op_assigns(const soma_plan_step *step, int out, int *in);
 

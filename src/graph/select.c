@@ -6,7 +6,7 @@
 #include "backend/cpu/parallel.h"
 #include "base/random.h"
 #include "base/text.h"
-#include "graph/program.h"
+#include "graph/select.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -20,7 +20,7 @@ size_t soma_arg_bytes(const soma_arg *arg)
     return (size_t)arg->elements * soma_dtype_size(arg->dtype);
 }
 
-static bool same_layout(const soma_layout *a, const soma_layout *b)
+bool soma_same_layout(const soma_layout *a, const soma_layout *b)
 {
     return a->kind == b->kind && (a->kind != SOMA_PACKED || a->key == b->key);
 }
@@ -59,14 +59,9 @@ soma_status soma_prepare_cleanup(soma_prepare *prepare, void (*destroy)(void *),
 
 /* ---- the view of a step that kernels get ---- */
 
-typedef struct view {
-    soma_prepare prepare;
-    soma_prepare_owner owner;
-    soma_arg *args; /* n_in, then n_out */
-    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
-} view;
+typedef soma_view view;
 
-static soma_status make_view(soma_program *p, const soma_plan_step *step, view *v)
+soma_status soma_view_make(soma_program *p, const soma_plan_step *step, view *v)
 {
     v->args = soma_arena_array(&p->arena, (size_t)(step->n_in + step->n_out) + 1, sizeof *v->args);
     if (!v->args)
@@ -112,8 +107,7 @@ static bool add_refusal(soma_program *p, soma_plan_step *step, const soma_kernel
     return step->refused;
 }
 
-/* Why a kernel cannot run the step, or NULL. */
-static const char *cannot(const soma_program *p, const soma_kernel *kernel, view *v)
+const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, view *v)
 {
     if (p->s->exact && !kernel->exact)
         return "not exact";
@@ -129,7 +123,7 @@ static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
     int last = -1;
     for (int k = from; step->op->kernels[k]; k++) {
         const soma_kernel *kernel = step->op->kernels[k];
-        const char *reason = cannot(p, kernel, v);
+        const char *reason = soma_view_cannot(p, kernel, v);
         if (!reason) {
             last = k;
             step->kernel = kernel;
@@ -270,6 +264,18 @@ static void fix_layouts(soma_program *p, const soma_layout_kind *wished)
     }
 }
 
+void soma_view_layouts(const soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, view *v)
+{
+    wish(kernel, v);
+    for (int j = 0; j < step->n_in + step->n_out; j++) {
+        int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+        if (kernel->layouts == SOMA_LAYOUT_FOLLOW && follows(p, step, id))
+            v->args[j].layout = step->out_layout[0];
+        if (kernel->layouts == SOMA_LAYOUT_CONVERT && id >= 0 && v->args[j].shape.rank == 4)
+            v->args[j].layout = step->in_layout[j];
+    }
+}
+
 /* ---- prepare ---- */
 
 static void set_layouts(const soma_plan_step *step, view *v)
@@ -347,7 +353,7 @@ typedef struct insertion {
 static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout, const soma_plan_step *reader)
 {
     for (int i = 0; i < in->n_made; i++)
-        if (in->made[i].from == id && same_layout(&in->made[i].layout, layout))
+        if (in->made[i].from == id && soma_same_layout(&in->made[i].layout, layout))
             return in->made[i].to;
     soma_program *p = in->p;
     soma_plan_value v = p->values[id];
@@ -377,7 +383,7 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     step.in_layout[0] = p->values[id].arg.layout;
     step.out_layout[0] = *layout;
     view view_of_step;
-    soma_status status = make_view(p, &step, &view_of_step);
+    soma_status status = soma_view_make(p, &step, &view_of_step);
     set_layouts(&step, &view_of_step);
     if (status == SOMA_OK && choose(p, &step, &view_of_step, 0) < 0)
         status = no_kernel(p, &step);
@@ -421,13 +427,15 @@ static soma_status insert_step(insertion *in, soma_plan_step *step)
 {
     soma_program *p = in->p;
     view v;
-    soma_status status = make_view(p, step, &v);
+    soma_status status = soma_tune_step(p, step);
+    if (status == SOMA_OK)
+        status = soma_view_make(p, step, &v);
     if (status == SOMA_OK && step->skip_first)
         follow_part(p, step);
     if (status == SOMA_OK)
         status = prepare(p, step, &v);
     for (int j = 0; j < step->n_in && status == SOMA_OK; j++) {
-        if (step->in[j] < 0 || same_layout(&p->values[step->in[j]].arg.layout, &step->in_layout[j]))
+        if (step->in[j] < 0 || soma_same_layout(&p->values[step->in[j]].arg.layout, &step->in_layout[j]))
             continue;
         int n = p->n_steps;
         int32_t to = add_reorder(in, step->in[j], &step->in_layout[j], step);
@@ -495,7 +503,7 @@ soma_status soma_select(soma_program *p)
         status = SOMA_MEMORY;
     for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
         view v;
-        status = make_view(p, &p->steps[i], &v);
+        status = soma_view_make(p, &p->steps[i], &v);
         if (status == SOMA_OK && choose(p, &p->steps[i], &v, 0) < 0)
             status = no_kernel(p, &p->steps[i]);
         if (status == SOMA_OK)
@@ -512,6 +520,8 @@ soma_status soma_select(soma_program *p)
         status = insert_all(p);
     if (status == SOMA_OK)
         status = soma_order(p); /* packed copies of weights go to the front */
+    if (status == SOMA_OK)
+        status = soma_tune_done(p);
     if (status == SOMA_OK)
         p->record = record(p);
     return status;

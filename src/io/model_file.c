@@ -3,16 +3,21 @@
  * io/model_file.c: soma's own model file: safetensors with the graph in the metadata under "soma.model".
  */
 #include "base/limits.h"
+#include "graph/tune.h"
 #include "io/hash.h"
 #include "io/model_json.h"
 #include "io/safetensors.h"
 #include <soma/io.h>
 
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MODEL_KEY "soma.model"
+#define RECORD_KEY "soma.record"   /* hash of the kernels of the last training */
+#define KERNELS_KEY "soma.kernels" /* those that were timed */
 
-static soma_status write_model(soma_model *m, const char *path, const char *description)
+static soma_status write_model(soma_model *m, const char *path, const char *description, const char *kernels)
 {
     soma_to_store *tensors = soma_alloc_array(m->s, (size_t)m->n_tensors + 1, sizeof *tensors);
     if (!tensors)
@@ -23,8 +28,16 @@ static soma_status write_model(soma_model *m, const char *path, const char *desc
         if (!t->slot) /* the optimizer's state belongs to a training, not to the model */
             tensors[n++] = (soma_to_store){t->name, {t->type.dtype, t->type.shape, t->data}};
     }
-    const soma_stored_text texts[] = {{"format", "soma", 0}, {MODEL_KEY, description, 0}};
-    soma_status status = soma_safetensors_write(m->s, path, tensors, n, texts, 2);
+    char hash[17];
+    soma_stored_text texts[4] = {{"format", "soma", 0}, {MODEL_KEY, description, 0}};
+    int n_texts = 2;
+    if (soma_model_record(m)) {
+        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)soma_model_record(m));
+        texts[n_texts++] = (soma_stored_text){RECORD_KEY, hash, 0};
+    }
+    if (kernels)
+        texts[n_texts++] = (soma_stored_text){KERNELS_KEY, kernels, 0};
+    soma_status status = soma_safetensors_write(m->s, path, tensors, n, texts, n_texts);
     soma_release(m->s, tensors);
     return status;
 }
@@ -39,13 +52,15 @@ soma_status soma_save(soma_model *m, const char *path)
     if (m->graph->failed)
         return soma_fail(m->s, SOMA_STATE, soma_nowhere(),
                          "save: building the model \"%s\" failed, so there is nothing to save", m->name);
-    soma_text text = {.s = m->s};
+    soma_text text = {.s = m->s}, kernels = {.s = m->s};
     soma_status status = soma_model_materialize(m);
     if (status == SOMA_OK)
         status = soma_model_to_json(m, &text, path);
+    soma_record_write(m, &kernels);
     if (status == SOMA_OK)
-        status = write_model(m, path, text.bytes);
+        status = kernels.failed ? SOMA_MEMORY : write_model(m, path, text.bytes, kernels.bytes);
     soma_text_free(&text);
+    soma_text_free(&kernels);
     return status;
 }
 
@@ -116,6 +131,18 @@ static soma_status parse(soma *s, const soma_safetensors *f, soma_arena *arena, 
     return *json ? SOMA_OK : SOMA_MEMORY;
 }
 
+/* Neither can make a model wrong, so what cannot be read is left out. */
+static soma_status read_record(soma_model *m, const soma_safetensors *f)
+{
+    const char *hash = soma_safetensors_text(f, RECORD_KEY), *kernels = soma_safetensors_text(f, KERNELS_KEY);
+    soma_status status = SOMA_OK;
+    if (hash && strlen(hash) == 16 && strspn(hash, "0123456789abcdef") == 16)
+        status = soma_record_set_hash(m, strtoull(hash, NULL, 16));
+    if (status == SOMA_OK && kernels)
+        status = soma_record_read(m, kernels, f->path);
+    return status;
+}
+
 static soma_model *build(soma *s, const soma_safetensors *f)
 {
     const soma_json *json = NULL;
@@ -131,6 +158,8 @@ static soma_model *build(soma *s, const soma_safetensors *f)
     soma_arena_free(&arena);
     if (status == SOMA_OK)
         status = read_tensors(m, f);
+    if (status == SOMA_OK)
+        status = read_record(m, f);
     if (status == SOMA_OK)
         return m;
     soma_model_free(m);

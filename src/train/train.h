@@ -53,6 +53,7 @@ typedef struct soma_feeder_options {
     soma_value rate; /* absent: not computed */
     int64_t micro_batch;
     uint64_t max_memory;
+    bool tune;
 } soma_feeder_options;
 
 /* A dataset flowing through programs, batch by batch. While a batch runs in one input slot the next is read into

@@ -7,6 +7,7 @@
 
 #include "base/size.h"
 #include "base/text.h"
+#include "graph/tune.h"
 #include "op/element.h"
 
 #include <math.h>
@@ -68,7 +69,8 @@ static soma_feeder_options feeder_options(const soma_trainer *t, const soma_fit_
                                  .seed = o->seed ? o->seed : t->s->seed,
                                  .rate = soma_none(),
                                  .micro_batch = o->micro_batch,
-                                 .max_memory = o->max_memory};
+                                 .max_memory = o->max_memory,
+                                 .tune = o->tune};
 }
 
 static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
@@ -158,6 +160,8 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_tra
         status = open_training(t, o);
     if (status == SOMA_OK)
         status = open_validation(t, o);
+    if (status == SOMA_OK)
+        status = soma_record_set_hash(m, m->s->exact ? 0 : t->feeder.stages[0].program->record);
     if (status == SOMA_OK)
         status = soma_model_reset_slots(m); /* a training begins with fresh optimizer state */
     if (status != SOMA_OK) {

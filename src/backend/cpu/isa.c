@@ -5,6 +5,11 @@
  */
 #include "backend/cpu/isa.h"
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+#include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "backend/cpu/parallel.h"
@@ -30,6 +35,27 @@ int soma_cpu_isa(void)
 const char *soma_isa_name(int isa)
 {
     return isa == 3 ? "AVX-512" : isa == 2 ? "AVX2" : "baseline";
+}
+
+void soma_cpu_name(char text[SOMA_CPU_NAME])
+{
+    snprintf(text, SOMA_CPU_NAME, "unknown CPU");
+#if defined(__x86_64__)
+    unsigned name[12];
+    for (unsigned i = 0; i < 3; i++) /* the brand string: 48 bytes in three leaves */
+        if (!__get_cpuid(0x80000002u + i, &name[4 * i], &name[4 * i + 1], &name[4 * i + 2], &name[4 * i + 3]))
+            return;
+    char brand[sizeof name + 1] = "";
+    memcpy(brand, name, sizeof name);
+    const char *begin = brand + strspn(brand, " ");
+    size_t size = strlen(begin);
+    while (size > 0 && begin[size - 1] == ' ')
+        size--;
+    if (size > 0) {
+        memcpy(text, begin, size);
+        text[size] = 0;
+    }
+#endif
 }
 
 /* A core's second level is its own. The third is shared, in a virtual machine also with strangers, and is reported

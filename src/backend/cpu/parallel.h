@@ -41,5 +41,8 @@ uint64_t soma_cache_bytes(void);
 /* 0: baseline, 2: AVX2 and FMA, 3: AVX-512 (F, BW, CD, DQ, VL). */
 int soma_cpu_isa(void);
 const char *soma_isa_name(int isa);
+/* The CPU's own name, "AMD EPYC 9R14", or "unknown CPU". */
+#define SOMA_CPU_NAME 64
+void soma_cpu_name(char text[SOMA_CPU_NAME]);
 
 #endif

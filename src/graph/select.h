@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/select.h: a step as kernels see it, for those who choose them: the rule (select.c) and the clock (tune.c).
+ */
+#ifndef SOMA_GRAPH_SELECT_H
+#define SOMA_GRAPH_SELECT_H
+
+#include "graph/program.h"
+
+typedef struct soma_view {
+    soma_prepare prepare;
+    soma_prepare_owner owner;
+    soma_arg *args; /* n_in, then n_out */
+    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
+} soma_view;
+
+/* All arguments plain. The arrays are p's. */
+soma_status soma_view_make(soma_program *p, const soma_plan_step *step, soma_view *v);
+/* Why a kernel cannot run the step, or NULL. */
+const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, soma_view *v);
+/* The layouts in which another kernel than the chosen one would run the step: what it asks for, or what was negotiated. */
+void soma_view_layouts(const soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, soma_view *v);
+bool soma_same_layout(const soma_layout *a, const soma_layout *b);
+const char *soma_layout_name(soma_layout_kind kind);
+
+/* Replaces the rule's kernel, and layouts with it, where the model's record or the clock knows better (tune.c). The step's
+ * layouts are negotiated, nothing is prepared. */
+soma_status soma_tune_step(soma_program *p, soma_plan_step *step);
+/* After the last step: what was timed goes into the cache file, what is not the rule's into the model's record. */
+soma_status soma_tune_done(soma_program *p);
+
+#endif

@@ -1,0 +1,458 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/tune.c: which kernel a step gets when the rule on shapes is not the last word: the one in the model's record, or
+ * the fastest on the real shapes. Layouts are those that the rule has negotiated; what a candidate wants otherwise costs
+ * it a reorder. Knows no op.
+ */
+#include "graph/tune.h"
+#include "backend/cpu/parallel.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CANDIDATES 8
+#define ARGUMENTS 12
+#define LEAST_ROUNDS 5
+#define MOST_ROUNDS 20
+#define ROUND_SECONDS 0.03 /* for each candidate, as soon as there are enough rounds */
+#define HOPELESS 6         /* times the best of the first round: not run again */
+#define MARGIN 0.98        /* of the rule's kernel: what is not clearly faster does not replace it */
+
+/* A candidate, prepared in a program of its own that is thrown away after the timing. */
+typedef struct trial {
+    const soma_kernel *kernel;
+    soma_program program;
+    soma_view view;
+    double seconds; /* of one run, the fastest */
+    double total;   /* of one step with its reorders; < 0: out */
+} trial;
+
+typedef struct timing {
+    soma_program *p;
+    const soma_plan_step *step;
+    trial *trials;
+    int n, n_args;
+    void *block[ARGUMENTS + 1], *data[ARGUMENTS + 1]; /* owned; as run takes them: scratch at the end */
+    soma_run run;
+    char reason[SOMA_REASON_MAX];
+} timing;
+
+const char *soma_kernel_text(const soma_kernel *kernel, char text[SOMA_KERNEL_TEXT])
+{
+    snprintf(text, SOMA_KERNEL_TEXT, "%s%s%s", kernel->name, kernel->isa ? " " : "",
+             kernel->isa ? soma_isa_name(kernel->isa) : "");
+    return text;
+}
+
+/* ---- a candidate ---- */
+
+static soma_status open_trial(const soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, trial *t)
+{
+    t->kernel = kernel;
+    t->program = *p;
+    t->program.cleanups = NULL;
+    soma_arena_init(&t->program.arena, p->s);
+    return soma_view_make(&t->program, step, &t->view);
+}
+
+static void close_trial(trial *t)
+{
+    while (t->program.cleanups) {
+        soma_cleanup *c = t->program.cleanups;
+        t->program.cleanups = c->next;
+        c->destroy(c->object);
+    }
+    if (t->kernel)
+        soma_arena_free(&t->program.arena);
+    t->kernel = NULL;
+}
+
+/* The rule's kernel keeps its scratch, whatever it is; others stay within the limit. */
+static size_t scratch_limit(const timing *t)
+{
+    size_t limit = t->p->max_memory ? (size_t)(t->p->max_memory / 8) : SOMA_TUNE_SCRATCH;
+    return t->n && t->trials[0].view.prepare.scratch > limit ? t->trials[0].view.prepare.scratch : limit;
+}
+
+/* Adds a kernel if it can run the step. */
+static soma_status add_trial(timing *t, const soma_kernel *kernel)
+{
+    trial *c = &t->trials[t->n];
+    const soma_plan_step *step = t->step;
+    soma_status status = open_trial(t->p, step, kernel, c);
+    bool can = status == SOMA_OK && !soma_view_cannot(t->p, kernel, &c->view);
+    if (can) {
+        soma_view_layouts(t->p, step, kernel, &c->view);
+        if (kernel == step->kernel)
+            for (int j = 0; j < t->n_args; j++)
+                c->view.args[j].layout = step->in_layout[j];
+        status = kernel->prepare(&c->view.prepare);
+        can = status == SOMA_OK && (!t->n || c->view.prepare.scratch <= scratch_limit(t));
+    }
+    if (can)
+        t->n++;
+    else
+        close_trial(c);
+    return status == SOMA_MEMORY ? SOMA_MEMORY : SOMA_OK;
+}
+
+/* The rule's choice first; of a kernel in several instruction sets the best, of exact ones none beside others. */
+static soma_status add_trials(timing *t)
+{
+    soma_status status = add_trial(t, t->step->kernel);
+    for (int k = 0; t->n && t->step->op->kernels[k] && t->n < CANDIDATES && status == SOMA_OK; k++) {
+        const soma_kernel *kernel = t->step->op->kernels[k];
+        bool known = kernel->exact;
+        for (int i = 0; i < t->n; i++)
+            known = known || !strcmp(t->trials[i].kernel->name, kernel->name);
+        if (!known)
+            status = add_trial(t, kernel);
+    }
+    return status;
+}
+
+/* ---- data ---- */
+
+/* Numbers between -1 and 1, none near zero; whole numbers are 0, which every label and index may be. */
+static void fill(void *data, const soma_arg *arg, size_t bytes, uint32_t state)
+{
+    if (arg->dtype == SOMA_I32 || arg->dtype == SOMA_U8)
+        return;
+    size_t size = soma_dtype_size(arg->dtype);
+    for (size_t i = 0; i < bytes / size; i++) {
+        state = state * 1664525u + 1013904223u;
+        float x = (float)(state >> 9) * 0x1p-23f + 0.0625f;
+        x = state & 256 ? -x : x;
+        double wide = (double)x;
+        if (size == sizeof wide)
+            memcpy((char *)data + i * size, &wide, size);
+        else if (size == sizeof x)
+            memcpy((char *)data + i * size, &x, size);
+        else
+            memcpy((char *)data + i * size, (const char *)&x + sizeof x - size, size); /* bf16: the upper half */
+    }
+}
+
+/* The input that the plan may overwrite with output 0, or -1: candidates then work in place, as a step does. */
+static int in_place(const timing *t)
+{
+    int in = t->step->op->inplace_in - 1, out = t->step->n_in;
+    bool may = in >= 0 && in < out && out < t->n_args;
+    for (int i = 0; i < t->n && may; i++) {
+        const soma_arg *a = &t->trials[i].view.args[in], *b = &t->trials[i].view.args[out];
+        may = a->shape.rank >= 0 && a->dtype == b->dtype && a->elements == b->elements &&
+              soma_same_layout(&a->layout, &b->layout);
+    }
+    return may ? in : -1;
+}
+
+/* Each argument in the largest of the candidates' sizes. */
+static soma_status make_data(timing *t)
+{
+    size_t scratch = 0;
+    for (int i = 0; i < t->n; i++)
+        if (t->trials[i].view.prepare.scratch > scratch)
+            scratch = t->trials[i].view.prepare.scratch;
+    for (int j = 0; j < t->n_args; j++) {
+        size_t bytes = 0;
+        const soma_arg *arg = &t->trials[0].view.args[j];
+        for (int i = 0; i < t->n && arg->shape.rank >= 0; i++) {
+            size_t size = soma_arg_bytes(&t->trials[i].view.args[j]);
+            bytes = size > bytes ? size : bytes;
+        }
+        t->block[j] = bytes ? soma_alloc(t->p->s, bytes) : NULL;
+        if (bytes && !t->block[j])
+            return SOMA_MEMORY;
+        if (bytes)
+            fill(t->block[j], arg, bytes, (uint32_t)j + 1);
+        t->data[j] = t->block[j];
+    }
+    if (in_place(t) >= 0)
+        t->data[t->step->n_in] = t->data[in_place(t)];
+    t->block[t->n_args] = t->data[t->n_args] = scratch ? soma_alloc(t->p->s, scratch) : NULL;
+    return scratch && !t->data[t->n_args] ? SOMA_MEMORY : SOMA_OK;
+}
+
+static void free_data(timing *t)
+{
+    for (int j = 0; j <= t->n_args; j++)
+        soma_release(t->p->s, t->block[j]);
+}
+
+/* ---- the clock ---- */
+
+/* Seconds of one run; negative: it refused. */
+static double one_run(timing *t, const trial *c, void *const *data)
+{
+    double begin = soma_now(t->p->s);
+    soma_status status = c->view.prepare.run(c->view.prepare.state, data, &t->run);
+    double seconds = soma_now(t->p->s) - begin;
+    return status == SOMA_OK ? seconds : -1;
+}
+
+/* The first round warms up, and sorts out what refuses or is hopeless; then all in turn, the fastest run counts. */
+static void time_all(timing *t)
+{
+    double best = -1, spent = 0;
+    for (int i = 0; i < t->n; i++) {
+        trial *c = &t->trials[i];
+        c->seconds = one_run(t, c, t->data);
+        c->total = c->seconds < 0 ? -1 : 0;
+        if (c->seconds >= 0 && (best < 0 || c->seconds < best))
+            best = c->seconds;
+    }
+    for (int i = 1; i < t->n; i++)
+        if (t->trials[i].seconds > HOPELESS * best)
+            t->trials[i].total = -1;
+    for (int round = 0; round < MOST_ROUNDS && (round < LEAST_ROUNDS || spent < ROUND_SECONDS * t->n); round++)
+        for (int i = 0; i < t->n; i++) {
+            trial *c = &t->trials[i];
+            double seconds = c->total < 0 ? -1 : one_run(t, c, t->data);
+            if (seconds < 0)
+                continue;
+            spent += seconds;
+            if (seconds < c->seconds || round == 0) /* not the warm-up */
+                c->seconds = seconds;
+        }
+}
+
+/* ---- reorders ---- */
+
+/* Seconds of one reorder of an argument between two layouts. */
+static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg *to, double *seconds)
+{
+    const soma_op *op = soma_op_find("reorder");
+    int32_t ids[2] = {-1, -1};
+    soma_plan_step step = {.op = op, .n_in = 1, .n_out = 1, .in = ids, .out = ids + 1, .layer = ""};
+    void *data[3] = {soma_alloc(t->p->s, soma_arg_bytes(from)), soma_alloc(t->p->s, soma_arg_bytes(to)), NULL};
+    soma_status status = data[0] && data[1] ? SOMA_UNSUPPORTED : SOMA_MEMORY;
+    *seconds = 0;
+    for (int k = 0; op->kernels[k] && status == SOMA_UNSUPPORTED; k++) {
+        trial *c = soma_alloc(t->p->s, sizeof *c);
+        status = c ? open_trial(t->p, &step, op->kernels[k], c) : SOMA_MEMORY;
+        if (status == SOMA_OK) {
+            c->view.args[0] = *from;
+            c->view.args[1] = *to;
+            status = soma_view_cannot(t->p, op->kernels[k], &c->view) ? SOMA_UNSUPPORTED
+                                                                      : op->kernels[k]->prepare(&c->view.prepare);
+        }
+        if (status == SOMA_OK && c->view.prepare.scratch) {
+            data[2] = soma_alloc(t->p->s, c->view.prepare.scratch);
+            status = data[2] ? SOMA_OK : SOMA_MEMORY;
+        }
+        for (int round = 0; round <= LEAST_ROUNDS && status == SOMA_OK; round++) {
+            double s = one_run(t, c, data);
+            *seconds = round < 2 || s < *seconds ? s : *seconds; /* the first one warms up */
+        }
+        if (c)
+            close_trial(c);
+        soma_release(t->p->s, c);
+    }
+    for (int i = 0; i < 3; i++)
+        soma_release(t->p->s, data[i]);
+    return status;
+}
+
+/* The step's total for a candidate: its runs, and the reorders that its layouts force. A weight is reordered once a step,
+ * and not at all where it never changes. */
+static soma_status add_reorders(timing *t, trial *c)
+{
+    double runs = soma_runs_per_step(t->p, t->step);
+    c->total = runs * c->seconds;
+    for (int j = 0; j < t->n_args && c->total >= 0; j++) {
+        soma_arg *arg = &c->view.args[j], there = *arg;
+        there.layout = t->step->in_layout[j];
+        if (arg->shape.rank < 0 || soma_same_layout(&arg->layout, &there.layout) || (arg->constant && !t->p->updates))
+            continue;
+        double seconds;
+        bool in = j < t->step->n_in;
+        soma_status status = time_reorder(t, in ? &there : arg, in ? arg : &there, &seconds);
+        if (status == SOMA_MEMORY)
+            return status;
+        c->total = status == SOMA_OK ? c->total + seconds * (arg->batched ? runs : 1) : -1;
+    }
+    return SOMA_OK;
+}
+
+/* ---- the choice ---- */
+
+/* "winograd 1.234 ms, onednn 1.567 ms", the fastest first is not needed: the rule's stands first. */
+static void describe(const timing *t, char text[SOMA_REASON_MAX])
+{
+    size_t used = 0;
+    text[0] = 0;
+    for (int i = 0; i < t->n && used < SOMA_REASON_MAX; i++) {
+        const trial *c = &t->trials[i];
+        char name[SOMA_KERNEL_TEXT];
+        double ms = 1e3 * (c->total < 0 ? c->seconds * soma_runs_per_step(t->p, t->step) : c->total);
+        used += (size_t)snprintf(text + used, SOMA_REASON_MAX - used, "%s%s %.4g ms", i ? ", " : "",
+                                 soma_kernel_text(c->kernel, name), ms);
+    }
+}
+
+static soma_status time_step(timing *t, const soma_kernel **best, char detail[SOMA_REASON_MAX])
+{
+    soma_status status = make_data(t);
+    if (status == SOMA_OK) {
+        unsigned word = soma_float_enter(!t->p->s->exact, t->p->threads);
+        time_all(t);
+        for (int i = 0; i < t->n && status == SOMA_OK; i++)
+            if (t->trials[i].total >= 0)
+                status = add_reorders(t, &t->trials[i]);
+        soma_float_leave(word, t->p->threads);
+    }
+    free_data(t);
+    const trial *first = &t->trials[0], *found = first;
+    for (int i = 1; i < t->n && status == SOMA_OK; i++) {
+        const trial *c = &t->trials[i];
+        double limit = found == first && first->total >= 0 ? MARGIN * first->total : found->total;
+        if (c->total >= 0 && (found->total < 0 || c->total < limit))
+            found = c;
+    }
+    *best = found->kernel;
+    describe(t, detail);
+    return status;
+}
+
+/* Sets *best to NULL where there is nothing to choose from. */
+static soma_status run_trials(soma_program *p, const soma_plan_step *step, const soma_kernel **best,
+                              char detail[SOMA_REASON_MAX])
+{
+    timing *t = soma_alloc(p->s, sizeof *t);
+    trial *trials = t ? soma_alloc_array(p->s, CANDIDATES, sizeof *trials) : NULL;
+    soma_status status = trials ? SOMA_OK : SOMA_MEMORY;
+    *best = NULL;
+    if (status == SOMA_OK) {
+        t->p = p;
+        t->step = step;
+        t->trials = trials;
+        t->n_args = step->n_in + step->n_out;
+        t->run = (soma_run){
+            .threads = p->threads, .seed = p->seed, .random = p->s->random, .exact = p->s->exact, .reason = t->reason};
+        status = add_trials(t);
+        if (status == SOMA_OK && t->n > 1)
+            status = time_step(t, best, detail);
+        for (int i = 0; i < t->n; i++)
+            close_trial(&trials[i]);
+    }
+    soma_release(p->s, trials);
+    soma_release(p->s, t);
+    return status;
+}
+
+/* Everything that decides how fast a kernel is here, as text in p's arena; NULL: no memory. */
+static const char *key_of(soma_program *p, const soma_plan_step *step, const soma_view *v)
+{
+    soma_text t = {.s = p->s};
+    char text[SOMA_REASON_MAX];
+    soma_text_add(&t, step->op->name);
+    for (const soma_field *f = step->op->fields; f && f->name; f++) {
+        soma_attr_text(f, step->attrs, text, sizeof text);
+        soma_text_addf(&t, " %s=%s", f->name, text);
+    }
+    for (int j = 0; j < step->n_in + step->n_out; j++) {
+        const soma_arg *arg = &v->args[j];
+        soma_text_add(&t, j == 0 ? ": " : j == step->n_in ? " -> " : ", ");
+        if (arg->shape.rank < 0) {
+            soma_text_add(&t, "none");
+            continue;
+        }
+        soma_type type = {arg->dtype, arg->shape};
+        soma_text_addf(&t, "%s %s%s", soma_type_text(&type, text), soma_layout_name(step->in_layout[j].kind),
+                       arg->constant && !p->updates ? " constant" : "");
+    }
+    soma_text_addf(&t, "; %g runs, %d threads", soma_runs_per_step(p, step), p->threads);
+    const char *key = t.failed ? NULL : soma_arena_text(&p->arena, t.bytes);
+    soma_text_free(&t);
+    return key;
+}
+
+/* Layouts and inputs to which a kernel may be tied, or whose speed does not matter, are left alone. */
+static bool worth_it(const soma_program *p, const soma_plan_step *step)
+{
+    int kernels = 0;
+    for (int k = 0; step->op->kernels[k]; k++)
+        kernels += !step->op->kernels[k]->exact;
+    return kernels > 1 && !step->kernel->exact && !step->assigns && !step->skip_first && !step->op->view &&
+           step->n_in + step->n_out <= ARGUMENTS && step->class > SOMA_CLASS_STATE && !p->s->exact;
+}
+
+static const soma_kernel *kernel_named(soma_program *p, const soma_plan_step *step, const char *name, soma_view *v)
+{
+    char text[SOMA_KERNEL_TEXT];
+    for (int k = 0; step->op->kernels[k]; k++)
+        if (!strcmp(soma_kernel_text(step->op->kernels[k], text), name))
+            return soma_view_cannot(p, step->op->kernels[k], v) ? NULL : step->op->kernels[k];
+    return NULL;
+}
+
+static soma_status take(soma_program *p, soma_plan_step *step, soma_view *v, const soma_choice *choice, const char *how)
+{
+    const soma_kernel *kernel = kernel_named(p, step, choice->kernel, v);
+    if (!kernel)
+        return SOMA_OK;
+    soma_choice *kept = soma_arena_alloc(&p->arena, sizeof *kept);
+    step->chosen = soma_arena_format(&p->arena, "%s: %s", how, choice->detail);
+    if (!kept || !step->chosen)
+        return SOMA_MEMORY;
+    *kept = (soma_choice){.key = choice->key, /* the arena's */
+                          .kernel = soma_arena_text(&p->arena, choice->kernel),
+                          .detail = soma_arena_text(&p->arena, choice->detail)};
+    if (!kept->kernel || !kept->detail)
+        return SOMA_MEMORY;
+    step->choice = kept;
+    if (kernel == step->kernel)
+        return SOMA_OK;
+    soma_view_layouts(p, step, kernel, v);
+    for (int j = 0; j < step->n_in + step->n_out; j++)
+        step->in_layout[j] = v->args[j].layout;
+    step->kernel = kernel;
+    return SOMA_OK;
+}
+
+/* From the record or from what was timed; sets known to NULL where neither knows. */
+static soma_status look_up(soma_program *p, const char *machine, const char *key, soma_choice *found, const char **how)
+{
+    const soma_choice *known = soma_record_find(p->model, machine, key);
+    *how = "recorded";
+    if (!known && p->tune) {
+        const soma_tuner *tuner = soma_tuner_of(p->s);
+        if (!tuner)
+            return SOMA_MEMORY;
+        known = soma_choices_find(&tuner->timed, machine, key);
+        *how = "timed before";
+    }
+    if (known)
+        *found = *known;
+    return SOMA_OK;
+}
+
+soma_status soma_tune_step(soma_program *p, soma_plan_step *step)
+{
+    if ((!p->tune && !soma_record_any(p->model)) || !worth_it(p, step))
+        return SOMA_OK;
+    char machine[SOMA_MACHINE_TEXT], detail[SOMA_REASON_MAX], name[SOMA_KERNEL_TEXT];
+    const char *key = NULL, *how;
+    soma_choice choice = {0};
+    soma_view v;
+    soma_machine_text(p->s, machine);
+    soma_status status = soma_view_make(p, step, &v);
+    if (status == SOMA_OK) {
+        key = key_of(p, step, &v);
+        status = key ? look_up(p, machine, key, &choice, &how) : SOMA_MEMORY;
+    }
+    if (status == SOMA_OK && !choice.kernel && p->tune && !soma_parallel_refusal(p->threads)) {
+        const soma_kernel *best = NULL;
+        status = run_trials(p, step, &best, detail);
+        if (status != SOMA_OK || !best)
+            return status;
+        choice.machine = machine;
+        choice.key = key;
+        choice.kernel = soma_kernel_text(best, name);
+        choice.detail = detail;
+        how = "timed";
+        status = soma_tuner_put(p->s, &choice);
+    }
+    choice.key = key;
+    return status == SOMA_OK && choice.kernel ? take(p, step, &v, &choice, how) : status;
+}

@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * graph/tune.h: kernels that were chosen by the clock: the context's table of what was timed, and each model's record.
+ */
+#ifndef SOMA_GRAPH_TUNE_H
+#define SOMA_GRAPH_TUNE_H
+
+#include "graph/choices.h"
+#include "graph/select.h"
+
+/* Bytes of scratch that a timed kernel may want at most, unless there is a budget: then an eighth of it. */
+#define SOMA_TUNE_SCRATCH ((size_t)512 << 20)
+
+#define SOMA_KERNEL_TEXT 40
+/* "onednn", "cpu AVX-512" */
+const char *soma_kernel_text(const soma_kernel *kernel, char text[SOMA_KERNEL_TEXT]);
+
+/* What was timed in this context or came from the cache file. */
+typedef struct soma_tuner {
+    soma_object object;
+    soma_choices timed;
+    char *path;   /* of the cache file, or NULL */
+    bool changed; /* since the file was written */
+} soma_tuner;
+/* Made at first use; NULL: no memory. */
+soma_tuner *soma_tuner_of(soma *s);
+soma_status soma_tuner_put(soma *s, const soma_choice *choice);
+/* Writes the cache file if there is one and something is new. A failure is a warning. */
+void soma_tuner_save(soma *s);
+
+/* The model's record: choices that the rule would not have made, and the hash of its last training's kernels. */
+bool soma_record_any(const soma_model *m);
+const soma_choice *soma_record_find(soma_model *m, const char *machine, const char *key);
+soma_status soma_record_put(soma_model *m, const soma_choice *choice);
+soma_status soma_record_set_hash(soma_model *m, uint64_t hash);
+/* The choices as text, for the model file; nothing is added where there are none. */
+void soma_record_write(const soma_model *m, soma_text *text);
+/* A text that is not believed is left out with a warning. path: for the warning. */
+soma_status soma_record_read(soma_model *m, const char *text, const char *path);
+
+#endif
