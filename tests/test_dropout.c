@@ -60,11 +60,32 @@ static void check_definition(const soma_dropout_attrs *attrs, const kernel_call 
     }
 }
 
+/* With maps, map m of the full batch is decided by number m % 4 of draw block m / 4. */
+static void maps_are_dropped_as_a_whole(void **state)
+{
+    (void)state;
+    fill();
+    const soma_dropout_attrs attrs = {0.5, 0, true};
+    for (const soma_kernel *const *k = soma_op_dropout.kernels; *k; k++) {
+        if (!kernel_call_possible(*k))
+            continue;
+        kernel_call c = call(&attrs, x, y, 0, ROWS);
+        c.arg[0].shape = c.arg[1].shape = SOMA_SHAPE(ROWS, 7, 11, 13);
+        assert_int_equal(kernel_call_run(&c, *k), SOMA_OK);
+        for (uint64_t e = 0; e < ROWS * COLUMNS; e++) {
+            uint32_t n[4];
+            soma_draw(&c.random, c.seed, SOMA_STREAM_DROPOUT, c.site, c.step, e / 143 / 4, n);
+            assert_true(y[e] == (n[e / 143 % 4] < 0x80000000u ? 0 : 2 * x[e]));
+        }
+    }
+}
+
 static void every_kernel_draws_the_same(void **state)
 {
     (void)state;
     fill();
-    const soma_dropout_attrs all[] = {{0.5, 0}, {0.25, 0}, {0.9, 77}, {0, 0}, {0.999, -5}};
+    const soma_dropout_attrs all[] = {
+        {0.5, 0, false}, {0.25, 0, false}, {0.9, 77, false}, {0, 0, false}, {0.999, -5, false}};
     for (size_t a = 0; a < sizeof all / sizeof all[0]; a++)
         for (const soma_kernel *const *k = soma_op_dropout.kernels; *k; k++) {
             if (!kernel_call_possible(*k))
@@ -80,7 +101,7 @@ static void share_of_zeros(void **state)
 {
     (void)state;
     fill();
-    const soma_dropout_attrs attrs = {0.25, 0};
+    const soma_dropout_attrs attrs = {0.25, 0, false};
     kernel_call c = call(&attrs, x, y, 0, ROWS);
     const soma_kernel *const *k = soma_op_dropout.kernels;
     while (!kernel_call_possible(*k))
@@ -102,7 +123,7 @@ static void pieces_and_threads_change_nothing(void **state)
 {
     (void)state;
     fill();
-    const soma_dropout_attrs attrs = {0.4, 0};
+    const soma_dropout_attrs attrs = {0.4, 0, false};
     for (const soma_kernel *const *k = soma_op_dropout.kernels; *k; k++) {
         if (!kernel_call_possible(*k))
             continue;
@@ -124,7 +145,7 @@ static void large_arrays_are_shared(void **state)
     (void)state;
     enum { N = 70003 };
     static float in[N], one[N], three[N];
-    const soma_dropout_attrs attrs = {0.5, 0};
+    const soma_dropout_attrs attrs = {0.5, 0, false};
     for (int i = 0; i < N; i++)
         in[i] = 1;
     for (const soma_kernel *const *k = soma_op_dropout.kernels; *k; k++) {
@@ -155,7 +176,7 @@ static void the_random_seam_is_used(void **state)
 {
     (void)state;
     fill();
-    const soma_dropout_attrs attrs = {0.5, 0};
+    const soma_dropout_attrs attrs = {0.5, 0, false};
     for (const soma_kernel *const *k = soma_op_dropout.kernels; *k; k++) {
         if (!kernel_call_possible(*k))
             continue;
@@ -174,7 +195,7 @@ static void what_the_numbers_depend_on(void **state)
 {
     (void)state;
     fill();
-    const soma_dropout_attrs attrs = {0.5, 0};
+    const soma_dropout_attrs attrs = {0.5, 0, false};
     for (const soma_kernel *const *k = soma_op_dropout.kernels; *k; k++) {
         if (!kernel_call_possible(*k))
             continue;
@@ -208,7 +229,7 @@ static void what_the_numbers_depend_on(void **state)
 static void in_place(void **state)
 {
     (void)state;
-    const soma_dropout_attrs attrs = {0.3, 0};
+    const soma_dropout_attrs attrs = {0.3, 0, false};
     for (const soma_kernel *const *k = soma_op_dropout.kernels; *k; k++) {
         if (!kernel_call_possible(*k))
             continue;
@@ -291,6 +312,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kernel_draws_the_same),
+        cmocka_unit_test(maps_are_dropped_as_a_whole),
         cmocka_unit_test(share_of_zeros),
         cmocka_unit_test(pieces_and_threads_change_nothing),
         cmocka_unit_test(large_arrays_are_shared),

@@ -293,17 +293,21 @@ static bool try_layouts(const subject *s, void *attrs, const arrays *a, const so
     return runs;
 }
 
-/* Every combination of layouts that a converting kernel takes. */
+/* Every combination of layouts that a converting kernel takes, every layout that one takes which follows. */
 static int try_all(const subject *s, void *attrs, const arrays *a)
 {
     soma_layout_kind kinds[ARGS] = {SOMA_PLAIN};
     int n = a->n_in + a->n_out, ran = 0;
+    bool follows = s->kernel->layouts == SOMA_LAYOUT_FOLLOW;
     for (;;) {
+        for (int i = 1; i < n && follows; i++)
+            kinds[i] = kinds[0];
         for (int threads = 1; threads <= 2; threads++)
             ran += try_layouts(s, attrs, a, kinds, threads);
         int i = 0;
         for (; i < n; i++) { /* the next combination */
-            bool four = s->kernel->layouts == SOMA_LAYOUT_CONVERT && a->type[i].shape.rank == 4;
+            bool four = (s->kernel->layouts == SOMA_LAYOUT_CONVERT || (follows && i == 0)) &&
+                        a->type[i].shape.rank == 4;
             soma_layout_kind next = kinds[i] + 1;
             while (four && next <= SOMA_NCHW16C &&
                    a->type[i].shape.dim[1] % (next == SOMA_NCHW16C  ? 16
@@ -396,6 +400,9 @@ OP_TEST(adaptive_average_pool2d)
 OP_TEST(adaptive_average_pool2d_grad)
 OP_TEST(local_response_norm)
 OP_TEST(local_response_norm_grad)
+OP_TEST(dropout)
+OP_TEST(clip)
+OP_TEST(relu6_grad)
 OP_TEST(reorder)
 OP_TEST(accumulate)
 
@@ -494,6 +501,9 @@ int main(void)
                                        cmocka_unit_test(test_adaptive_average_pool2d_grad),
                                        cmocka_unit_test(test_local_response_norm),
                                        cmocka_unit_test(test_local_response_norm_grad),
+                                       cmocka_unit_test(test_dropout),
+                                       cmocka_unit_test(test_clip),
+                                       cmocka_unit_test(test_relu6_grad),
                                        cmocka_unit_test(test_reorder),
                                        cmocka_unit_test(test_accumulate),
                                        cmocka_unit_test(test_runs_of_two_threads)};

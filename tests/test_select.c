@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * How a kernel is chosen: what can, what the fixed rule on shapes prefers, what is left when neither will.
- * tests/test_tune.c is about the clock and the record.
+ * How a kernel is chosen: what can, what the fixed rule on shapes prefers, what is left when neither will; and layouts
+ * that need no reorder. tests/test_tune.c is about the clock and the record.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -108,11 +108,60 @@ static void a_kernel_that_does_not_suit_is_the_last_resort(void **state)
     check(failing, 4, "never", "fails: prepare will not; never: " RULE);
 }
 
+#ifdef SOMA_HAVE_ONEDNN
+/* ---- layouts: 24 channels are nhwc, their neighbours blocked, and depthwise convolutions stand between them ---- */
+
+static soma_value convolve(soma_value x, int64_t filters, int64_t side, int64_t stride, int64_t groups, const char *act)
+{
+    int64_t pad = side / 2;
+    return soma_conv2d(x, .filters = filters, .kernel = {side, side}, .stride = {stride, stride},
+                       .pad = {pad, pad, pad, pad}, .groups = groups, .activation = act);
+}
+
+/* MobileNetV2's inverted residual (Sandler et al. 2018). */
+static soma_value block(soma_value x, int64_t inside, int64_t out, int64_t stride)
+{
+    int64_t in = soma_value_type(x).shape.dim[1];
+    soma_value y = inside == in ? x : convolve(x, inside, 1, 1, 1, "relu6");
+    y = convolve(convolve(y, inside, 3, stride, inside, "relu6"), out, 1, 1, 1, NULL);
+    return stride == 1 && in == out ? soma_add(x, y) : y;
+}
+
+static void no_activation_is_reordered(void **state)
+{
+    (void)state;
+    soma *s = soma_open(NULL);
+    soma_model *m = soma_model_new(s, "blocks");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3, 48, 48));
+    x = convolve(x, 32, 3, 2, 1, "relu6");
+    x = block(block(x, 32, 16, 1), 96, 24, 2);
+    x = block(block(x, 144, 24, 1), 144, 32, 2);
+    x = soma_dense(soma_flatten(soma_global_average_pool2d(x)), .units = 10);
+    soma_value loss = soma_reduce_mean(soma_square(x)), updates[64];
+    soma_optimizer sgd = soma_sgd(.lr = 0.1);
+    int n = soma_updates(loss, updates, 64, .optimizer = &sgd);
+    soma_program *p = soma_compile(m, .batch = 5, .values = &loss, .n_values = 1, .updates = updates, .n_updates = n);
+    assert_string_equal(soma_error(s), "");
+    int depthwise = 0;
+    for (int i = 0; i < soma_program_nodes(p); i++) {
+        soma_plan_node node = soma_program_node(p, i);
+        if (!strcmp(node.op, "reorder") && !strncmp(node.output, "f32[5,", 6))
+            fail_msg("%s of %s makes %s", node.op, node.layer, node.output);
+        depthwise += strstr(node.kernel, "depthwise") != NULL;
+    }
+    assert_int_equal(depthwise, 4 * 3);
+    soma_close(s);
+}
+#endif
+
 int main(void)
 {
     const struct CMUnitTest all[] = {
         cmocka_unit_test(the_rule_passes_over_what_does_not_suit),
         cmocka_unit_test(a_kernel_that_does_not_suit_is_the_last_resort),
+#ifdef SOMA_HAVE_ONEDNN
+        cmocka_unit_test(no_activation_is_reordered),
+#endif
     };
     return cmocka_run_group_tests(all, NULL, NULL);
 }

@@ -4,7 +4,7 @@
  * GFLOPS (or GB/s) beside the machine's FMA peak. Prepares kernels as a program would, but in a buffer of its own: what
  * a kernel can do when its arrays are in the cache.
  *
- *     soma-bench-kernels [threads [part of a case's name]]
+ *     soma-bench-kernels [threads [part of a case's name [nhwc or nChw16c: the layout of activations]]]
  */
 #include "../machine/peak.h"
 #include "backend/cpu/parallel.h"
@@ -45,6 +45,25 @@ typedef struct bench_case {
             {S(n, c, h, w), S(n, k, oh, ow)}, -1                                                                       \
     }
 #define SAME(name, n, c, k, h) CONV(name, n, c, h, h, k, 3, h, h, "1,1,1,1")
+#define DEPTHWISE(name, n, c, h, s, oh)                                                                                \
+    {name " forward",                                                                                                  \
+     "conv2d",                                                                                                         \
+     "pad=1,1,1,1 activation=relu6 groups=" #c " stride=" #s "," #s,                                                   \
+     3,                                                                                                                \
+     1,                                                                                                                \
+     {S(n, c, h, h), S(c, 1, 3, 3), S(c)},                                                                             \
+     -1},                                                                                                              \
+        {name " input",                                                                                                \
+         "conv2d_input_grad",                                                                                          \
+         "pad=1,1,1,1 groups=" #c " stride=" #s "," #s " size=" #h "," #h,                                             \
+         2,                                                                                                            \
+         1,                                                                                                            \
+         {S(n, c, oh, oh), S(c, 1, 3, 3)},                                                                             \
+         -1},                                                                                                          \
+    {                                                                                                                  \
+        name " weights", "conv2d_weight_grad", "pad=1,1,1,1 groups=" #c " stride=" #s "," #s " size=3,3", 2, 1,        \
+            {S(n, c, h, h), S(n, c, oh, oh)}, -1                                                                       \
+    }
 #define DENSE(name, n, from, to)                                                                                       \
     {name " forward", "matmul", "transpose_b=true activation=relu", 3, 1, {S(n, from), S(to, from), S(to)}, -1},       \
         {name " input", "matmul", NULL, 2, 1, {S(n, to), S(to, from)}, -1},                                            \
@@ -58,7 +77,54 @@ typedef struct bench_case {
             {S(n, c, oh, ow), S(n, c, oh, ow), S(n, c, oh, ow)}, 1                                                     \
     }
 
+#define WINDOWS(name, attrs, n, c, h, w, oh, ow)                                                                       \
+    {name " forward", "max_pool2d", attrs, 1, 2, {S(n, c, h, w)}, -1},                                                 \
+    {                                                                                                                  \
+        name " gradient", "max_pool2d_grad", attrs " input_size=" #h "," #w, 2, 1, {S(n, c, oh, ow), S(n, c, oh, ow)}, \
+            1                                                                                                          \
+    }
+
 static const bench_case cases[] = {
+    DEPTHWISE("dw 32x112 b16", 16, 32, 112, 1, 112),
+    DEPTHWISE("dw 96x112/2 b16", 16, 96, 112, 2, 56),
+    DEPTHWISE("dw 144x56 b16", 16, 144, 56, 1, 56),
+    DEPTHWISE("dw 192x28/2 b16", 16, 192, 28, 2, 14),
+    DEPTHWISE("dw 384x14 b16", 16, 384, 14, 1, 14),
+    DEPTHWISE("dw 576x14/2 b16", 16, 576, 14, 2, 7),
+    DEPTHWISE("dw 960x7 b16", 16, 960, 7, 1, 7),
+    CONV("pw 16-96x112 b16", 16, 16, 112, 112, 96, 1, 112, 112, "0,0,0,0"),
+    CONV("pw 96-24x56 b16", 16, 96, 56, 56, 24, 1, 56, 56, "0,0,0,0"),
+    CONV("pw 24-144x56 b16", 16, 24, 56, 56, 144, 1, 56, 56, "0,0,0,0"),
+    CONV("pw 144-24x56 b16", 16, 144, 56, 56, 24, 1, 56, 56, "0,0,0,0"),
+    CONV("pw 144-32x28 b16", 16, 144, 28, 28, 32, 1, 28, 28, "0,0,0,0"),
+    CONV("pw 32-192x28 b16", 16, 32, 28, 28, 192, 1, 28, 28, "0,0,0,0"),
+    CONV("pw 64-384x14 b16", 16, 64, 14, 14, 384, 1, 14, 14, "0,0,0,0"),
+    CONV("pw 384-64x14 b16", 16, 384, 14, 14, 64, 1, 14, 14, "0,0,0,0"),
+    CONV("pw 160-960x7 b16", 16, 160, 7, 7, 960, 1, 7, 7, "0,0,0,0"),
+    CONV("pw 960-160x7 b16", 16, 960, 7, 7, 160, 1, 7, 7, "0,0,0,0"),
+    DEPTHWISE("dw 32x112 b1", 1, 32, 112, 1, 112),
+    DEPTHWISE("dw 96x112/2 b1", 1, 96, 112, 2, 56),
+    DEPTHWISE("dw 144x56 b1", 1, 144, 56, 1, 56),
+    DEPTHWISE("dw 384x14 b1", 1, 384, 14, 1, 14),
+    DEPTHWISE("dw 960x7 b1", 1, 960, 7, 1, 7),
+    WINDOWS("pool 64x112 3x3/2 pad b16", "size=3,3 stride=2,2 pad=1,1,1,1", 16, 64, 112, 112, 56, 56),
+    WINDOWS("pool 96x54 3x3/2 ceil b16", "size=3,3 stride=2,2 ceil_mode=true", 16, 96, 54, 54, 27, 27),
+    WINDOWS("pool 64x112 2x2/2 b16", "size=2,2 stride=2,2", 16, 64, 112, 112, 56, 56),
+    {"global 2048x7 b16 forward", "adaptive_average_pool2d", NULL, 1, 1, {S(16, 2048, 7, 7)}, -1},
+    {"global 2048x7 b16 gradient", "adaptive_average_pool2d_grad", "input_size=7,7", 1, 1, {S(16, 2048, 1, 1)}, -1},
+    {"global 512x14 b16 forward", "adaptive_average_pool2d", NULL, 1, 1, {S(16, 512, 14, 14)}, -1},
+    {"average 128x56 b16 forward", "average_pool2d", "size=2,2 stride=2,2", 1, 1, {S(16, 128, 56, 56)}, -1},
+    {"average 128x56 b16 gradient",
+     "average_pool2d_grad",
+     "size=2,2 stride=2,2 input_size=56,56",
+     1,
+     1,
+     {S(16, 128, 28, 28)},
+     -1},
+    {"lrn 96x55 b16 forward", "local_response_norm", NULL, 1, 1, {S(16, 96, 55, 55)}, -1},
+    {"lrn 96x55 b16 gradient", "local_response_norm_grad", NULL, 2, 1, {S(16, 96, 55, 55), S(16, 96, 55, 55)}, -1},
+    {"dropout 64x56 b16", "dropout", NULL, 1, 1, {S(16, 64, 56, 56)}, -1},
+    {"dropout maps 64x56 b16", "dropout", "maps=true", 1, 1, {S(16, 64, 56, 56)}, -1},
     CONV("fashion conv1 b128", 128, 1, 28, 28, 32, 3, 28, 28, "1,1,1,1"),
     CONV("fashion conv1 b16", 16, 1, 28, 28, 32, 3, 28, 28, "1,1,1,1"),
     CONV("fashion conv2 b128", 128, 32, 14, 14, 64, 3, 14, 14, "1,1,1,1"),
@@ -153,14 +219,20 @@ static soma_status infer(bench *b, const bench_case *c, const soma_op *op)
     return status;
 }
 
+static soma_layout_kind forced = SOMA_PLAIN; /* plain: nothing is forced */
+
 /* Layouts as the kernel wishes; a kernel that takes any gets blocked ones where they fit, as beside convolutions, but
  * for small images (7 x 7 and less): a dense layer comes next, and y and dy are plain. */
 static void choose_layouts(bench *b, const soma_kernel *k)
 {
     if (k->layouts == SOMA_LAYOUT_ASK)
         k->wish(&b->p);
-    for (int i = 0; i < b->p.n_in + b->p.n_out && k->layouts == SOMA_LAYOUT_CONVERT; i++)
-        if (b->arg[i].shape.rank == 4)
+    for (int i = 0; i < b->p.n_in + b->p.n_out && forced; i++)
+        if (b->arg[i].shape.rank == 4 && b->arg[i].shape.dim[0] == b->p.in[0].shape.dim[0])
+            b->arg[i].layout.kind = forced;
+    bool any = k->layouts == SOMA_LAYOUT_CONVERT || k->layouts == SOMA_LAYOUT_FOLLOW;
+    for (int i = 0; i < b->p.n_in + b->p.n_out && any && !forced; i++)
+        if (b->arg[i].shape.rank == 4 && b->arg[i].shape.dim[0] == b->p.in[0].shape.dim[0])
             b->arg[i].layout.kind = b->arg[i].shape.dim[2] <= 7 && b->arg[i].dtype == SOMA_F32 ? SOMA_PLAIN
                                     : b->arg[i].shape.dim[1] % 16                              ? SOMA_NHWC
                                                                                                : SOMA_NCHW16C;
@@ -245,7 +317,7 @@ static void run_case(const bench_case *c, int threads, double peak)
         bench b = {0};
         if (op->kernels[k]->isa > 0 && op->kernels[k]->isa != soma_cpu_isa())
             continue;
-        if (!strcmp(op->kernels[k]->name, "cpu") && !op->kernels[k]->isa)
+        if (!strncmp(op->kernels[k]->name, "cpu", 3) && !op->kernels[k]->isa)
             continue;
         soma_status status = prepare(&b, c, op->kernels[k], threads);
         if (status == SOMA_OK) {
@@ -269,8 +341,11 @@ int main(int n, char **arg)
     int threads = n > 1 ? atoi(arg[1]) : 2;
     if (threads < 1)
         threads = 1;
+    if (n > 3)
+        forced = !strcmp(arg[3], "nhwc") ? SOMA_NHWC : SOMA_NCHW16C; /* only where it fits */
     double peak = soma_bench_peak_gflops(threads, 0.2);
-    printf("threads %d, FMA peak %.0f GFLOPS\n", threads, peak);
+    printf("threads %d, FMA peak %.0f GFLOPS, memory %.1f GB/s\n", threads, peak,
+           soma_bench_bandwidth_gbs(threads, 0.2));
     int before = soma_parallel_enter(threads);
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++)
         if (n < 3 || strstr(cases[i].name, arg[2]))

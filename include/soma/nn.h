@@ -81,7 +81,8 @@ typedef struct soma_dropout_options {
     soma_at at;
     soma_value x;
     double
-        rate; /**< share of elements set to zero while training, 0 <= rate < 1; the rest is scaled by 1 / (1 - rate) */
+        rate;  /**< share of elements set to zero while training, 0 <= rate < 1; the rest is scaled by 1 / (1 - rate) */
+    bool maps; /**< whole feature maps x[n,c] are dropped: PyTorch's Dropout2d, Keras' SpatialDropout2D */
     const char *name;
 } soma_dropout_options;
 SOMA_API soma_value soma_dropout_with(const soma_dropout_options *o);

@@ -182,6 +182,12 @@ static soma_status ask(soma_program *p, soma_plan_step *step, view *v, soma_layo
     return SOMA_OK;
 }
 
+/* Arguments that a CONVERT kernel takes in any layout: activations, not weights. */
+static bool converts(const soma_program *p, int32_t id)
+{
+    return id >= 0 && p->values[id].arg.shape.rank == 4 && p->values[id].arg.batched;
+}
+
 /* Arguments that a FOLLOW kernel wants in one layout: rank 4 and of output 0's shape. */
 static bool follows(const soma_program *p, const soma_plan_step *step, int32_t id)
 {
@@ -191,27 +197,30 @@ static bool follows(const soma_program *p, const soma_plan_step *step, int32_t i
     return a->rank == 4 && b->rank == 4 && !memcmp(a->dim, b->dim, 4 * sizeof a->dim[0]);
 }
 
-/* Wishes spread over ops that take any layout, until nothing changes. */
+/* Wishes spread over ops whose arguments follow each other until nothing changes, then over the next one that may convert
+ * (so that what lies between two wishes is converted where that costs nothing), and so on. */
 static void spread(const soma_program *p, soma_layout_kind *wished, bool *is_wished)
 {
-    for (bool changed = true; changed;) {
+    bool converting = false;
+    for (bool changed = true; changed || !converting;) {
+        converting = !changed;
         changed = false;
         for (int i = 0; i < p->n_steps; i++) {
             const soma_plan_step *step = &p->steps[i];
             bool convert = step->kernel->layouts == SOMA_LAYOUT_CONVERT;
-            if (!convert && step->kernel->layouts != SOMA_LAYOUT_FOLLOW)
+            if (convert ? !converting || changed : step->kernel->layouts != SOMA_LAYOUT_FOLLOW)
                 continue;
             soma_layout_kind kind = SOMA_PLAIN;
             int n = step->n_in + step->n_out;
             for (int j = 0; j < n && kind == SOMA_PLAIN; j++) {
                 int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
-                if (id >= 0 && (convert ? p->values[id].arg.shape.rank == 4 : follows(p, step, id)))
+                if (id >= 0 && (convert ? converts(p, id) : follows(p, step, id)))
                     kind = wished[id];
             }
             for (int j = 0; j < n && kind != SOMA_PLAIN; j++) {
                 int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
                 if (id < 0 || is_wished[id] || wished[id] != SOMA_PLAIN || !layout_possible(&p->values[id].arg, kind) ||
-                    (!convert && !follows(p, step, id)))
+                    !(convert ? converts(p, id) : follows(p, step, id)))
                     continue;
                 wished[id] = kind;
                 changed = true;
@@ -255,7 +264,7 @@ static void fix_layouts(soma_program *p, const soma_layout_kind *wished)
         for (int j = 0; j < step->n_in + step->n_out; j++) {
             int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
             bool one = step->kernel->layouts == SOMA_LAYOUT_FOLLOW && follows(p, step, id);
-            bool any = step->kernel->layouts == SOMA_LAYOUT_CONVERT && id >= 0 && p->values[id].arg.shape.rank == 4;
+            bool any = step->kernel->layouts == SOMA_LAYOUT_CONVERT && converts(p, id);
             if (one)
                 step->in_layout[j].kind = wished[step->out[0]];
             if (any)
@@ -318,7 +327,10 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
         k = choose(p, step, v, k + 1);
         if (k < 0)
             return no_kernel(p, step);
-        wish(step->kernel, v);
+        if (step->kernel->layouts == SOMA_LAYOUT_CONVERT) /* it takes what was fixed */
+            set_layouts(step, v);
+        else
+            wish(step->kernel, v);
     }
     for (int j = 0; j < step->n_in + step->n_out; j++)
         step->in_layout[j] = v->args[j].layout;

@@ -75,7 +75,8 @@ static const key batch_norm_keys[] = {POSITIVE(soma_batch_norm_options, momentum
                                       BOOL(soma_batch_norm_options, frozen),
                                       TEXT(soma_batch_norm_options, name),
                                       END};
-static const key dropout_keys[] = {SHARE(soma_dropout_options, rate), TEXT(soma_dropout_options, name), END};
+static const key dropout_keys[] = {SHARE(soma_dropout_options, rate), BOOL(soma_dropout_options, maps),
+                                   TEXT(soma_dropout_options, name), END};
 static const key no_keys[] = {END};
 
 #define LAYER(n, options)                                                                                              \

@@ -309,5 +309,6 @@ soma_value soma_dropout_with(const soma_dropout_options *o)
     soma_dropout_attrs attrs;
     soma_attrs_default(&soma_op_dropout, &attrs);
     attrs.rate = o->rate;
+    attrs.maps = o->maps;
     return soma_apply1(&soma_op_dropout, &o->x, 1, &attrs, layer.name, o->at);
 }

@@ -144,6 +144,14 @@ static const soma_sample samples[] = {
      true},
     {"groups of 16", "groups=2 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3), S(32)}, "nnn-", 0,
      true},
+    {"depthwise 32, stride 2, relu6", "groups=32 pad=1,1,1,1 stride=2,2 activation=relu6",
+     (const soma_shape[]){S(SOMA_N, 32, 15, 12), S(32, 1, 3, 3), S(32)}, "nnn-", 0, true},
+    {"depthwise 24, 5x5", "groups=24 pad=2,1,2,3 activation=relu",
+     (const soma_shape[]){S(1, 24, 11, 13), S(24, 1, 5, 5), S(24)}, "nn--", 0, true},
+    {"depthwise 64, 3x2, stride 1 and 3", "groups=64 pad=2,0,1,1 stride=1,3",
+     (const soma_shape[]){S(2, 64, 7, 20), S(64, 1, 3, 2), S(64)}, "nnn-", 0, true},
+    {"depthwise 16, narrow", "groups=16 pad=3,3,3,3", (const soma_shape[]){S(2, 16, 3, 2), S(16, 1, 7, 7), S(16)},
+     "nnn-", 0, true},
     {"depthwise 32", "groups=32 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(32)}, "nnn-", 0,
      true},
     {"48 to 3, 1x1", NULL, (const soma_shape[]){S(2, 48, 6, 6), S(3, 48, 1, 1), S(3)}, "nnn-", 0, true},
@@ -164,12 +172,16 @@ static const soma_sample samples[] = {
 
 SOMA_ISA_DECLARE(soma_conv2d_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_winograd6_cpu)
+SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_depthwise)
+SOMA_ISA_DECLARE(soma_conv2d_depthwise_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn)
 static const soma_kernel *const kernels[] = {
-    SOMA_ISA_LIST(soma_conv2d_cpu) SOMA_ISA_LIST(soma_conv2d_winograd6_cpu) SOMA_ISA_LIST(soma_conv2d_winograd_cpu)
-            SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
+    SOMA_ONEDNN_LIST(soma_conv2d_onednn_depthwise) SOMA_ISA_LIST(soma_conv2d_depthwise_cpu)
+            SOMA_ISA_LIST(soma_conv2d_cpu) SOMA_ISA_LIST(soma_conv2d_winograd6_cpu)
+                SOMA_ISA_LIST(soma_conv2d_winograd_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd)
+                    SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
         soma_conv2d_reference,
     NULL};
 

@@ -113,15 +113,27 @@ static const soma_sample input_samples[] = {
      true},
     {"depthwise 32", "groups=32 pad=1,1,1,1 size=9,9", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3)}, NULL, 0,
      true},
+    {"depthwise 32, stride 2", "groups=32 pad=1,1,1,1 stride=2,2 size=15,12",
+     (const soma_shape[]){S(SOMA_N, 32, 8, 6), S(32, 1, 3, 3)}, NULL, 0, true},
+    {"depthwise 24, 5x5", "groups=24 pad=2,1,2,3 size=11,13", (const soma_shape[]){S(1, 24, 11, 13), S(24, 1, 5, 5)},
+     NULL, 0, true},
+    {"depthwise 64, 3x2, stride 1 and 3", "groups=64 pad=2,0,1,1 stride=1,3 size=7,20",
+     (const soma_shape[]){S(2, 64, 8, 7), S(64, 1, 3, 2)}, NULL, 0, true},
+    {"depthwise 16, narrow", "groups=16 pad=3,3,3,3 size=3,2", (const soma_shape[]){S(2, 16, 3, 2), S(16, 1, 7, 7)},
+     NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_cpu)
+SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_depthwise)
+SOMA_ISA_DECLARE(soma_conv2d_input_grad_depthwise_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn)
 static const soma_kernel *const input_kernels[] = {
-    SOMA_ISA_LIST(soma_conv2d_input_grad_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu)
-            SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
+    SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_depthwise) SOMA_ISA_LIST(soma_conv2d_input_grad_depthwise_cpu)
+            SOMA_ISA_LIST(soma_conv2d_input_grad_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu)
+                SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd)
+                    SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
         soma_conv2d_input_grad_reference,
     NULL};
 
@@ -222,15 +234,27 @@ static const soma_sample weight_samples[] = {
      true},
     {"depthwise 32", "groups=32 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 32, 9, 9), S(2, 32, 9, 9)}, NULL, 0,
      true},
+    {"depthwise 32, stride 2", "groups=32 pad=1,1,1,1 stride=2,2 size=3,3",
+     (const soma_shape[]){S(SOMA_N, 32, 35, 38), S(SOMA_N, 32, 18, 19)}, NULL, 0, true},
+    {"depthwise 24, 5x5", "groups=24 pad=2,1,2,3 size=5,5", (const soma_shape[]){S(1, 24, 11, 13), S(1, 24, 11, 13)},
+     NULL, 0, true},
+    {"depthwise 64, 3x2, stride 1 and 3", "groups=64 pad=2,0,1,1 stride=1,3 size=3,2",
+     (const soma_shape[]){S(2, 64, 7, 20), S(2, 64, 8, 7)}, NULL, 0, true},
+    {"depthwise 16, narrow", "groups=16 pad=3,3,3,3 size=7,7", (const soma_shape[]){S(2, 16, 3, 2), S(2, 16, 3, 2)},
+     NULL, 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_cpu)
+SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_depthwise)
+SOMA_ISA_DECLARE(soma_conv2d_weight_grad_depthwise_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
 static const soma_kernel *const weight_kernels[] = {
-    SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
-            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
+    SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_depthwise) SOMA_ISA_LIST(soma_conv2d_weight_grad_depthwise_cpu)
+            SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
+                SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
+                    SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
         soma_conv2d_weight_grad_reference,
     NULL};
 

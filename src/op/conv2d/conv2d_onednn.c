@@ -207,6 +207,70 @@ const soma_kernel soma_conv2d_input_grad_onednn = {
 const soma_kernel soma_conv2d_weight_grad_onednn = {
     .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = weight_wish, .prepare = weights_direct};
 
+/* ---- depthwise: x and y take the layout of their neighbours, which must be one; soma's own kernels take two ---- */
+
+static soma_status depthwise_accept(soma_prepare *p, const soma_conv2d_case *c)
+{
+    if (c->a->groups == c->c && c->k == c->c && c->c > 1)
+        return accept(p);
+    soma_refuse(p->reason, "made for one filter per channel");
+    return SOMA_UNSUPPORTED;
+}
+
+static soma_status forward_depthwise_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    return depthwise_accept(p, &c);
+}
+static soma_status input_depthwise_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    return depthwise_accept(p, &c);
+}
+static soma_status weights_depthwise_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    return depthwise_accept(p, &c);
+}
+
+/* May x and y be what they are? */
+static soma_status one_layout(soma_prepare *p, const soma_arg *x, const soma_arg *y)
+{
+    if (x->layout.kind == y->layout.kind && x->layout.kind != SOMA_PLAIN)
+        return SOMA_OK;
+    soma_refuse(p->reason, "x and y must have one layout, and not the plain one");
+    return SOMA_UNSUPPORTED;
+}
+
+static soma_status forward_depthwise(soma_prepare *p)
+{
+    soma_status status = one_layout(p, &p->in[0], &p->out[0]);
+    return status == SOMA_OK ? forward_direct(p) : status;
+}
+static soma_status input_depthwise(soma_prepare *p)
+{
+    soma_status status = one_layout(p, &p->in[0], &p->out[0]);
+    return status == SOMA_OK ? input_direct(p) : status;
+}
+static soma_status weights_depthwise(soma_prepare *p)
+{
+    soma_status status = one_layout(p, &p->in[0], &p->in[1]);
+    return status == SOMA_OK ? weights_direct(p) : status;
+}
+
+const soma_kernel soma_conv2d_onednn_depthwise = {.name = "onednn-depthwise",
+                                                  .layouts = SOMA_LAYOUT_CONVERT,
+                                                  .accept = forward_depthwise_accept,
+                                                  .prepare = forward_depthwise};
+const soma_kernel soma_conv2d_input_grad_onednn_depthwise = {.name = "onednn-depthwise",
+                                                             .layouts = SOMA_LAYOUT_CONVERT,
+                                                             .accept = input_depthwise_accept,
+                                                             .prepare = input_depthwise};
+const soma_kernel soma_conv2d_weight_grad_onednn_depthwise = {.name = "onednn-depthwise",
+                                                              .layouts = SOMA_LAYOUT_CONVERT,
+                                                              .accept = weights_depthwise_accept,
+                                                              .prepare = weights_depthwise};
+
 /* ---- Winograd, F(4x4, 3x3): its f32 error stays within the bound for default kernels (tests/test_ops.c) ---- */
 
 static soma_status winograd_accept(soma_prepare *p, const soma_conv2d_case *c)

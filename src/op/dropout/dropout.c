@@ -2,13 +2,16 @@
  *
  * op/dropout/dropout.c: inverted dropout (Srivastava et al. 2014): y = 0 with probability rate, else x / (1 - rate).
  * Linear in x with a mask that is never stored: the gradient is the same op on dy, drawing the same numbers again from
- * the same site. Where nothing is trained the op is left out (training_only).
+ * the same site. Where nothing is trained the op is left out (training_only). With maps, feature maps x[n,c] are dropped
+ * as a whole (Tompson et al. 2015; PyTorch's Dropout2d, Keras' SpatialDropout2D).
  */
 #include "op/dropout/dropout.h"
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
 #include "graph/graph.h"
+#include "op/reorder/reorder.h"
+#include "op/sample.h"
 
 static const soma_field fields[] = {
     {.name = "rate",
@@ -24,6 +27,11 @@ static const soma_field fields[] = {
      .min = 1,
      .max = 0,
      .doc = "site of the random draws; 0: the layer's own"},
+    {.name = "maps",
+     .type = SOMA_FIELD_BOOL,
+     .offset = offsetof(soma_dropout_attrs, maps),
+     .max = 1,
+     .doc = "drops whole feature maps: x is [N, C, ...]"},
     {0},
 };
 
@@ -32,6 +40,9 @@ static soma_status infer(soma_infer *i)
     char text[96];
     if (!soma_is_float(i->in[0].dtype))
         return soma_refuse(i->reason, "x must be f32 or f64, got %s", soma_type_text(&i->in[0], text));
+    if (((const soma_dropout_attrs *)i->attrs)->maps && i->in[0].shape.rank < 2)
+        return soma_refuse(i->reason, "with maps, x must have channels, [N, C, ...], got %s",
+                           soma_type_text(&i->in[0], text));
     i->out[0] = i->in[0];
     return SOMA_OK;
 }
@@ -49,7 +60,13 @@ soma_status soma_dropout_prepare(soma_prepare *p, soma_run_fn run)
     if (!s)
         return SOMA_MEMORY;
     s->elements = p->in[0].elements;
-    s->per_sample = p->in[0].batched ? s->elements / p->batch : 0;
+    const soma_shape *x = &p->in[0].shape;
+    s->n = x->rank > 0 ? x->dim[0] : 1;
+    s->c = x->rank > 1 ? x->dim[1] : 1;
+    s->map = s->elements / (s->n * s->c);
+    s->plane = a->maps ? s->map : 1;
+    s->block = soma_layout_block(&p->in[0]);
+    s->per_sample = p->in[0].batched ? s->elements / p->batch / s->plane : 0;
     s->site = a->stream_site ? (uint64_t)a->stream_site : p->site;
     s->threshold = (uint32_t)(a->rate * 0x1p32);
     s->scale = 1 / (1 - a->rate);
@@ -77,7 +94,7 @@ static void part(void *context, int index, int count)
     int64_t begin, end;
     soma_share(s->elements, 64, index, count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
-        uint64_t e = first + (uint64_t)i;
+        uint64_t e = first + (uint64_t)(i / s->plane);
         if (e / 4 != drawn) {
             drawn = e / 4;
             soma_draw(&j->run->random, j->run->seed, SOMA_STREAM_DROPOUT, s->site, j->run->step, drawn, number);
@@ -106,6 +123,11 @@ static const soma_sample samples[] = {
     {.name = "half", .in = (const soma_shape[]){{2, {SOMA_N, 128}}}},
     {.name = "quarter, odd", .attrs = "rate=0.25 stream_site=7", .in = (const soma_shape[]){{4, {SOMA_N, 5, 3, 7}}}},
     {.name = "none", .attrs = "rate=0", .in = (const soma_shape[]){{1, {33}}}},
+    {.name = "maps", .attrs = "maps=true", .in = (const soma_shape[]){SOMA_DIMS(SOMA_N, 6, 3, 5)}},
+    {.name = "maps of one", .attrs = "maps=true rate=0.3", .in = (const soma_shape[]){SOMA_DIMS(SOMA_N, 37)}},
+    {.name = "32 maps", .attrs = "maps=true stream_site=3", .in = (const soma_shape[]){SOMA_DIMS(2, 32, 9, 7)}},
+    {.name = "48 channels", .attrs = "stream_site=9", .in = (const soma_shape[]){SOMA_DIMS(SOMA_N, 48, 9, 5)}},
+    {.name = "24 channels, large", .attrs = "rate=0.2", .in = (const soma_shape[]){SOMA_DIMS(2, 24, 23, 19)}},
     {.name = "most", .attrs = "rate=0.9", .in = (const soma_shape[]){{2, {67, 31}}}},
     {0},
 };

@@ -4,12 +4,14 @@
  * A 64-bit lane holds one 32-bit word of one draw block; the 32 x 32 -> 64 bit multiplication reads low halves only,
  * so whatever a round leaves in the high halves is never looked at, and a round is two multiplications, two shifts and
  * four exclusive-ors. Lane i of a register starts at block order[i], chosen so that two unpack instructions at the end
- * give the numbers of consecutive blocks in memory order.
+ * give the numbers of consecutive blocks in memory order. Where channels lie side by side, the numbers of 16 channels are
+ * drawn in their logical order and transposed.
  */
 #include "op/dropout/dropout.h"
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/vec.h"
 
 #include <string.h>
 
@@ -73,7 +75,7 @@ typedef struct job {
 
 /* Elements begin .. end-1 of this piece one by one: the ends of a range, other machines, and a random seam of the
  * caller's. */
-static void plain(const job *j, int64_t begin, int64_t end)
+static void plain(const job *j, const float *x, float *y, int64_t begin, int64_t end)
 {
     const soma_dropout_state *s = j->s;
     uint64_t first = soma_dropout_first(s, j->run), drawn = UINT64_MAX;
@@ -84,7 +86,7 @@ static void plain(const job *j, int64_t begin, int64_t end)
             drawn = e / 4;
             soma_draw(&j->run->random, j->run->seed, SOMA_STREAM_DROPOUT, s->site, j->run->step, drawn, number);
         }
-        j->y[i] = number[e % 4] < s->threshold ? 0.0f : j->x[i] * j->scale;
+        y[i - begin] = number[e % 4] < s->threshold ? 0.0f : x[i - begin] * j->scale;
     }
 }
 
@@ -144,46 +146,132 @@ static inline void blocks(const job *j, const float *x, float *y, uint64_t index
     }
 }
 
-static void range(const job *j, int64_t begin, int64_t end)
+/* x and y at decision `begin` */
+static void range(const job *j, const float *x, float *y, int64_t begin, int64_t end)
 {
     uint64_t first = soma_dropout_first(j->s, j->run), seed = j->run->seed;
     uint32_t start[4], key[2] = {(uint32_t)seed, (uint32_t)(seed >> 32)};
     int64_t head = begin + (int64_t)(-(first + (uint64_t)begin) & 3); /* up to the next whole draw block */
     int64_t i = head < end ? head : end;
     soma_counter(start, SOMA_STREAM_DROPOUT, j->s->site, j->run->step, 0);
-    plain(j, begin, i);
+    plain(j, x, y, begin, i);
     for (; i + VECTORS * LANES * 4 <= end; i += VECTORS * LANES * 4)
-        blocks(j, j->x + i, j->y + i, (first + (uint64_t)i) / 4, start, key);
+        blocks(j, x + i - begin, y + i - begin, (first + (uint64_t)i) / 4, start, key);
     if (i == end)
         return;
-    float x[VECTORS * LANES * 4] = {0}, y[VECTORS * LANES * 4];
-    memcpy(x, j->x + i, (size_t)(end - i) * sizeof *x);
-    blocks(j, x, y, (first + (uint64_t)i) / 4, start, key);
-    memcpy(j->y + i, y, (size_t)(end - i) * sizeof *y);
+    float from[VECTORS * LANES * 4] = {0}, to[VECTORS * LANES * 4];
+    memcpy(from, x + i - begin, (size_t)(end - i) * sizeof *x);
+    blocks(j, from, to, (first + (uint64_t)i) / 4, start, key);
+    memcpy(y + i - begin, to, (size_t)(end - i) * sizeof *y);
 }
 #else
-static void range(const job *j, int64_t begin, int64_t end)
+static void range(const job *j, const float *x, float *y, int64_t begin, int64_t end)
 {
-    plain(j, begin, end);
+    plain(j, x, y, begin, end);
 }
 #endif
+
+static void decide(const job *j, const float *x, float *y, int64_t begin, int64_t end)
+{
+    if (!j->run->random.draw || j->run->random.draw == soma_philox)
+        range(j, x, y, begin, end);
+    else
+        plain(j, x, y, begin, end);
+}
 
 static void part(void *context, int index, int count)
 {
     const job *j = context;
     int64_t begin, end;
     soma_share(j->s->elements, 256, index, count, &begin, &end);
-    if (!j->run->random.draw || j->run->random.draw == soma_philox)
-        range(j, begin, end);
-    else
-        plain(j, begin, end);
+    decide(j, j->x + begin, j->y + begin, begin, end);
+}
+
+/* ---- channels side by side: units are 16 channels of a sample ---- */
+
+#define GROUP 16
+#define STRIP 256 /* positions whose decisions are drawn at once */
+
+/* positions p .. p + count - 1; factor[c][i]: the scale or 0 for channel c at p + i */
+static void strip(const job *j, int64_t at, int n, int64_t p, int64_t count, const float *factor)
+{
+    const soma_dropout_state *s = j->s;
+    float turned[GROUP * GROUP];
+    for (int64_t i = 0; i < count; i += GROUP) {
+        int columns = count - i < GROUP ? (int)(count - i) : GROUP;
+        soma_transpose_16(factor + i, count, n, turned, GROUP, columns);
+        for (int k = 0; k < columns; k++) {
+            const float *x = j->x + at + (p + i + k) * s->block, *f = turned + k * GROUP;
+            float *y = j->y + at + (p + i + k) * s->block;
+            for (int c = 0; c < n; c += SOMA_LANES) {
+                int lanes = n - c < SOMA_LANES ? n - c : SOMA_LANES;
+                soma_vf v = soma_vload_n(x + c, lanes), scale = soma_vload(f + c);
+                soma_vstore_n(y + c, soma_vkeep(soma_vgreater(scale, soma_vset(0)), v * scale), lanes);
+            }
+        }
+    }
+}
+
+static void part_blocked(void *context, int index, int count)
+{
+    const job *j = context;
+    const soma_dropout_state *s = j->s;
+    int64_t group = s->block < GROUP ? s->block : GROUP, per = (s->c + group - 1) / group, begin, end;
+    float ones[STRIP * GROUP], factor[STRIP * GROUP];
+    for (int64_t i = 0; i < STRIP * GROUP; i++)
+        ones[i] = 1;
+    soma_share(s->n * per, 1, index, count, &begin, &end);
+    for (int64_t u = begin; u < end; u++) {
+        int64_t n = u / per, c = u % per * group, first = (n * s->c + c) * s->map;
+        int64_t channels = s->c - c < group ? s->c - c : group;
+        int64_t at = n * s->c * s->map + c / s->block * s->block * s->map + c % s->block;
+        for (int64_t p = 0; p < s->map; p += STRIP) {
+            int64_t positions = s->map - p < STRIP ? s->map - p : STRIP;
+            if (positions == s->map) /* whole maps follow each other */
+                decide(j, ones, factor, first, first + channels * s->map);
+            for (int64_t k = 0; k < channels && positions < s->map; k++)
+                decide(j, ones, factor + k * positions, first + k * s->map + p, first + k * s->map + p + positions);
+            strip(j, at, (int)channels, p, positions, factor);
+        }
+    }
+}
+
+/* ---- maps: one decision for each ---- */
+
+#define MAPS 256 /* decided at once */
+
+static void part_maps(void *context, int index, int count)
+{
+    const job *j = context;
+    const soma_dropout_state *s = j->s;
+    int64_t group = s->block < MAPS ? s->block : MAPS, per = (s->c + group - 1) / group, begin, end;
+    float ones[MAPS], factor[MAPS];
+    for (int64_t i = 0; i < MAPS; i++)
+        ones[i] = 1;
+    soma_share(s->n * per, 1, index, count, &begin, &end);
+    for (int64_t u = begin; u < end; u++) {
+        int64_t n = u / per, c = u % per * group, channels = s->c - c < group ? s->c - c : group;
+        int64_t at = n * s->c * s->map + c / s->block * s->block * s->map + c % s->block;
+        decide(j, ones, factor, n * s->c + c, n * s->c + c + channels);
+        if (s->block == 1 && factor[0] == 0)
+            memset(j->y + at, 0, (size_t)s->map * sizeof(float));
+        for (int64_t i = 0; i < s->map && s->block == 1 && factor[0] != 0; i++)
+            j->y[at + i] = j->x[at + i] * factor[0];
+        for (int64_t p = 0; p < s->map && s->block > 1; p++) {
+            const float *x = j->x + at + p * s->block;
+            float *y = j->y + at + p * s->block;
+            for (int64_t i = 0; i < channels; i++)
+                y[i] = factor[i] > 0 ? x[i] * factor[i] : 0;
+        }
+    }
 }
 
 static soma_status run_cpu(const void *state, void *const *arg, soma_run *run)
 {
     const soma_dropout_state *s = state;
     job j = {s, arg[0], arg[1], run, (float)s->scale};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &j);
+    soma_part_fn fn = s->plane > 1 ? part_maps : s->block > 1 ? part_blocked : part;
+    soma_parallel(s->threads < run->threads ? s->threads : run->threads, fn, &j);
     return SOMA_OK;
 }
 
@@ -200,4 +288,4 @@ static soma_status prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_dropout_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};
+    .name = "cpu", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};

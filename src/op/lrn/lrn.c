@@ -172,6 +172,9 @@ static const soma_sample grad_samples[] = {
 
 /* ---- the ops ---- */
 
+SOMA_ISA_DECLARE(soma_local_response_norm_cpu)
+SOMA_ISA_DECLARE(soma_local_response_norm_grad_cpu)
+
 const soma_op soma_op_local_response_norm = {
     .name = "local_response_norm",
     .doc = "y = x / (k + alpha / size * sum of x^2 over size neighbouring channels)^beta",
@@ -183,7 +186,7 @@ const soma_op soma_op_local_response_norm = {
     .infer = infer,
     .grad = grad,
     .flops = flops,
-    .kernels = (const soma_kernel *const[]){&reference, NULL},
+    .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_local_response_norm_cpu) & reference, NULL},
     .samples = samples,
     .n_in_samples = 1};
 const soma_op soma_op_local_response_norm_grad = {
@@ -195,7 +198,7 @@ const soma_op soma_op_local_response_norm_grad = {
     .fields = fields,
     .infer = infer,
     .flops = flops,
-    .kernels = (const soma_kernel *const[]){&reference, NULL},
+    .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_local_response_norm_grad_cpu) & reference, NULL},
     .samples = grad_samples,
     .n_in_samples = 2};
 
