@@ -224,8 +224,14 @@ static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_un
             channels_apply(s, x, z, y, begin, end, 1, SOMA_LANES, &a, true);
         else
             channels_apply(s, x, z, y, begin, end, 1, SOMA_LANES, &a, false);
+    } else if (u->vectors == 1) {
+        channels_apply(s, x, z, y, begin, end, 1, last, &a, false);
+    } else if (u->vectors == 2) {
+        channels_apply(s, x, z, y, begin, end, 2, last, &a, false);
+    } else if (u->vectors == 3) {
+        channels_apply(s, x, z, y, begin, end, 3, last, &a, false);
     } else {
-        channels_apply(s, x, z, y, begin, end, u->vectors, last, &a, false);
+        channels_apply(s, x, z, y, begin, end, 4, last, &a, false);
     }
 }
 

@@ -76,7 +76,7 @@ SOMA_NORM_INLINE void sum_row(const arrays *p, int64_t at, int vectors, int last
         int n = k == vectors - 1 ? last : SOMA_LANES, l = k * SOMA_LANES;
         soma_vf d = soma_vload_n(p->x + at + l, n) - soma_vload(a->mean + l);
         soma_vf v = passed(p, at + l, n, m, a, l, d);
-        if (m == FROM_Y && p->dz)
+        if (p->dz)
             soma_vstore_n(p->dz + at + l, v, n);
         g[k] += v;
         gd[k] = soma_vfma(v, d, gd[k]);
@@ -237,6 +237,7 @@ SOMA_NORM_INLINE void apply_channels(const soma_norm_units *s, const arrays *p, 
 SOMA_NORM_INLINE void apply_masked(const soma_norm_units *s, const arrays *p, const soma_norm_unit *u, int64_t begin,
                                    int64_t end, mask m, numbers *a)
 {
+    int last = u->n - (u->vectors - 1) * SOMA_LANES;
     int64_t offset, n;
     if (s->lines) {
         spread(a->mean);
@@ -251,8 +252,14 @@ SOMA_NORM_INLINE void apply_masked(const soma_norm_units *s, const arrays *p, co
         apply_channels(s, p, begin, end, 1, SOMA_LANES, m, a, true);
     } else if (u->n == SOMA_LANES) {
         apply_channels(s, p, begin, end, 1, SOMA_LANES, m, a, false);
+    } else if (u->vectors == 1) {
+        apply_channels(s, p, begin, end, 1, last, m, a, false);
+    } else if (u->vectors == 2) {
+        apply_channels(s, p, begin, end, 2, last, m, a, false);
+    } else if (u->vectors == 3) {
+        apply_channels(s, p, begin, end, 3, last, m, a, false);
     } else {
-        apply_channels(s, p, begin, end, u->vectors, u->n - (u->vectors - 1) * SOMA_LANES, m, a, false);
+        apply_channels(s, p, begin, end, 4, last, m, a, false);
     }
 }
 
@@ -264,7 +271,7 @@ static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_un
     numbers a;
     get_numbers(s, arg, u, &a);
     finish(s, arg, u, sums, first, &a);
-    if (m == FROM_Y && p.dz) { /* the first pass has written it */
+    if (p.dz) { /* the first pass has written it */
         p.dy = p.dz;
         m = NONE;
     }
@@ -287,8 +294,6 @@ static soma_status run_cpu(const void *state, void *const *arg, soma_run *run)
 static soma_status prepare(soma_prepare *p)
 {
     soma_norm_case c = soma_norm_grad_case(p);
-    if (c.dz >= 0 && c.y < 0)
-        return soma_refuse(p->reason, "dz without y is the reference kernel's");
     return soma_norm_prepare(p, &c, 1, run_cpu);
 }
 

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The fast kernels of batch_norm and its gradient in every layout, at every instruction set of this machine and on one to three
+ * threads, against the f64 reference on the samples of the ops; results in place of x and dy too.
+ */
+#include "op_samples.h"
+
+#include "backend/cpu/parallel.h"
+#include "graph/program.h"
+#include "op/batch_norm/batch_norm.h"
+
+#include <float.h>
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { MOST = 11 };
+
+static const soma_layout_kind kinds[] = {SOMA_PLAIN, SOMA_NHWC, SOMA_NCHW8C, SOMA_NCHW16C};
+
+/* Where element i of a plain array stands in the layout. */
+static int64_t place(const soma_shape *shape, soma_layout_kind kind, int64_t i)
+{
+    if (shape->rank != 4 || kind == SOMA_PLAIN)
+        return i;
+    int64_t c = shape->dim[1], plane = shape->dim[2] * shape->dim[3];
+    int64_t block = kind == SOMA_NHWC ? c : kind == SOMA_NCHW8C ? 8 : 16;
+    int64_t n = i / (c * plane), q = i / plane % c, at = i % plane;
+    return n * c * plane + q / block * block * plane + at * block + q % block;
+}
+
+typedef struct call {
+    soma_program program;
+    soma_prepare_owner owner;
+    soma_prepare p;
+    soma_arg arg[MOST];
+    void *data[MOST + 1];
+    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
+} call;
+
+/* The kernel on the sample's inputs with all arrays of x's shape in one layout; in_place: output 0 lies over input 0; n_out: how many are
+ * asked for. */
+static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kind kind, int threads, bool in_place,
+                int n_out)
+{
+    call k = {.owner = {&k.program}};
+    soma *s = soma_open(NULL);
+    soma_arena_init(&k.program.arena, s);
+    int n = c->n_in + n_out;
+    for (int i = 0; i < n; i++) {
+        const sample_array *a = i < c->n_in ? &c->in[i] : &c->out[i - c->n_in];
+        k.arg[i] = (soma_arg){.dtype = SOMA_F32, .shape = a->shape, .elements = a->at ? a->n : 0};
+        if (!a->at)
+            continue;
+        k.arg[i].layout.kind = a->shape.rank == 4 ? kind : SOMA_PLAIN;
+        float *there = k.data[i] = aligned_alloc(64, ((size_t)a->n * sizeof *there + 127) / 64 * 64);
+        for (int64_t e = 0; e < a->n; e++) /* outputs hold NaN before */
+            there[place(&a->shape, kind, e)] = i < c->n_in ? (float)a->at[e] : NAN;
+    }
+    float *own = k.data[c->n_in];
+    if (in_place)
+        k.data[c->n_in] = k.data[0];
+    k.p = (soma_prepare){.op = c->op,
+                         .attrs = c->attrs.bytes,
+                         .n_in = c->n_in,
+                         .n_out = n_out,
+                         .in = k.arg,
+                         .out = k.arg + c->n_in,
+                         .batch = c->in[1].shape.dim[0],
+                         .full_batch = c->in[1].shape.dim[0],
+                         .threads = threads,
+                         .note = k.note,
+                         .reason = k.reason,
+                         .program = &k.owner};
+    assert_int_equal(kernel->accept(&k.p), SOMA_OK);
+    assert_int_equal(kernel->prepare(&k.p), SOMA_OK);
+    if (k.p.scratch)
+        memset(k.data[n] = aligned_alloc(64, (k.p.scratch + 63) / 64 * 64), 0xff, k.p.scratch);
+    soma_run how = {.threads = threads, .reason = k.reason};
+    assert_int_equal(k.p.run(k.p.state, k.data, &how), SOMA_OK);
+    for (int i = 0; i < n_out; i++) {
+        const sample_array *a = &c->out[i];
+        double largest = 0;
+        for (int64_t e = 0; a->at && e < a->n; e++)
+            largest = fmax(largest, fabs(a->at[e]));
+        for (int64_t e = 0; a->at && e < a->n; e++) {
+            double y = (double)((float *)k.data[c->n_in + i])[place(&a->shape, kind, e)], want = a->at[e];
+            if (!(fabs(y - want) <= 8 * (double)FLT_EPSILON * (fabs(want) + largest)))
+                fail_msg("%s \"%s\", kernel %s %s, layout %d, %d threads%s: output %d[%lld] is %.9g, not %.9g",
+                         c->op->name, c->sample->name, kernel->name, soma_isa_name(kernel->isa), kind, threads,
+                         in_place ? ", in place" : "", i, (long long)e, y, want);
+        }
+    }
+    k.data[c->n_in] = own;
+    for (int i = 0; i <= n; i++)
+        free(k.data[i]);
+    soma_arena_free(&k.program.arena);
+    soma_close(s);
+}
+
+static void in_every_layout(const soma_op *op)
+{
+    int runs = 0;
+    for (const soma_sample *sample = op->samples; sample->name; sample++) {
+        sample_case c;
+        char error[512];
+        sample_begin(&c, op, sample);
+        assert_true(sample_run(&c, op, SOMA_F64, true, error, sizeof error));
+        for (int k = 0; op->kernels[k + 1]; k++)
+            for (size_t l = 0; l < sizeof kinds / sizeof kinds[0]; l++) {
+                const soma_shape *x = &c.in[op == &soma_op_batch_norm ? 0 : 1].shape;
+                int64_t block = kinds[l] == SOMA_NCHW16C ? 16 : kinds[l] == SOMA_NCHW8C ? 8 : 1;
+                bool fits = kinds[l] == SOMA_PLAIN || (x->rank == 4 && x->dim[1] % block == 0);
+                for (int threads = 1; threads <= 3 && fits && op->kernels[k]->isa <= soma_cpu_isa();
+                     threads++, runs++) {
+                    run(&c, op->kernels[k], kinds[l], threads, false, c.n_out);
+                    run(&c, op->kernels[k], kinds[l], threads, true, c.n_out);
+                    run(&c, op->kernels[k], kinds[l], threads, true, 3); /* without dz */
+                }
+            }
+        sample_end(&c);
+    }
+    assert_true(runs > 100);
+}
+
+static void normalises_in_every_layout(void **state)
+{
+    (void)state;
+    in_every_layout(&soma_op_batch_norm);
+}
+
+static void differentiates_in_every_layout(void **state)
+{
+    (void)state;
+    in_every_layout(&soma_op_batch_norm_grad);
+}
+
+/* A channel whose mean is a thousand times its deviation, and whose first values are far from all others. */
+static void statistics_are_sound(void **state)
+{
+    (void)state;
+    enum { COUNT = 20000 };
+    static const soma_shape in[6] = {{4, {1, 1, 200, 100}}, {1, {1}}, {1, {1}}, {1, {1}}, {1, {1}}, {0, {0}}};
+    static const soma_sample sample = {"far from zero", NULL, in, "nnp---", 0, true};
+    sample_case c;
+    sample_begin(&c, &soma_op_batch_norm, &sample);
+    double mean = 0, variance = 0;
+    for (int i = 0; i < COUNT; i++) {
+        c.in[0].at[i] = (double)(float)(i < 150 ? -4000.0 : 1000 + sin(1.7 * i));
+        mean += c.in[0].at[i] / COUNT;
+    }
+    for (int i = 0; i < COUNT; i++)
+        variance += (c.in[0].at[i] - mean) * (c.in[0].at[i] - mean) / COUNT;
+    char error[512];
+    assert_true(sample_run(&c, c.op, SOMA_F32, false, error, sizeof error));
+    assert_true(fabs(c.out[1].at[0] - mean) <= 1e-6 * fabs(mean));
+    assert_true(fabs(c.out[2].at[0] - variance) <= 1e-6 * variance);
+    for (int i = 0; i < 150; i++)
+        c.in[0].at[i] = 1000;
+    mean = variance = 0;
+    for (int i = 0; i < COUNT; i++)
+        mean += c.in[0].at[i] / COUNT;
+    for (int i = 0; i < COUNT; i++)
+        variance += (c.in[0].at[i] - mean) * (c.in[0].at[i] - mean) / COUNT;
+    assert_true(sample_run(&c, c.op, SOMA_F32, false, error, sizeof error));
+    assert_true(fabs(c.out[2].at[0] - variance) <= 1e-5 * variance);
+    sample_end(&c);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(normalises_in_every_layout),
+        cmocka_unit_test(differentiates_in_every_layout),
+        cmocka_unit_test(statistics_are_sound),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
