@@ -102,38 +102,40 @@ static void line_block(const float *x, int64_t n, soma_norm_sums *sums)
     join(sums, &block, 1);
 }
 
-SOMA_NORM_INLINE void channels_sum(const soma_norm_units *s, const float *x, int64_t begin, int64_t end, int vectors,
-                                   int last, soma_norm_sums *sums)
+SOMA_NORM_INLINE void channels_rows(const float *x, int64_t step, int64_t rows, soma_norm_sums *sums, int vectors,
+                                    int last)
 {
-    int64_t offset, n;
     const int64_t block = SOMA_NORM_BLOCK / vectors;
-    while (soma_norm_run(s, &begin, end, &offset, &n))
-        for (int64_t i = 0; i < n; i += block)
-            channels_block(x + offset + i * s->step, s->step, n - i < block ? n - i : block, vectors, last, sums);
+    for (int64_t i = 0; i < rows; i += block)
+        channels_block(x + i * step, step, rows - i < block ? rows - i : block, vectors, last, sums);
+}
+
+static void rows_sum(const float *x, const soma_norm_rows *r, int64_t rows, soma_norm_sums *sums)
+{
+    SOMA_NORM_ROWS(*r, channels_rows, x, r->step, rows, sums);
 }
 
 static void sum(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
                 soma_norm_sums *sums)
 {
     const float *x = (const float *)arg[s->x] + u->offset;
-    int last = u->n - (u->vectors - 1) * SOMA_LANES;
-    int64_t offset, n;
     const int64_t block = SOMA_NORM_BLOCK * SOMA_LANES;
-    if (s->lines) {
-        while (soma_norm_run(s, &begin, end, &offset, &n))
+    soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
+    soma_norm_sums lanes = {0};
+    int64_t offset, n;
+    while (soma_norm_run(s, &begin, end, &offset, &n)) {
+        if (s->lines) {
             for (int64_t i = 0; i < n; i += block)
                 line_block(x + offset + i, n - i < block ? n - i : block, sums);
-    } else if (u->n == SOMA_LANES) {
-        channels_sum(s, x, begin, end, 1, SOMA_LANES, sums);
-    } else if (u->vectors == 1) {
-        channels_sum(s, x, begin, end, 1, last, sums);
-    } else if (u->vectors == 2) {
-        channels_sum(s, x, begin, end, 2, last, sums);
-    } else if (u->vectors == 3) {
-        channels_sum(s, x, begin, end, 3, last, sums);
-    } else {
-        channels_sum(s, x, begin, end, 4, last, sums);
+            continue;
+        }
+        int64_t rows = n / s->group, rest = n % s->group;
+        rows_sum(x + offset, &groups, rows, &lanes);
+        if (rest)
+            rows_sum(x + offset + rows * groups.step, &single, rest, sums);
     }
+    if (!s->lines)
+        soma_norm_fold(s, u, &lanes, join, sums);
 }
 
 /* ---- y ---- */
@@ -163,6 +165,9 @@ static void make_affine(const soma_norm_units *s, void *const *arg, const soma_n
     soma_norm_take(u, arg, c->shift, 0, a->shift);
     for (int l = 0; l < u->n; l++)
         a->factor[l] = soma_norm_factor(a->factor[l], variance[l], c->a.epsilon);
+    soma_norm_repeat(s, u, a->mean);
+    soma_norm_repeat(s, u, a->factor);
+    soma_norm_repeat(s, u, a->shift);
 }
 
 SOMA_NORM_INLINE void channels_row(const float *x, const float *z, float *y, int vectors, int last, const affine *a,
@@ -182,15 +187,13 @@ SOMA_NORM_INLINE void channels_row(const float *x, const float *z, float *y, int
     }
 }
 
-SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const float *x, const float *z, float *y, int64_t begin,
-                                     int64_t end, int vectors, int last, const affine *a, bool stream)
+SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const float *x, const float *z, float *y, int64_t step,
+                                     int64_t rows, const affine *a, bool stream, int vectors, int last)
 {
     soma_vf low = soma_vset(s->low), high = soma_vset(s->high);
     const affine mine = *a; /* stores to y cannot reach it */
-    int64_t offset, n;
-    while (soma_norm_run(s, &begin, end, &offset, &n))
-        for (int64_t i = 0; i < n; i++, offset += s->step)
-            channels_row(x + offset, z ? z + offset : NULL, y + offset, vectors, last, &mine, low, high, stream);
+    for (int64_t i = 0, at = 0; i < rows; i++, at += step)
+        channels_row(x + at, z ? z + at : NULL, y + at, vectors, last, &mine, low, high, stream);
 }
 
 static void line_apply(const soma_norm_units *s, const float *x, const float *z, float *y, int64_t n, const affine *a)
@@ -206,32 +209,34 @@ static void line_apply(const soma_norm_units *s, const float *x, const float *z,
     }
 }
 
+static void rows_apply(const soma_norm_units *s, const float *x, const float *z, float *y, const soma_norm_rows *r,
+                       int64_t rows, const affine *a)
+{
+    if (s->stream)
+        channels_apply(s, x, z, y, r->step, rows, a, true, 1, SOMA_LANES);
+    else
+        SOMA_NORM_ROWS(*r, channels_apply, s, x, z, y, r->step, rows, a, false);
+}
+
 static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
                   const soma_norm_sums *sums, bool first)
 {
     const float *x = (const float *)arg[0] + u->offset;
     const float *z = s->c.z < 0 ? NULL : (const float *)arg[s->c.z] + u->offset;
     float *y = (float *)arg[s->c.out] + u->offset;
-    int last = u->n - (u->vectors - 1) * SOMA_LANES;
+    soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
     int64_t offset, n;
     affine a;
     make_affine(s, arg, u, sums, first, &a);
-    if (s->lines) {
-        while (soma_norm_run(s, &begin, end, &offset, &n))
+    while (soma_norm_run(s, &begin, end, &offset, &n)) {
+        int64_t rows = n / s->group, rest = n % s->group, at = offset + rows * groups.step;
+        if (s->lines) {
             line_apply(s, x + offset, z ? z + offset : NULL, y + offset, n, &a);
-    } else if (u->n == SOMA_LANES) {
-        if (s->stream)
-            channels_apply(s, x, z, y, begin, end, 1, SOMA_LANES, &a, true);
-        else
-            channels_apply(s, x, z, y, begin, end, 1, SOMA_LANES, &a, false);
-    } else if (u->vectors == 1) {
-        channels_apply(s, x, z, y, begin, end, 1, last, &a, false);
-    } else if (u->vectors == 2) {
-        channels_apply(s, x, z, y, begin, end, 2, last, &a, false);
-    } else if (u->vectors == 3) {
-        channels_apply(s, x, z, y, begin, end, 3, last, &a, false);
-    } else {
-        channels_apply(s, x, z, y, begin, end, 4, last, &a, false);
+            continue;
+        }
+        rows_apply(s, x + offset, z ? z + offset : NULL, y + offset, &groups, rows, &a);
+        if (rest)
+            rows_apply(s, x + at, z ? z + at : NULL, y + at, &single, rest, &a);
     }
 }
 

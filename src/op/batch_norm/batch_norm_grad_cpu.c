@@ -30,6 +30,9 @@ static void get_numbers(const soma_norm_units *s, void *const *arg, const soma_n
     soma_norm_take(u, arg, s->c.shift, 0, a->shift);
     for (int l = 0; l < u->n; l++)
         a->factor[l] = soma_norm_factor(a->factor[l], variance[l], s->c.a.epsilon);
+    soma_norm_repeat(s, u, a->mean);
+    soma_norm_repeat(s, u, a->factor);
+    soma_norm_repeat(s, u, a->shift);
     a->low = soma_vset(s->low);
     a->high = soma_vset(s->c.a.activation == SOMA_NORM_RELU6 ? 6 : NAN); /* nothing is >= NaN */
 }
@@ -111,16 +114,41 @@ SOMA_NORM_INLINE void sum_block(const arrays *p, int64_t step, int64_t rows, int
     }
 }
 
-SOMA_NORM_INLINE void sum_channels(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin,
-                                   int64_t end, int vectors, int last, mask m, const numbers *a, soma_norm_sums *sums)
+SOMA_NORM_INLINE void sum_rows(const soma_norm_units *s, void *const *arg, int64_t offset, int64_t step, int64_t rows,
+                               mask m, const numbers *a, soma_norm_sums *sums, int vectors, int last)
 {
-    int64_t offset, n;
     const int64_t block = SOMA_NORM_BLOCK / vectors;
-    while (soma_norm_run(s, &begin, end, &offset, &n))
-        for (int64_t i = 0; i < n; i += block) {
-            arrays p = arrays_at(s, arg, u->offset + offset + i * s->step);
-            sum_block(&p, s->step, n - i < block ? n - i : block, vectors, last, m, a, sums);
-        }
+    for (int64_t i = 0; i < rows; i += block) {
+        arrays p = arrays_at(s, arg, offset + i * step);
+        sum_block(&p, step, rows - i < block ? rows - i : block, vectors, last, m, a, sums);
+    }
+}
+
+static void sum_any(const soma_norm_units *s, void *const *arg, int64_t offset, const soma_norm_rows *r, int64_t rows,
+                    const numbers *a, soma_norm_sums *sums)
+{
+    mask m = mask_of(&s->c);
+    if (m == NONE)
+        SOMA_NORM_ROWS(*r, sum_rows, s, arg, offset, r->step, rows, NONE, a, sums);
+    else if (m == FROM_X)
+        SOMA_NORM_ROWS(*r, sum_rows, s, arg, offset, r->step, rows, FROM_X, a, sums);
+    else
+        SOMA_NORM_ROWS(*r, sum_rows, s, arg, offset, r->step, rows, FROM_Y, a, sums);
+}
+
+static void sum_channels(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin,
+                         int64_t end, const numbers *a, soma_norm_sums *sums)
+{
+    soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
+    soma_norm_sums lanes = {0};
+    int64_t offset, n;
+    while (soma_norm_run(s, &begin, end, &offset, &n)) {
+        int64_t rows = n / s->group, rest = n % s->group, at = u->offset + offset;
+        sum_any(s, arg, at, &groups, rows, a, &lanes);
+        if (rest)
+            sum_any(s, arg, at + rows * groups.step, &single, rest, a, sums);
+    }
+    soma_norm_fold(s, u, &lanes, join, sums);
 }
 
 /* One channel's number in every lane. */
@@ -129,48 +157,26 @@ static void spread(float number[SOMA_NORM_WIDTH])
     soma_vstore(number, soma_vset(number[0]));
 }
 
-/* Lanes are positions: one vector of them is a row of a block; what is left over is a row of its own. */
-SOMA_NORM_INLINE void sum_line(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin,
-                               int64_t end, mask m, const numbers *a, soma_norm_sums *sums)
+/* Lanes are positions: one vector of them is a row; what is left over is a row of its own. */
+static void sum_lines(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
+                      numbers *a, soma_norm_sums *sums)
 {
+    const soma_norm_rows whole = {SOMA_LANES, 1, SOMA_LANES};
     soma_norm_sums lanes = {0};
     int64_t offset, n;
+    spread(a->mean);
+    spread(a->factor);
+    spread(a->shift);
     while (soma_norm_run(s, &begin, end, &offset, &n)) {
-        int64_t rows = n / SOMA_LANES;
-        for (int64_t i = 0; i < rows; i += SOMA_NORM_BLOCK) {
-            arrays p = arrays_at(s, arg, u->offset + offset + i * SOMA_LANES);
-            sum_block(&p, SOMA_LANES, rows - i < SOMA_NORM_BLOCK ? rows - i : SOMA_NORM_BLOCK, 1, SOMA_LANES, m, a,
-                      &lanes);
-        }
-        arrays p = arrays_at(s, arg, u->offset + offset + rows * SOMA_LANES);
-        if (n % SOMA_LANES)
-            sum_block(&p, SOMA_LANES, 1, 1, (int)(n % SOMA_LANES), m, a, &lanes);
+        const soma_norm_rows rest = {SOMA_LANES, 1, (int)(n % SOMA_LANES)};
+        int64_t rows = n / SOMA_LANES, at = u->offset + offset;
+        sum_any(s, arg, at, &whole, rows, a, &lanes);
+        if (rest.last)
+            sum_any(s, arg, at + rows * SOMA_LANES, &rest, 1, a, &lanes);
     }
     for (int l = 0; l < SOMA_LANES; l++) {
         sums->a[0] += lanes.a[l];
         sums->b[0] += lanes.b[l];
-    }
-}
-
-SOMA_NORM_INLINE void sum_masked(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin,
-                                 int64_t end, mask m, numbers *a, soma_norm_sums *sums)
-{
-    int last = u->n - (u->vectors - 1) * SOMA_LANES;
-    if (s->lines) {
-        spread(a->mean);
-        spread(a->factor);
-        spread(a->shift);
-        sum_line(s, arg, u, begin, end, m, a, sums);
-    } else if (u->n == SOMA_LANES) {
-        sum_channels(s, arg, u, begin, end, 1, SOMA_LANES, m, a, sums);
-    } else if (u->vectors == 1) {
-        sum_channels(s, arg, u, begin, end, 1, last, m, a, sums);
-    } else if (u->vectors == 2) {
-        sum_channels(s, arg, u, begin, end, 2, last, m, a, sums);
-    } else if (u->vectors == 3) {
-        sum_channels(s, arg, u, begin, end, 3, last, m, a, sums);
-    } else {
-        sum_channels(s, arg, u, begin, end, 4, last, m, a, sums);
     }
 }
 
@@ -179,13 +185,10 @@ static void sum(const soma_norm_units *s, void *const *arg, const soma_norm_unit
 {
     numbers a;
     get_numbers(s, arg, u, &a);
-    mask m = mask_of(&s->c);
-    if (m == NONE)
-        sum_masked(s, arg, u, begin, end, NONE, &a, sums);
-    else if (m == FROM_X)
-        sum_masked(s, arg, u, begin, end, FROM_X, &a, sums);
+    if (s->lines)
+        sum_lines(s, arg, u, begin, end, &a, sums);
     else
-        sum_masked(s, arg, u, begin, end, FROM_Y, &a, sums);
+        sum_channels(s, arg, u, begin, end, &a, sums);
 }
 
 /* ---- dx ---- */
@@ -205,8 +208,8 @@ static void finish(const soma_norm_units *s, void *const *arg, const soma_norm_u
         a->mean_g[l] = c->a.use_running ? 0 : (float)(sums->a[l] / count);
         a->slope[l] = c->a.use_running ? 0 : (float)((double)a->factor[l] * sums->b[l] / (variance * count));
     }
-    for (int l = u->n; l < SOMA_NORM_WIDTH; l++)
-        a->mean_g[l] = a->slope[l] = 0;
+    soma_norm_repeat(s, u, a->mean_g);
+    soma_norm_repeat(s, u, a->slope);
 }
 
 SOMA_NORM_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int last, mask m, const numbers *a,
@@ -224,43 +227,27 @@ SOMA_NORM_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int la
     }
 }
 
-SOMA_NORM_INLINE void apply_channels(const soma_norm_units *s, const arrays *p, int64_t begin, int64_t end, int vectors,
-                                     int last, mask m, const numbers *a, bool stream)
+SOMA_NORM_INLINE void apply_channels(const arrays *p, int64_t at, int64_t step, int64_t rows, mask m, const numbers *a,
+                                     bool stream, int vectors, int last)
 {
     const numbers mine = *a; /* stores to dx cannot reach it */
-    int64_t offset, n;
-    while (soma_norm_run(s, &begin, end, &offset, &n))
-        for (int64_t i = 0; i < n; i++)
-            apply_row(p, offset + i * s->step, vectors, last, m, &mine, stream);
+    for (int64_t i = 0; i < rows; i++)
+        apply_row(p, at + i * step, vectors, last, m, &mine, stream);
 }
 
-SOMA_NORM_INLINE void apply_masked(const soma_norm_units *s, const arrays *p, const soma_norm_unit *u, int64_t begin,
-                                   int64_t end, mask m, numbers *a)
+static void apply_any(const soma_norm_units *s, const arrays *p, int64_t at, const soma_norm_rows *r, int64_t rows,
+                      mask m, const numbers *a)
 {
-    int last = u->n - (u->vectors - 1) * SOMA_LANES;
-    int64_t offset, n;
-    if (s->lines) {
-        spread(a->mean);
-        spread(a->factor);
-        spread(a->shift);
-        spread(a->mean_g);
-        spread(a->slope);
-        while (soma_norm_run(s, &begin, end, &offset, &n))
-            for (int64_t i = 0; i < n; i += SOMA_LANES)
-                apply_row(p, offset + i, 1, n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES, m, a, false);
-    } else if (u->n == SOMA_LANES && s->stream) {
-        apply_channels(s, p, begin, end, 1, SOMA_LANES, m, a, true);
-    } else if (u->n == SOMA_LANES) {
-        apply_channels(s, p, begin, end, 1, SOMA_LANES, m, a, false);
-    } else if (u->vectors == 1) {
-        apply_channels(s, p, begin, end, 1, last, m, a, false);
-    } else if (u->vectors == 2) {
-        apply_channels(s, p, begin, end, 2, last, m, a, false);
-    } else if (u->vectors == 3) {
-        apply_channels(s, p, begin, end, 3, last, m, a, false);
-    } else {
-        apply_channels(s, p, begin, end, 4, last, m, a, false);
-    }
+    if (s->stream && m == NONE)
+        apply_channels(p, at, r->step, rows, NONE, a, true, 1, SOMA_LANES);
+    else if (s->stream && m == FROM_X)
+        apply_channels(p, at, r->step, rows, FROM_X, a, true, 1, SOMA_LANES);
+    else if (m == NONE)
+        SOMA_NORM_ROWS(*r, apply_channels, p, at, r->step, rows, NONE, a, false);
+    else if (m == FROM_X)
+        SOMA_NORM_ROWS(*r, apply_channels, p, at, r->step, rows, FROM_X, a, false);
+    else
+        SOMA_NORM_ROWS(*r, apply_channels, p, at, r->step, rows, FROM_Y, a, false);
 }
 
 static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
@@ -275,12 +262,24 @@ static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_un
         p.dy = p.dz;
         m = NONE;
     }
-    if (m == NONE)
-        apply_masked(s, &p, u, begin, end, NONE, &a);
-    else if (m == FROM_X)
-        apply_masked(s, &p, u, begin, end, FROM_X, &a);
-    else
-        apply_masked(s, &p, u, begin, end, FROM_Y, &a);
+    soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
+    if (s->lines) {
+        spread(a.mean);
+        spread(a.factor);
+        spread(a.shift);
+        spread(a.mean_g);
+        spread(a.slope);
+        groups = (soma_norm_rows){SOMA_LANES, 1, SOMA_LANES};
+    }
+    int64_t offset, n, group = s->lines ? SOMA_LANES : s->group;
+    while (soma_norm_run(s, &begin, end, &offset, &n)) {
+        int64_t rows = n / group, rest = n % group;
+        apply_any(s, &p, offset, &groups, rows, m, &a);
+        if (s->lines)
+            single = (soma_norm_rows){SOMA_LANES, 1, (int)rest};
+        if (rest)
+            apply_any(s, &p, offset + rows * groups.step, &single, s->lines ? 1 : rest, m, &a);
+    }
 }
 
 static const soma_norm_work passes = {sum, join, apply};

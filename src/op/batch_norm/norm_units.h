@@ -28,6 +28,7 @@ typedef struct soma_norm_units {
     int64_t units, width, unit_step;
     int64_t outer, outer_step;
     int64_t positions, step;
+    int64_t group;   /* positions that are read as one row of whole vectors: 2 of 8 channels fill 16 lanes */
     float low, high; /* the activation's bounds */
     int x, scratch;  /* positions in arg */
     bool stream;     /* results go past the caches */
@@ -36,8 +37,17 @@ typedef struct soma_norm_units {
 /* What passes see of one unit: n channels from `channel` on. */
 typedef struct soma_norm_unit {
     int64_t offset, channel;
-    int n, vectors;
+    int n;
 } soma_norm_unit;
+
+/* Where a unit's positions follow each other without gaps: how many make whole vectors, 1 where none do. */
+static inline int64_t soma_norm_group(const soma_norm_units *s)
+{
+    for (int64_t g = 1; g * s->width <= SOMA_NORM_WIDTH && s->step == s->width; g++)
+        if (g * s->width % SOMA_LANES == 0)
+            return g;
+    return 1;
+}
 
 static inline soma_norm_units soma_norm_units_of(const soma_norm_case *c, soma_layout_kind layout, int x)
 {
@@ -52,9 +62,12 @@ static inline soma_norm_units soma_norm_units_of(const soma_norm_case *c, soma_l
         s.units = (vectors + SOMA_NORM_VECTORS - 1) / SOMA_NORM_VECTORS;
         s.width = s.unit_step = (vectors + s.units - 1) / s.units * SOMA_LANES;
         s.units = (c->c + s.width - 1) / s.width;
+        if (s.units == 1)
+            s.width = c->c;
         s.outer = 1;
         s.positions = c->n * c->plane;
         s.step = c->c;
+        s.group = soma_norm_group(&s);
         return s;
     }
     s.lines = layout == SOMA_PLAIN;
@@ -65,13 +78,14 @@ static inline soma_norm_units soma_norm_units_of(const soma_norm_case *c, soma_l
     s.outer_step = c->c * c->plane;
     s.positions = c->plane;
     s.step = s.width;
+    s.group = s.lines ? 1 : soma_norm_group(&s);
     return s;
 }
 
 static inline soma_norm_unit soma_norm_unit_at(const soma_norm_units *s, int64_t u)
 {
     int64_t first = u * s->width, n = s->c.c - first < s->width ? s->c.c - first : s->width;
-    return (soma_norm_unit){u * s->unit_step, first, (int)n, (int)((n + SOMA_LANES - 1) / SOMA_LANES)};
+    return (soma_norm_unit){u * s->unit_step, first, (int)n};
 }
 
 /* Positions begin .. end of a unit, run by run: sets offset and count of the next piece; false: no more. */
@@ -185,13 +199,66 @@ static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_cas
     return SOMA_OK;
 }
 
+/* ---- rows: one position, or a group of them, as vectors of which the last may be cut ---- */
+
+typedef struct soma_norm_rows {
+    int64_t step;
+    int vectors, last;
+} soma_norm_rows;
+
+static inline soma_norm_rows soma_norm_rows_of(const soma_norm_units *s, const soma_norm_unit *u, int64_t group)
+{
+    int lanes = (int)group * u->n, vectors = (lanes + SOMA_LANES - 1) / SOMA_LANES;
+    return (soma_norm_rows){group * s->step, vectors, lanes - (vectors - 1) * SOMA_LANES};
+}
+
+/* Calls fn(..., vectors, last) with constants: whole vectors need no masks, and what they hold stays in registers. */
+#define SOMA_NORM_ROWS(r, fn, ...)                                                                                     \
+    do {                                                                                                               \
+        if ((r).last == SOMA_LANES) {                                                                                  \
+            if ((r).vectors == 1)                                                                                      \
+                fn(__VA_ARGS__, 1, SOMA_LANES);                                                                        \
+            else if ((r).vectors == 2)                                                                                 \
+                fn(__VA_ARGS__, 2, SOMA_LANES);                                                                        \
+            else if ((r).vectors == 3)                                                                                 \
+                fn(__VA_ARGS__, 3, SOMA_LANES);                                                                        \
+            else                                                                                                       \
+                fn(__VA_ARGS__, 4, SOMA_LANES);                                                                        \
+        } else if ((r).vectors == 1) {                                                                                 \
+            fn(__VA_ARGS__, 1, (r).last);                                                                              \
+        } else if ((r).vectors == 2) {                                                                                 \
+            fn(__VA_ARGS__, 2, (r).last);                                                                              \
+        } else if ((r).vectors == 3) {                                                                                 \
+            fn(__VA_ARGS__, 3, (r).last);                                                                              \
+        } else {                                                                                                       \
+            fn(__VA_ARGS__, 4, (r).last);                                                                              \
+        }                                                                                                              \
+    } while (0)
+
+/* Sums of the lanes of a group: each channel's join. */
+static inline void soma_norm_fold(const soma_norm_units *s, const soma_norm_unit *u, const soma_norm_sums *lanes,
+                                  void (*join)(soma_norm_sums *, const soma_norm_sums *, int), soma_norm_sums *to)
+{
+    for (int64_t q = 0; q < s->group; q++) {
+        soma_norm_sums one = {.count = lanes->count};
+        memcpy(one.a, lanes->a + q * u->n, (size_t)u->n * sizeof one.a[0]);
+        memcpy(one.b, lanes->b + q * u->n, (size_t)u->n * sizeof one.b[0]);
+        join(to, &one, u->n);
+    }
+}
+
+/* Numbers of the unit's channels for the lanes of a group. */
+static inline void soma_norm_repeat(const soma_norm_units *s, const soma_norm_unit *u, float number[SOMA_NORM_WIDTH])
+{
+    for (int l = u->n; l < SOMA_NORM_WIDTH; l++)
+        number[l] = l < s->group * u->n ? number[l - u->n] : 0;
+}
+
 /* One number of each channel of the unit as f32; `otherwise` where the argument is absent. */
 static inline void soma_norm_take(const soma_norm_unit *u, void *const *arg, int position, float otherwise, float *to)
 {
     for (int l = 0; l < u->n; l++)
         to[l] = position < 0 ? otherwise : ((const float *)arg[position])[u->channel + l];
-    for (int l = u->n; l < SOMA_NORM_WIDTH; l++)
-        to[l] = 0;
 }
 
 /* scale / sqrt(variance + epsilon) */
