@@ -91,13 +91,14 @@ static void print_json(const soma_model *m, const soma_dataset *d, const soma_ev
     printf("]}\n");
 }
 
-static int evaluate(soma *s, soma_model *m, soma_dataset *d, const char *loss, int64_t batch, bool json)
+static int evaluate(soma *s, soma_model *m, soma_dataset *d, const char *loss, const char *precision, int64_t batch,
+                    bool json)
 {
     int classes = soma_dataset_classes(d);
     soma_evaluation e = {.classes = classes};
     e.confusion = classes ? calloc((size_t)classes * (size_t)classes, sizeof *e.confusion) : NULL;
     int code = 0;
-    if (soma_evaluate(m, d, .loss = loss, .batch_size = batch, .result = &e) != SOMA_OK) {
+    if (soma_evaluate(m, d, .loss = loss, .batch_size = batch, .result = &e, .precision = precision) != SOMA_OK) {
         code = cli_failed(s);
     } else if (json) {
         print_json(m, d, &e);
@@ -118,7 +119,7 @@ int cli_eval(int argc, char **argv)
 {
     cli_common common = {0};
     cli_build build = {0};
-    const char *data = NULL, *split = "test", *loss = NULL, *name;
+    const char *data = NULL, *split = "test", *loss = NULL, *precision = NULL, *name;
     int64_t limit = 0, batch = 0;
     const cli_option options[] = {
         {"data", CLI_TEXT, &data, "DATA",
@@ -126,6 +127,7 @@ int cli_eval(int argc, char **argv)
         {"split", CLI_TEXT, &split, "NAME", "train or test (default)", 1, 0},
         {"loss", CLI_TEXT, &loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
         {"batch-size", CLI_INT, &batch, "N", "samples per step (default 128)", 1, 1e9},
+        {"precision", CLI_TEXT, &precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
         {"limit", CLI_INT, &limit, "N", "use the first N samples", 1, 1e15},
         CLI_BUILD(build),
         CLI_COMMON(common),
@@ -143,7 +145,7 @@ int cli_eval(int argc, char **argv)
         cli_use_model(found.model, &how);
         soma_dataset *d = cli_find_data(s, data ? data : "fashion-mnist", &how, found.model, &code);
         if (d)
-            code = evaluate(s, found.model, d, loss, batch, common.json);
+            code = evaluate(s, found.model, d, loss, precision, batch, common.json);
     }
     soma_close(s);
     cli_free_data();

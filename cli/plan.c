@@ -17,7 +17,7 @@ typedef struct plan_options {
     cli_build build;
     cli_groups groups;
     int64_t batch, micro_batch, steps, max_memory;
-    const char *optimizer, *loss;
+    const char *optimizer, *loss, *precision;
     bool predict, time, explain;
 } plan_options;
 
@@ -26,6 +26,11 @@ static const cli_command command = {
     "Shows the compiled program: a training step, or with --predict a prediction.\n"
     "--time runs it on random data and compares every node with the machine's peak and bandwidth.",
     cli_plan};
+
+static const char *precision_of(const plan_options *o, const cli_model *found)
+{
+    return o->precision ? o->precision : found->recipe.precision[0] ? found->recipe.precision : NULL;
+}
 
 /* The training program of a model on its own loss, as soma_fit makes it. */
 static soma_trainer *make_trainer(const plan_options *o, const cli_model *found, soma_dataset *d)
@@ -40,7 +45,8 @@ static soma_trainer *make_trainer(const plan_options *o, const cli_model *found,
                           .loss = o->loss                 ? o->loss
                                   : found->recipe.loss[0] ? found->recipe.loss
                                                           : NULL,
-                          .max_memory = (uint64_t)o->max_memory};
+                          .max_memory = (uint64_t)o->max_memory,
+                          .precision = precision_of(o, found)};
     if (o->optimizer)
         f.optimizer = !strcmp(o->optimizer, "adam") ? soma_adam() : soma_sgd();
     else if (found->recipe.optimizer.name)
@@ -202,7 +208,8 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
     if (o->predict) {
         soma_value y = soma_model_output(m, 0);
         soma_program *p = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1,
-                                       .micro_batch = o->micro_batch, .max_memory = (uint64_t)o->max_memory);
+                                       .micro_batch = o->micro_batch, .max_memory = (uint64_t)o->max_memory,
+                                       .precision = precision_of(o, found));
         return p ? show(s, p, o) : cli_failed(s);
     }
     cli_noise n;
@@ -227,6 +234,7 @@ int cli_plan(int argc, char **argv)
         {"predict", CLI_FLAG, &o.predict, NULL, "the program that predicts instead of the one that trains", 1, 0},
         {"optimizer", CLI_TEXT, &o.optimizer, "NAME", "sgd or adam", 1, 0},
         {"loss", CLI_TEXT, &o.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
+        {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
         {"micro-batch", CLI_INT, &o.micro_batch, "N", "samples that run at a time (default: the plan chooses)", 1, 1e7},
         {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G (K, M, G: powers of 1000)",
          1, 1e15},

@@ -12,7 +12,7 @@
 typedef struct predict_options {
     cli_common common;
     cli_build build;
-    const char *data, *split, *index, *labels;
+    const char *data, *split, *index, *labels, *precision;
     cli_pictures pictures;
     int64_t top;
 } predict_options;
@@ -110,7 +110,8 @@ static int predict_one(soma *s, soma_model *m, const predict_options *o, const c
         return EXIT_RUN;
     }
     soma_tensor xt = {SOMA_F32, in, x}, yt = {SOMA_F32, out, y};
-    int code = soma_predict(m, &xt, &yt) == SOMA_OK ? 0 : cli_failed(s);
+    soma_predict_options how = {.struct_size = sizeof how, .at = SOMA_AT, .y = &yt, .precision = o->precision};
+    int code = soma_predict_with(m, &xt, &how) == SOMA_OK ? 0 : cli_failed(s);
     if (!code)
         print_one(m, o, title, truth, y, n, ends_in_softmax(m), first);
     free(y);
@@ -190,6 +191,7 @@ int cli_predict(int argc, char **argv)
         {"split", CLI_TEXT, &o.split, "NAME", "its part: train or test (default)", 1, 0},
         {"index", CLI_TEXT, &o.index, "I,J,...", "which samples (default 0)", 1, 0},
         {"top", CLI_INT, &o.top, "N", "classes to show (default 3)", 1, 1e6},
+        {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
         CLI_BUILD(o.build),
         {"labels", CLI_TEXT, &o.labels, "FILE", "names of the classes, one a line (default: the model's)", 1, 0},
         CLI_TRANSFORM(o.pictures),

@@ -14,7 +14,7 @@ typedef struct train_options {
     cli_common common;
     cli_build build;
     cli_groups groups;
-    const char *data, *test, *validation, *output, *loss, *optimizer;
+    const char *data, *test, *validation, *output, *loss, *optimizer, *precision;
     int64_t epochs, batch_size, limit, max_steps, micro_batch, max_memory;
     double lr, peak_lr, momentum, weight_decay, validation_split;
     cli_pictures pictures;
@@ -153,7 +153,7 @@ static bool has_test_part(const char *name)
 
 /* The test part of the data, where there is one; what was asked for must be there. */
 static int test_model(soma *s, const train_options *t, const char *name, soma_model *m, const char *loss,
-                      soma_evaluation *result)
+                      const char *precision, soma_evaluation *result)
 {
     int code;
     if (t->no_test || (!t->test && !has_test_part(name)))
@@ -163,7 +163,7 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
     soma_dataset *d = cli_find_data(s, t->test ? t->test : name, &how, m, &code);
     if (!d)
         return code;
-    return soma_evaluate(m, d, .loss = loss, .result = result) == SOMA_OK ? 0 : cli_failed(s);
+    return soma_evaluate(m, d, .loss = loss, .result = result, .precision = precision) == SOMA_OK ? 0 : cli_failed(s);
 }
 
 /* What the training will take, before it takes it. */
@@ -182,6 +182,11 @@ static void show_plan(void *user, const soma_program *p)
     if (r.nodes)
         fprintf(stderr, "recomputed    %d nodes a step, %.1f%% more FLOPs, for %.1f MB less\n", r.nodes, 100 * r.share,
                 (double)r.saved / 1e6);
+}
+
+static const char *precision_of(const train_options *t, const cli_model *found)
+{
+    return t->precision ? t->precision : found->recipe.precision[0] ? found->recipe.precision : NULL;
 }
 
 /* The test part of a data set, as the training data became inputs; NULL after an error. */
@@ -219,6 +224,7 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     o.groups = t->groups.list;
     o.n_groups = t->groups.n;
     o.loss = t->loss ? t->loss : found->recipe.loss[0] ? found->recipe.loss : NULL;
+    o.precision = precision_of(t, found);
     o.batch_size = t->batch_size ? t->batch_size : found->recipe.batch_size;
     o.epochs = t->epochs ? t->epochs : found->recipe.epochs;
     if (!o.batch_size)
@@ -234,7 +240,7 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
         return cli_failed(s);
     remember(found->model, data);
     soma_evaluation test = {0};
-    int code = test_model(s, t, name, found->model, o.loss, &test);
+    int code = test_model(s, t, name, found->model, o.loss, o.precision, &test);
     if (soma_save(found->model, path) != SOMA_OK)
         return cli_failed(s);
     print_result(t, &result, &test, found->model, path);
@@ -315,6 +321,7 @@ int cli_train(int argc, char **argv)
         {"validation", CLI_TEXT, &t.validation, "DATA", "data whose test part is evaluated after every epoch", 1, 0},
         {"validation-split", CLI_FLOAT, &t.validation_split, "X", "share of the data held out from its end", 0,
          0.999999},
+        {"precision", CLI_TEXT, &t.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
         {"limit", CLI_INT, &t.limit, "N", "use the first N samples", 1, 1e15},
         {"max-steps", CLI_INT, &t.max_steps, "N", "stop after N steps", 1, 1e15},
         {"micro-batch", CLI_INT, &t.micro_batch, "N", "samples that run at a time; gradients are the whole batch's", 1,

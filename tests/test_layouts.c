@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every kernel of convolution, matmul, pooling and reorder, in every layout it takes, on one and two threads, against
- * the f64 reference on the samples of the op: |error| <= 4 sqrt(K) eps sum|a||b|, where the sum is the reference on
- * absolute values.
+ * Every kernel of convolution, matmul, pooling, reorder and some elementwise ops, in every layout it takes, on one and two
+ * threads, against the f64 reference on the samples of the op: |error| <= 4 sqrt(K) eps sum|a||b|, where the sum is the
+ * reference on absolute values. Kernels that take bf16 once more on inputs rounded to bf16, and half an ulp of bf16 more
+ * where they write it.
  */
 #include "backend/cpu/parallel.h"
 #include "base/random.h"
 #include "graph/program.h"
+#include "op/element.h"
 #include "op/conv2d/conv2d.h"
 #include "op/matmul/matmul.h"
 #include "op/reorder/reorder.h"
@@ -27,6 +29,7 @@
 /* Arrays of one sample: f64 truth, f32 copies. */
 typedef struct arrays {
     int n_in, n_out;
+    bool half; /* inputs hold what bf16 can hold, kernels read them so */
     soma_type type[ARGS];
     double *exact[ARGS], *bound[ARGS]; /* bound: the same with absolute values */
     void *plain[ARGS];
@@ -109,10 +112,20 @@ static int64_t place(const soma_arg *a, int64_t i)
     return n * c * plane + q / block * block * plane + at * block + q % block;
 }
 
-/* Plain to the layout of `a`, or back. */
+/* Plain to the layout of `a`, or back. Plain numbers are f32 where the kernel's are bf16. */
 static void move(const soma_arg *a, void *plain, void *there, bool back)
 {
     size_t size = soma_dtype_size(a->dtype);
+    for (int64_t i = 0; i < a->elements && a->dtype == SOMA_BF16; i++) {
+        float *p = (float *)plain + i;
+        uint16_t *q = (uint16_t *)there + place(a, i);
+        if (back)
+            *p = soma_from_bf16(*q);
+        else
+            *q = soma_to_bf16(*p);
+    }
+    if (a->dtype == SOMA_BF16)
+        return;
     for (int64_t i = 0; i < a->elements; i++) {
         char *p = (char *)plain + (size_t)i * size, *q = (char *)there + (size_t)place(a, i) * size;
         memcpy(back ? p : q, back ? q : p, size);
@@ -122,8 +135,9 @@ static void move(const soma_arg *a, void *plain, void *there, bool back)
 /* The same for packed weights, by the library's reorder. */
 static void repack(const soma_arg *a, void *plain, void *there, bool back)
 {
-    soma_type type[2] = {{a->dtype, a->shape}, {a->dtype, a->shape}};
+    soma_type type[2] = {{SOMA_F32, a->shape}, {SOMA_F32, a->shape}};
     call c;
+    type[back ? 0 : 1].dtype = a->dtype;
     call_open(&c, &soma_op_reorder, NULL, 1, 1, type, 1);
     c.arg[back ? 0 : 1].layout = a->layout;
     c.data[0] = back ? there : plain;
@@ -159,6 +173,8 @@ static void fill(const soma_sample *sample, arrays *a, int i)
     a->plain[i] = calloc((size_t)n + 1, 8);
     for (int64_t j = 0; j < n; j++) {
         double x = kind == 'k' ? (double)(int)((uniform() + 1) / 2 * sample->classes) : (double)(float)uniform();
+        if (a->half)
+            x = (double)soma_from_bf16(soma_to_bf16((float)x));
         a->exact[i][j] = x;
         a->bound[i][j] = fabs(x);
         if (a->type[i].dtype == SOMA_U8)
@@ -169,10 +185,11 @@ static void fill(const soma_sample *sample, arrays *a, int i)
 }
 
 /* Reads the sample: types of all arguments for f32, inputs filled. */
-static void open_sample(const soma_op *op, const soma_sample *sample, void *attrs, arrays *a)
+static void open_sample(const soma_op *op, const soma_sample *sample, void *attrs, arrays *a, bool half)
 {
     char reason[SOMA_REASON_MAX] = "";
     memset(a, 0, sizeof *a);
+    a->half = half;
     assert_int_equal(soma_attrs_parse(op, attrs, sample->attrs, reason), SOMA_OK);
     a->n_in = op->n_in_samples;
     a->n_out = op->required_out + op->optional_out;
@@ -247,12 +264,26 @@ static void compare(const subject *s, const arrays *a, int i, const void *got, c
         bool byte = a->type[i].dtype == SOMA_U8;
         double y = byte ? ((const uint8_t *)got)[j] : (double)((const float *)got)[j];
         double bound = byte ? 0 : 4 * sqrt(s->terms) * 0x1p-24 * (a->bound[i][j] + 1e-3);
+        if (c->arg[i].dtype == SOMA_BF16)
+            bound += 0x1p-8 * fabs(a->exact[i][j]);
         if (!(fabs(y - a->exact[i][j]) <= bound))
             fail_msg("%s, sample \"%s\", kernel %s %d (%s), threads %d: output %d, element %lld is %.9g, not %.9g "
                      "(bound %.3g)",
                      s->op->name, s->sample->name, s->kernel->name, s->kernel->isa, c->note, c->p.threads, i - a->n_in,
                      (long long)j, y, a->exact[i][j], bound);
     }
+}
+
+/* As a program of precision bf16 types its arguments: activations are bf16, weights and their gradients f32. A product may
+ * write f32. */
+static void type_halves(const subject *s, const arrays *a, call *c, bool outputs)
+{
+    int weight = !strcmp(s->op->name, "conv2d_weight_grad") ? a->n_in : !strncmp(s->op->name, "conv2d", 6) ? 1 : -1;
+    for (int i = 0; i < a->n_in + a->n_out; i++)
+        if (a->type[i].dtype == SOMA_F32 && a->type[i].shape.rank >= 2 && i != weight) {
+            c->arg[i].batched = true;
+            c->arg[i].dtype = i < a->n_in || outputs ? SOMA_BF16 : SOMA_F32;
+        }
 }
 
 /* Runs the subject with these layouts (NULL: its wish); false: it refused. */
@@ -262,6 +293,8 @@ static bool try_layouts(const subject *s, void *attrs, const arrays *a, const so
     int n = a->n_in + a->n_out;
     void *there[ARGS] = {NULL};
     call_open(&c, s->op, attrs, a->n_in, a->n_out, a->type, threads);
+    if (a->half)
+        type_halves(s, a, &c, s->kernel->bf16 == SOMA_BF16_FOLLOW || threads == 1);
     bool runs = !s->kernel->accept || s->kernel->accept(&c.p) == SOMA_OK;
     if (runs && kinds)
         for (int i = 0; i < n; i++)
@@ -344,13 +377,13 @@ static void bound_by_largest(arrays *a)
         a->bound[a->n_in][j] = largest;
 }
 
-static int check_sample(const soma_op *op, const soma_sample *sample, int64_t attrs_space[32])
+static int check_sample(const soma_op *op, const soma_sample *sample, int64_t attrs_space[32], bool half)
 {
     void *attrs = attrs_space;
     arrays a;
     int ran = 0;
     memset(attrs, 0, 32 * sizeof(int64_t));
-    open_sample(op, sample, attrs, &a);
+    open_sample(op, sample, attrs, &a, half);
     int *activation = op == &soma_op_conv2d         ? &((soma_conv2d_attrs *)attrs)->activation
                       : !strcmp(op->name, "matmul") ? &((soma_matmul_attrs *)attrs)->activation
                                                     : NULL;
@@ -365,7 +398,7 @@ static int check_sample(const soma_op *op, const soma_sample *sample, int64_t at
         bound_by_largest(&a);
     for (int k = 0; op->kernels[k]; k++) {
         subject s = {op, sample, op->kernels[k], terms_of(op, attrs, &a)};
-        if (s.kernel->isa <= soma_cpu_isa())
+        if (s.kernel->isa <= soma_cpu_isa() && (!half || s.kernel->bf16 != SOMA_BF16_NONE))
             ran += try_all(&s, attrs, &a);
     }
     close_sample(&a);
@@ -376,9 +409,16 @@ static void check_op(const char *name)
 {
     const soma_op *op = soma_op_find(name);
     int64_t attrs[32];
+    int halves = 0;
     assert_non_null(op);
-    for (const soma_sample *sample = op->samples; sample->name; sample++)
-        assert_true(check_sample(op, sample, attrs) >= 2); /* the reference at least, on one and two threads */
+    for (const soma_sample *sample = op->samples; sample->name; sample++) {
+        assert_true(check_sample(op, sample, attrs, false) >= 2); /* the reference at least, on one and two threads */
+        if (soma_cpu_isa() >= 4)
+            halves += check_sample(op, sample, attrs, true);
+    }
+    for (int k = 0; op->kernels[k]; k++)
+        if (op->kernels[k]->bf16 != SOMA_BF16_NONE)
+            assert_true(halves > 0 || soma_cpu_isa() < 4);
 }
 
 #define OP_TEST(name)                                                                                                  \
@@ -405,6 +445,12 @@ OP_TEST(clip)
 OP_TEST(relu6_grad)
 OP_TEST(reorder)
 OP_TEST(accumulate)
+OP_TEST(relu)
+OP_TEST(relu_grad)
+OP_TEST(sigmoid)
+OP_TEST(add)
+OP_TEST(mul)
+OP_TEST(concat)
 
 /* ---- one prepared kernel, two threads: a program may predict in several threads at once ---- */
 
@@ -506,6 +552,12 @@ int main(void)
                                        cmocka_unit_test(test_relu6_grad),
                                        cmocka_unit_test(test_reorder),
                                        cmocka_unit_test(test_accumulate),
+                                       cmocka_unit_test(test_relu),
+                                       cmocka_unit_test(test_relu_grad),
+                                       cmocka_unit_test(test_sigmoid),
+                                       cmocka_unit_test(test_add),
+                                       cmocka_unit_test(test_mul),
+                                       cmocka_unit_test(test_concat),
                                        cmocka_unit_test(test_runs_of_two_threads)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -165,6 +165,8 @@ typedef struct soma_program_options {
         tune; /**< times the kernels that could run a node, on its real shapes, and takes the fastest, unless the model's record
                     says which; compiling takes seconds. Scratch of a kernel is bounded by 512 MB, or an eighth of max_memory.
                     Not under exact. Otherwise a fixed rule on shapes chooses */
+    const char *precision; /**< "f32" (default), or "bf16": activations stored and products computed in bf16, tensors,
+                                their gradients, statistics and losses in f32; needs avx512_bf16 and oneDNN, never exact */
 } soma_program_options;
 
 /** Compiles. All values must be of one graph; m owns the parameters. Returns NULL on failure. */

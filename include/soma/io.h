@@ -69,6 +69,7 @@ typedef struct soma_recipe {
     double validation_split;
     soma_transform transform;
     soma_augment augment;
+    char precision[8];
 } soma_recipe;
 /** Builds a model from a YAML description of layers (docs/model-files.md); NULL on failure. Unknown keys are errors that name
  *  the place and the nearest known key. recipe may be NULL. */

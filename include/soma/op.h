@@ -161,6 +161,14 @@ typedef enum soma_layout_rule {
     SOMA_LAYOUT_ASK        /* wish() says */
 } soma_layout_rule;
 
+/** Where a program of precision bf16 may store arrays in bf16: arrays of f32 with the batch in front and another dimension. */
+typedef enum soma_bf16_rule {
+    SOMA_BF16_NONE = 0, /* nowhere */
+    SOMA_BF16_FOLLOW,   /* all of them or none: the kernel takes bf16 only, and computes in f32 */
+    SOMA_BF16_MULTIPLY  /* multiplies bf16: inputs all or none, outputs then bf16 or f32; prepare may ask for another
+                           dtype of inputs (weights in bf16) */
+} soma_bf16_rule;
+
 /** One implementation of one op. accept: cheap, on types and attributes, whether it can (refuse with a sentence); suits: whether
  *  the fixed rule on shapes prefers it where it can: without tuning a kernel that does not suit is passed over, unless
  *  nothing else is left; prepare: once, at compile, with layouts fixed (may still refuse: then the next kernel is asked). */
@@ -168,6 +176,7 @@ typedef struct soma_kernel {
     const char *name; /* "reference", "cpu", "onednn", ... */
     int isa;          /* instruction-set level it was compiled for: 0 any, 2 AVX2, 3 AVX-512 (see backend/cpu/isa.h) */
     bool exact;       /* same bits everywhere: allowed under --exact */
+    soma_bf16_rule bf16;
     soma_layout_rule layouts;
     soma_status (*accept)(soma_prepare *p);
     bool (*suits)(const soma_prepare *p); /* NULL: always */

@@ -13,11 +13,13 @@
 extern "C" {
 #endif
 
-typedef enum soma_dtype { SOMA_F32, SOMA_F64, SOMA_I32, SOMA_U8 } soma_dtype;
+/** SOMA_BF16 (the upper half of an f32) is how a program compiled with .precision = "bf16" stores activations; models and
+ *  their tensors have none. */
+typedef enum soma_dtype { SOMA_F32, SOMA_F64, SOMA_I32, SOMA_U8, SOMA_BF16 } soma_dtype;
 
 /** Bytes of one element. */
 SOMA_API size_t soma_dtype_size(soma_dtype dtype);
-/** "f32", "f64", "i32", "u8". */
+/** "f32", "f64", "i32", "u8", "bf16". */
 SOMA_API const char *soma_dtype_name(soma_dtype dtype);
 
 #define SOMA_MAX_RANK 8

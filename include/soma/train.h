@@ -53,6 +53,7 @@ typedef struct soma_fit_options {
     soma_plan_fn on_plan;    /**< gets `user` as well; may be NULL */
     int64_t max_steps;       /**< > 0: stop after that many steps */
     soma_progress *result;   /**< the last epoch's figures, may be NULL */
+    const char *precision;   /**< "f32" (default) or "bf16", see soma_program_options */
 } soma_fit_options;
 /** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). */
 SOMA_API soma_status soma_fit_with(soma_model *m, const soma_fit_options *o);
@@ -71,6 +72,7 @@ typedef struct soma_evaluate_options {
     const char *loss;
     int64_t batch_size; /**< default 128 */
     soma_evaluation *result;
+    const char *precision; /**< "f32" (default) or "bf16", see soma_program_options */
 } soma_evaluate_options;
 SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o);
 #define soma_evaluate(m, ...) soma_evaluate_with(m, SOMA_OPTIONS(soma_evaluate_options, .data = __VA_ARGS__))
@@ -78,6 +80,14 @@ SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_optio
 /** Computes the model's first output for x [n, ...] into y [n, ...]; batches of at most 128. Programs are kept for the
  *  next call. */
 SOMA_API soma_status soma_predict(soma_model *m, const soma_tensor *x, soma_tensor *y);
+typedef struct soma_predict_options {
+    size_t struct_size;
+    soma_at at;
+    soma_tensor *y;        /**< where the output goes */
+    const char *precision; /**< "f32" (default) or "bf16", see soma_program_options */
+} soma_predict_options;
+/** The same with options. */
+SOMA_API soma_status soma_predict_with(soma_model *m, const soma_tensor *x, const soma_predict_options *o);
 
 /* ---- the open loop ---- */
 

@@ -227,7 +227,8 @@ static void traffic(const soma_program *p, double *sample, double *sums)
         int64_t elements;
         if (!bind_shape(&p->graph->values[v->graph_value].type.shape, 1, &shape, &elements))
             continue;
-        double bytes = (double)elements * (double)soma_dtype_size(v->arg.dtype);
+        bool half = p->bf16 && v->arg.batched && v->arg.dtype == SOMA_F32; /* most of them */
+        double bytes = (double)elements * (double)soma_dtype_size(half ? SOMA_BF16 : v->arg.dtype);
         if (v->class == SOMA_CLASS_SAMPLE)
             *sample += bytes;
         else if (v->class == SOMA_CLASS_SUM)

@@ -150,6 +150,8 @@ soma_value soma_scalar_at(soma_value x, double number, soma_at at)
     case SOMA_U8:
         bytes.u8 = (uint8_t)number;
         break;
+    case SOMA_BF16: /* of programs only */
+        return soma_value_fail(x.graph, at, "scalar: no value of a model is bf16");
     }
     return constant_in(x.graph, type, &bytes, at);
 }

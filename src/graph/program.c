@@ -203,6 +203,7 @@ static soma_program *compile(soma_model *m, const soma_graph *graph, const soma_
     soma_program *p = soma_alloc(m->s, sizeof *p);
     if (!p)
         return NULL;
+    p->bf16 = o->precision && !strcmp(o->precision, "bf16");
     p->model = m;
     p->s = m->s;
     p->at = o->at;
@@ -238,9 +239,12 @@ soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
         return NULL;
     }
     const soma_graph *graph = common_graph(m, o);
+    bool bf16;
+    if (!graph || soma_precision_parse(m->s, "compile", o->precision, o->at, &bf16) != SOMA_OK)
+        return NULL;
     int64_t piece = o->micro_batch;
-    soma_program *p = graph ? compile(m, graph, o, &piece) : NULL;
-    while (!p && graph && piece > 0) /* smaller every time */
+    soma_program *p = compile(m, graph, o, &piece);
+    while (!p && piece > 0) /* smaller every time */
         p = compile(m, graph, o, &piece);
     return p;
 }

@@ -38,6 +38,7 @@ typedef struct soma_plan_value {
     int alias;         /* shares the storage of this value; -1: its own */
     int sum;           /* the value that adds up the pieces of this one; -1: none */
     bool wanted;       /* soma_read may ask for it: kept to the end, full batch */
+    bool halves;       /* an activation that a program of precision bf16 may store in bf16; arg.dtype says if it does */
     const void *bytes; /* CONSTANT */
     int64_t full_elements;
     size_t size; /* bytes of storage */
@@ -52,6 +53,8 @@ typedef struct soma_plan_step {
     int n_in, n_out;
     int32_t *in, *out; /* plan values; -1: absent */
     soma_layout *in_layout, *out_layout;
+    soma_dtype *in_dtype, *out_dtype;
+    bool bf16; /* reads halves in bf16 */
     const char *layer, *note, *refused, *output;
     const char *chosen;               /* where the kernel comes from when it is not the rule's; else NULL */
     const struct soma_choice *choice; /* then also this, for the model's record */
@@ -117,7 +120,7 @@ struct soma_program {
     const char *piece_reason;
     const char *whole; /* why the batch cannot be cut, or NULL */
     int threads;
-    bool training, updates, parallel;
+    bool training, updates, parallel, bf16;
     bool tune;           /* kernels are timed */
     uint64_t max_memory; /* 0: no budget */
 
@@ -162,6 +165,11 @@ int *soma_activation_of(const soma_graph_node *node);
 soma_status soma_classify(soma_program *p, const int32_t *wanted, int n_wanted, int64_t piece);
 /* Sorts the steps by phase; assigning steps come last. */
 soma_status soma_order(soma_program *p);
+/* Which steps read and write bf16, in a program of that precision (graph/precision.c). */
+soma_status soma_precision(soma_program *p);
+extern const char *const soma_precisions[]; /* names, NULL-terminated */
+/* "f32", "bf16" or NULL (f32); what: who asks, for the sentence. bf16 only where this machine and build can do it. */
+soma_status soma_precision_parse(soma *s, const char *what, const char *name, soma_at at, bool *bf16);
 /* Kernels, layouts, prepare, reorders. */
 soma_status soma_select(soma_program *p);
 /* Who shares whose storage, lifetimes and sizes; may be called again after steps were added. */

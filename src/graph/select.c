@@ -68,6 +68,7 @@ soma_status soma_view_make(soma_program *p, const soma_plan_step *step, view *v)
         return SOMA_MEMORY;
     v->owner.program = p;
     v->note[0] = v->reason[0] = 0;
+    v->bf16 = step->bf16;
     v->prepare = (soma_prepare){.op = step->op,
                                 .attrs = step->attrs,
                                 .n_in = step->n_in,
@@ -89,6 +90,8 @@ soma_status soma_view_make(soma_program *p, const soma_plan_step *step, view *v)
             v->args[j] = p->values[id].arg;
         else
             v->args[j].shape.rank = -1;
+        if (id >= 0 && p->values[id].halves && (j < step->n_in || !step->bf16))
+            v->args[j].dtype = step->bf16 ? SOMA_BF16 : SOMA_F32;
         v->args[j].layout = plain;
     }
     return SOMA_OK;
@@ -113,6 +116,8 @@ const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, v
         return "not exact";
     if (kernel->isa > soma_cpu_isa())
         return "this CPU lacks the instructions";
+    if (v->bf16 ? kernel->bf16 == SOMA_BF16_NONE : soma_for_bf16_alone(kernel))
+        return v->bf16 ? "not for bf16" : "for bf16 alone";
     return kernel->accept && kernel->accept(&v->prepare) != SOMA_OK ? v->reason : NULL;
 }
 
@@ -123,6 +128,8 @@ static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
     int last = -1;
     for (int k = from; step->op->kernels[k]; k++) {
         const soma_kernel *kernel = step->op->kernels[k];
+        if (!step->bf16 && soma_for_bf16_alone(kernel))
+            continue;
         const char *reason = soma_view_cannot(p, kernel, v);
         if (!reason) {
             last = k;
@@ -139,13 +146,25 @@ static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
 
 static soma_status no_kernel(soma_program *p, const soma_plan_step *step)
 {
-    if (!step->refused && step->op->kernels[0])
+    if (!step->refused && step->op->kernels[0] && !soma_for_bf16_alone(step->op->kernels[0]))
         return SOMA_MEMORY; /* for the list of refusals */
     return soma_fail(p->s, SOMA_UNSUPPORTED, p->at, "%s \"%s\": no kernel can run it (%s)", step->op->name, step->layer,
                      step->refused ? step->refused : "the op has none");
 }
 
 /* ---- layouts ---- */
+
+static bool add_forms(soma_program *p, soma_plan_step *step)
+{
+    size_t n = (size_t)(step->n_in + step->n_out) + 1;
+    step->in_layout = soma_arena_array(&p->arena, n, sizeof *step->in_layout);
+    step->in_dtype = soma_arena_array(&p->arena, n, sizeof *step->in_dtype);
+    if (!step->in_layout || !step->in_dtype)
+        return false;
+    step->out_layout = step->in_layout + step->n_in;
+    step->out_dtype = step->in_dtype + step->n_in;
+    return true;
+}
 
 /* Plain but for what the kernel asks for. */
 static void wish(const soma_kernel *kernel, view *v)
@@ -164,10 +183,10 @@ static void wish(const soma_kernel *kernel, view *v)
 /* Layouts that each step asks for or accepts: kinds[j], inputs then outputs. */
 static soma_status ask(soma_program *p, soma_plan_step *step, view *v, soma_layout_kind *wished, bool *is_wished)
 {
-    step->in_layout = soma_arena_array(&p->arena, (size_t)(step->n_in + step->n_out) + 1, sizeof *step->in_layout);
-    if (!step->in_layout)
+    if (!add_forms(p, step))
         return SOMA_MEMORY;
-    step->out_layout = step->in_layout + step->n_in;
+    for (int j = 0; j < step->n_in + step->n_out; j++)
+        step->in_dtype[j] = v->args[j].dtype;
     if (step->kernel->layouts != SOMA_LAYOUT_ASK)
         return SOMA_OK;
     wish(step->kernel, v);
@@ -287,10 +306,30 @@ void soma_view_layouts(const soma_program *p, const soma_plan_step *step, const 
 
 /* ---- prepare ---- */
 
-static void set_layouts(const soma_plan_step *step, view *v)
+static void set_forms(const soma_plan_step *step, view *v)
+{
+    for (int j = 0; j < step->n_in + step->n_out; j++) {
+        v->args[j].layout = step->in_layout[j];
+        v->args[j].dtype = step->in_dtype[j];
+    }
+}
+
+static void own_dtypes(const soma_plan_step *step, view *v)
 {
     for (int j = 0; j < step->n_in + step->n_out; j++)
-        v->args[j].layout = step->in_layout[j];
+        v->args[j].dtype = step->in_dtype[j];
+}
+
+/* No kernel could be prepared for bf16: the step falls back to f32. */
+static int choose_f32(soma_program *p, soma_plan_step *step, view *v)
+{
+    step->bf16 = false;
+    for (int j = 0; j < step->n_in + step->n_out; j++)
+        if (step->in_dtype[j] == SOMA_BF16)
+            step->in_dtype[j] = SOMA_F32;
+    v->bf16 = false;
+    own_dtypes(step, v);
+    return choose(p, step, v, 0);
 }
 
 static double moved_bytes(const view *v)
@@ -305,7 +344,7 @@ static double moved_bytes(const view *v)
 /* Prepares the chosen kernel, or the next one that will have it. Afterwards the step's layouts are final. */
 static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
 {
-    set_layouts(step, v);
+    set_forms(step, v);
     int k = 0;
     while (step->op->kernels[k] != step->kernel)
         k++;
@@ -318,6 +357,7 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
                              step->layer, step->kernel->name);
         if (!add_refusal(p, step, step->kernel, v->reason))
             return SOMA_MEMORY;
+        own_dtypes(step, v);
         v->prepare.run = NULL;
         v->prepare.state = NULL;
         v->prepare.scratch = 0;
@@ -325,15 +365,19 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
         v->prepare.parallel = false;
         v->note[0] = 0;
         k = choose(p, step, v, k + 1);
+        if (k < 0 && step->bf16)
+            k = choose_f32(p, step, v);
         if (k < 0)
             return no_kernel(p, step);
         if (step->kernel->layouts == SOMA_LAYOUT_CONVERT) /* it takes what was fixed */
-            set_layouts(step, v);
+            set_forms(step, v);
         else
             wish(step->kernel, v);
     }
-    for (int j = 0; j < step->n_in + step->n_out; j++)
+    for (int j = 0; j < step->n_in + step->n_out; j++) {
         step->in_layout[j] = v->args[j].layout;
+        step->in_dtype[j] = v->args[j].dtype;
+    }
     step->run = v->prepare.run;
     step->state = v->prepare.state;
     step->scratch = v->prepare.scratch;
@@ -351,6 +395,7 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
 typedef struct reordered {
     int32_t from, to;
     soma_layout layout;
+    soma_dtype dtype;
 } reordered;
 
 typedef struct insertion {
@@ -361,11 +406,12 @@ typedef struct insertion {
     int n_made, capacity;
 } insertion;
 
-/* Emits reorder(id) in `layout` and returns the new value, or -1. */
-static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout, const soma_plan_step *reader)
+/* Emits reorder(id) in `layout` and `dtype` and returns the new value, or -1. */
+static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout, soma_dtype dtype,
+                           const soma_plan_step *reader)
 {
     for (int i = 0; i < in->n_made; i++)
-        if (in->made[i].from == id && soma_same_layout(&in->made[i].layout, layout))
+        if (in->made[i].from == id && in->made[i].dtype == dtype && soma_same_layout(&in->made[i].layout, layout))
             return in->made[i].to;
     soma_program *p = in->p;
     soma_plan_value v = p->values[id];
@@ -374,6 +420,9 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     v.wanted = false;
     v.bytes = NULL;
     v.arg.layout = *layout;
+    v.arg.dtype = dtype;
+    v.halves = false;
+    soma_dtype from = p->values[id].arg.dtype;
     int32_t to = soma_plan_add_value(p, &v);
     soma_plan_step step = {.op = soma_op_find("reorder"),
                            .n_in = 1,
@@ -381,27 +430,27 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
                            .layer = reader->layer,
                            .site = reader->site,
                            .class = v.class,
-                           .skip_first = false};
+                           .bf16 = dtype == SOMA_BF16 || from == SOMA_BF16};
     step.in = soma_arena_array(&p->arena, 2, sizeof *step.in);
     step.attrs = soma_arena_alloc(&p->arena, 1);
-    step.in_layout = soma_arena_array(&p->arena, 2, sizeof *step.in_layout);
-    if (to < 0 || !step.op || !step.in || !step.attrs || !step.in_layout ||
+    if (to < 0 || !step.op || !step.in || !step.attrs || !add_forms(p, &step) ||
         soma_grow(p->s, &in->made, &in->capacity, in->n_made + 1, sizeof *in->made) != SOMA_OK)
         return -1;
     step.out = step.in + 1;
-    step.out_layout = step.in_layout + 1;
     step.in[0] = id;
     step.out[0] = to;
     step.in_layout[0] = p->values[id].arg.layout;
     step.out_layout[0] = *layout;
+    step.in_dtype[0] = from;
+    step.out_dtype[0] = dtype;
     view view_of_step;
     soma_status status = soma_view_make(p, &step, &view_of_step);
-    set_layouts(&step, &view_of_step);
+    set_forms(&step, &view_of_step);
     if (status == SOMA_OK && choose(p, &step, &view_of_step, 0) < 0)
         status = no_kernel(p, &step);
     if (status == SOMA_OK)
         status = prepare(p, &step, &view_of_step);
-    in->made[in->n_made++] = (reordered){id, to, *layout};
+    in->made[in->n_made++] = (reordered){id, to, *layout, dtype};
     return status == SOMA_OK && soma_plan_add_step(p, &step) ? to : -1;
 }
 
@@ -447,10 +496,11 @@ static soma_status insert_step(insertion *in, soma_plan_step *step)
     if (status == SOMA_OK)
         status = prepare(p, step, &v);
     for (int j = 0; j < step->n_in && status == SOMA_OK; j++) {
-        if (step->in[j] < 0 || soma_same_layout(&p->values[step->in[j]].arg.layout, &step->in_layout[j]))
+        if (step->in[j] < 0 || (soma_same_layout(&p->values[step->in[j]].arg.layout, &step->in_layout[j]) &&
+                                p->values[step->in[j]].arg.dtype == step->in_dtype[j]))
             continue;
         int n = p->n_steps;
-        int32_t to = add_reorder(in, step->in[j], &step->in_layout[j], step);
+        int32_t to = add_reorder(in, step->in[j], &step->in_layout[j], step->in_dtype[j], step);
         if (to < 0)
             return p->s->status != SOMA_OK ? p->s->status : SOMA_MEMORY;
         if (step->assigns && p->n_steps > n)
@@ -464,9 +514,12 @@ static soma_status insert_step(insertion *in, soma_plan_step *step)
             continue;
         soma_plan_value *out = &p->values[step->out[j]];
         out->arg.layout = step->out_layout[j];
-        if (!out->wanted || out->arg.layout.kind == SOMA_PLAIN)
+        out->arg.dtype = step->out_dtype[j];
+        bool half = out->arg.dtype == SOMA_BF16;
+        if (!out->wanted || (out->arg.layout.kind == SOMA_PLAIN && !half))
             continue;
-        int32_t to = add_reorder(in, step->out[j], &plain, step); /* what is read from outside is plain */
+        /* what is read from outside is plain, and never bf16 */
+        int32_t to = add_reorder(in, step->out[j], &plain, half ? SOMA_F32 : out->arg.dtype, step);
         if (to < 0)
             return p->s->status != SOMA_OK ? p->s->status : SOMA_MEMORY;
         p->values[to].wanted = true;
@@ -500,7 +553,7 @@ static uint64_t record(const soma_program *p)
         for (int t = 0; t < 4; t++)
             hash = soma_hash_bytes(hash, texts[t], strlen(texts[t]) + 1);
         int32_t numbers[] = {step->kernel->isa, step->n_out ? (int32_t)step->out_layout[0].kind : 0, p->threads,
-                             (int32_t)p->piece};
+                             (int32_t)p->piece, step->n_out ? (int32_t)step->out_dtype[0] : 0};
         hash = soma_hash_bytes(hash, numbers, sizeof numbers);
     }
     return hash;
@@ -513,6 +566,8 @@ soma_status soma_select(soma_program *p)
     bool *is_wished = soma_alloc_array(p->s, (size_t)p->n_values + 1, sizeof *is_wished);
     if (!wished || !is_wished)
         status = SOMA_MEMORY;
+    if (status == SOMA_OK && p->bf16)
+        status = soma_precision(p);
     for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
         view v;
         status = soma_view_make(p, &p->steps[i], &v);

@@ -11,8 +11,15 @@ typedef struct soma_view {
     soma_prepare prepare;
     soma_prepare_owner owner;
     soma_arg *args; /* n_in, then n_out */
+    bool bf16;      /* the step reads and writes bf16 */
     char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
 } soma_view;
+
+/* Kernels that are for bf16 alone are not worth a word in an f32 step. */
+static inline bool soma_for_bf16_alone(const soma_kernel *kernel)
+{
+    return kernel->isa == 4;
+}
 
 /* All arguments plain. The arrays are p's. */
 soma_status soma_view_make(soma_program *p, const soma_plan_step *step, soma_view *v);

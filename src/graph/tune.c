@@ -233,6 +233,7 @@ static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg 
         if (status == SOMA_OK) {
             c->view.args[0] = *from;
             c->view.args[1] = *to;
+            c->view.bf16 = from->dtype == SOMA_BF16 || to->dtype == SOMA_BF16;
             status = soma_view_cannot(t->p, op->kernels[k], &c->view) ? SOMA_UNSUPPORTED
                                                                       : op->kernels[k]->prepare(&c->view.prepare);
         }
@@ -262,7 +263,9 @@ static soma_status add_reorders(timing *t, trial *c)
     for (int j = 0; j < t->n_args && c->total >= 0; j++) {
         soma_arg *arg = &c->view.args[j], there = *arg;
         there.layout = t->step->in_layout[j];
-        if (arg->shape.rank < 0 || soma_same_layout(&arg->layout, &there.layout) || (arg->constant && !t->p->updates))
+        there.dtype = t->step->in_dtype[j];
+        bool same = there.dtype == arg->dtype && soma_same_layout(&arg->layout, &there.layout);
+        if (arg->shape.rank < 0 || same || (arg->constant && !t->p->updates))
             continue;
         double seconds;
         bool in = j < t->step->n_in;

@@ -58,6 +58,8 @@ static double element(const soma_graph_value *v, int64_t i)
         return ((const int32_t *)v->bytes)[i];
     case SOMA_U8:
         return ((const uint8_t *)v->bytes)[i];
+    case SOMA_BF16: /* of programs only */
+        break;
     }
     return 0;
 }
@@ -335,6 +337,8 @@ static bool put_element(soma_dtype dtype, void *bytes, int64_t i, double x)
             return false;
         ((uint8_t *)bytes)[i] = (uint8_t)x;
         return true;
+    case SOMA_BF16: /* of programs only */
+        break;
     }
     return false;
 }

@@ -7,6 +7,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "graph/graph.h"
+#include "graph/program.h"
 #include "io/keys_yaml.h"
 #include "nn/nn.h"
 #include <soma/io.h>
@@ -406,7 +407,7 @@ static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recip
 typedef struct train_numbers {
     int64_t batch_size, epochs;
     double validation_split;
-    const char *loss;
+    const char *loss, *precision;
 } train_numbers;
 
 static soma_status check_train(reader *r, const yaml_node_t *map, const train_numbers *n)
@@ -414,6 +415,8 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
     const char *near = NULL;
     if (n->loss && !soma_loss_known(n->loss, &near))
         return unknown(r, map, "loss", n->loss, near);
+    if (n->precision && strcmp(n->precision, "f32") != 0 && strcmp(n->precision, "bf16") != 0)
+        return unknown(r, map, "precision", n->precision, soma_nearest_of(n->precision, soma_precisions));
     if (n->validation_split >= 1)
         return soma_fail(r->s, SOMA_INVALID, place(r, map), "\"validation_split\" is a share of the data, below 1");
     return SOMA_OK;
@@ -421,9 +424,13 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
 
 static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *recipe)
 {
-    static const key keys[] = {
-        INT(train_numbers, batch_size), INT(train_numbers, epochs), SHARE(train_numbers, validation_split),
-        TEXT(train_numbers, loss),      SECTION("optimizer"),       END};
+    static const key keys[] = {INT(train_numbers, batch_size),
+                               INT(train_numbers, epochs),
+                               SHARE(train_numbers, validation_split),
+                               TEXT(train_numbers, loss),
+                               TEXT(train_numbers, precision),
+                               SECTION("optimizer"),
+                               END};
     train_numbers n = {0};
     uint32_t seen = 0;
     if (map->type != YAML_MAPPING_NODE)
@@ -444,6 +451,8 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *re
     recipe->validation_split = n.validation_split;
     if (n.loss)
         snprintf(recipe->loss, sizeof recipe->loss, "%s", n.loss);
+    if (n.precision)
+        snprintf(recipe->precision, sizeof recipe->precision, "%s", n.precision);
     return SOMA_OK;
 }
 

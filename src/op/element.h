@@ -7,6 +7,27 @@
 
 #include <soma/op.h>
 
+#include <string.h>
+
+/* bf16 is the upper half of an f32. */
+static inline float soma_from_bf16(uint16_t half)
+{
+    uint32_t bits = (uint32_t)half << 16;
+    float x;
+    memcpy(&x, &bits, sizeof x);
+    return x;
+}
+
+/* To the nearest, ties to even; NaN stays NaN. */
+static inline uint16_t soma_to_bf16(float x)
+{
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    if (x != x)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+}
+
 static inline double soma_get(const void *data, soma_dtype dtype, int64_t i)
 {
     switch (dtype) {
@@ -18,6 +39,8 @@ static inline double soma_get(const void *data, soma_dtype dtype, int64_t i)
         return (double)((const int32_t *)data)[i];
     case SOMA_U8:
         return (double)((const uint8_t *)data)[i];
+    case SOMA_BF16:
+        return (double)soma_from_bf16(((const uint16_t *)data)[i]);
     }
     return 0;
 }
@@ -36,6 +59,9 @@ static inline void soma_set(void *data, soma_dtype dtype, int64_t i, double numb
         break;
     case SOMA_U8:
         ((uint8_t *)data)[i] = (uint8_t)number;
+        break;
+    case SOMA_BF16:
+        ((uint16_t *)data)[i] = soma_to_bf16((float)number);
         break;
     }
 }

@@ -13,10 +13,8 @@ static const struct {
     const char *name;
     size_t size;
 } dtypes[] = {
-    [SOMA_F32] = {"f32", 4},
-    [SOMA_F64] = {"f64", 8},
-    [SOMA_I32] = {"i32", 4},
-    [SOMA_U8] = {"u8", 1},
+    [SOMA_F32] = {"f32", 4}, [SOMA_F64] = {"f64", 8},   [SOMA_I32] = {"i32", 4},
+    [SOMA_U8] = {"u8", 1},   [SOMA_BF16] = {"bf16", 2},
 };
 
 static bool known(soma_dtype dtype)

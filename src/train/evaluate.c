@@ -14,7 +14,11 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
         return soma_fail(m->s, SOMA_INVALID, o->at, "evaluate: batch_size is %lld; it must be at least 1",
                          (long long)o->batch_size);
     soma_objective objective;
-    soma_status status = soma_objective_make(&objective, m, o->data, o->loss, "evaluate", o->at);
+    bool bf16;
+    soma_status status = soma_precision_parse(m->s, "evaluate", o->precision, o->at, &bf16);
+    if (status != SOMA_OK)
+        return status;
+    status = soma_objective_make(&objective, m, o->data, o->loss, "evaluate", o->at);
     if (status != SOMA_OK)
         return status;
     soma_feeder feeder;
@@ -24,7 +28,8 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
                                    .batch_size = o->batch_size ? o->batch_size : 128,
                                    .no_shuffle = true,
                                    .seed = m->s->seed,
-                                   .rate = soma_none()};
+                                   .rate = soma_none(),
+                                   .precision = o->precision};
     status = soma_feeder_open(&feeder, &objective, &options);
     if (status == SOMA_OK) {
         soma_evaluation result = {.confusion = o->result ? o->result->confusion : NULL};

@@ -65,7 +65,8 @@ static soma_status compile_stage(soma_feeder *f, const soma_feeder_options *o, s
                                     .n_updates = o->n_updates,
                                     .micro_batch = micro_batch(o, samples),
                                     .max_memory = o->max_memory,
-                                    .tune = o->tune};
+                                    .tune = o->tune,
+                                    .precision = o->precision};
     stage->samples = samples;
     stage->program = soma_compile_with(f->m, &options);
     if (!stage->program)

@@ -13,6 +13,7 @@
 
 typedef struct soma_predictor {
     int32_t output;                           /* value of the model's graph that the programs compute */
+    bool bf16;                                /* their precision */
     soma_program *programs[1 + PREDICT_KEPT]; /* [0]: PREDICT_BATCH */
     int oldest;                               /* of programs[1..], the next to be replaced */
 } soma_predictor;
@@ -31,7 +32,7 @@ static void destroy_predictor(soma_model *m, void *data)
     soma_release(m->s, data);
 }
 
-static soma_predictor *predictor_of(soma_model *m, int32_t output)
+static soma_predictor *predictor_of(soma_model *m, int32_t output, bool bf16)
 {
     soma_predictor *p = soma_attached(m, PREDICT_KEY);
     if (!p) {
@@ -43,9 +44,10 @@ static soma_predictor *predictor_of(soma_model *m, int32_t output)
             return NULL;
         }
     }
-    if (p->output != output)
+    if (p->output != output || p->bf16 != bf16)
         free_programs(p);
     p->output = output;
+    p->bf16 = bf16;
     return p;
 }
 
@@ -63,8 +65,12 @@ static soma_program *program_for(soma_model *m, soma_predictor *p, int64_t batch
     }
     if (!p->programs[place]) {
         soma_value y = soma_value_in(m->graph, p->output);
-        soma_program_options options = {
-            .struct_size = sizeof options, .name = "predict", .batch = batch, .values = &y, .n_values = 1};
+        soma_program_options options = {.struct_size = sizeof options,
+                                        .name = "predict",
+                                        .batch = batch,
+                                        .values = &y,
+                                        .n_values = 1,
+                                        .precision = p->bf16 ? "bf16" : "f32"};
         p->programs[place] = soma_compile_with(m, &options);
     }
     return p->programs[place];
@@ -124,16 +130,20 @@ static size_t sample_bytes(const soma_tensor *tensor)
     return (size_t)(soma_shape_elements(&tensor->shape) / tensor->shape.dim[0]) * soma_dtype_size(tensor->dtype);
 }
 
-soma_status soma_predict(soma_model *m, const soma_tensor *x, soma_tensor *y)
+soma_status soma_predict_with(soma_model *m, const soma_tensor *x, const soma_predict_options *o)
 {
-    if (!m)
+    if (!m || !o)
         return SOMA_INVALID;
+    const soma_tensor *y = o->y;
+    bool bf16;
     if (!x || !y)
-        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "predict: x and y must be given");
+        return soma_fail(m->s, SOMA_INVALID, o->at, "predict: x and y must be given");
     soma_status status = check_model(m);
     if (status == SOMA_OK)
+        status = soma_precision_parse(m->s, "predict", o->precision, o->at, &bf16);
+    if (status == SOMA_OK)
         status = check_arrays(m, x, y);
-    soma_predictor *p = status == SOMA_OK ? predictor_of(m, m->outputs[0].value) : NULL;
+    soma_predictor *p = status == SOMA_OK ? predictor_of(m, m->outputs[0].value, bf16) : NULL;
     if (!p)
         return status == SOMA_OK ? SOMA_MEMORY : status;
     soma_value in = soma_model_input(m, 0), out = soma_model_output(m, 0);
@@ -154,4 +164,10 @@ soma_status soma_predict(soma_model *m, const soma_tensor *x, soma_tensor *y)
         done += batch;
     }
     return SOMA_OK;
+}
+
+soma_status soma_predict(soma_model *m, const soma_tensor *x, soma_tensor *y)
+{
+    return soma_predict_with(
+        m, x, &(soma_predict_options){.struct_size = sizeof(soma_predict_options), .at = soma_nowhere(), .y = y});
 }

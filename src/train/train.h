@@ -54,6 +54,7 @@ typedef struct soma_feeder_options {
     int64_t micro_batch;
     uint64_t max_memory;
     bool tune;
+    const char *precision;
 } soma_feeder_options;
 
 /* A dataset flowing through programs, batch by batch. While a batch runs in one input slot the next is read into

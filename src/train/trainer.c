@@ -16,6 +16,9 @@ static soma_status check_options(const soma_model *m, const soma_fit_options *o)
 {
     soma *s = m->s;
     char text[32];
+    bool bf16;
+    if (soma_precision_parse(s, "fit", o->precision, o->at, &bf16) != SOMA_OK)
+        return soma_error_status(s);
     if (o->batch_size < 0)
         return soma_fail(s, SOMA_INVALID, o->at, "fit: batch_size is %lld; it must be at least 1",
                          (long long)o->batch_size);
@@ -70,7 +73,8 @@ static soma_feeder_options feeder_options(const soma_trainer *t, const soma_fit_
                                  .rate = soma_none(),
                                  .micro_batch = o->micro_batch,
                                  .max_memory = o->max_memory,
-                                 .tune = o->tune};
+                                 .tune = o->tune,
+                                 .precision = o->precision};
 }
 
 static soma_status open_training(soma_trainer *t, const soma_fit_options *o)

@@ -25,7 +25,7 @@ int soma_cpu_isa(void)
         return 0;
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
-        return 3;
+        return __builtin_cpu_supports("avx512bf16") ? 4 : 3;
     return 2;
 #else
     return 0;
@@ -34,7 +34,7 @@ int soma_cpu_isa(void)
 
 const char *soma_isa_name(int isa)
 {
-    return isa == 3 ? "AVX-512" : isa == 2 ? "AVX2" : "baseline";
+    return isa == 4 ? "AVX-512 bf16" : isa == 3 ? "AVX-512" : isa == 2 ? "AVX2" : "baseline";
 }
 
 void soma_cpu_name(char text[SOMA_CPU_NAME])
@@ -78,6 +78,8 @@ const char *soma_build_info(void)
 {
 #define SOMA_BUILD_TEXT(isa) "soma " SOMA_VERSION ", " SOMA_COMPILER_TEXT ", " isa SOMA_LIBRARIES_TEXT
     switch (soma_cpu_isa()) { /* one literal each: nothing to compose at run time, nothing to free */
+    case 4:
+        return SOMA_BUILD_TEXT("AVX-512 bf16");
     case 3:
         return SOMA_BUILD_TEXT("AVX-512");
     case 2:

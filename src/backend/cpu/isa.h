@@ -21,6 +21,29 @@
 #define SOMA_ISA_JOIN(name, level) SOMA_ISA_JOIN2(name, level)
 #define SOMA_ISA(name) SOMA_ISA_JOIN(name, SOMA_ISA_LEVEL)
 
+/* Files in the list SOMA_BF16_SOURCES of CMakeLists.txt are compiled once more as level 4: AVX-512, with batched arrays stored in
+ * bf16 and computed with in f32. Their source names the stored element soma_stored and its type SOMA_STORED (see
+ * backend/cpu/vec.h for loads and stores), and lists the kernel before the others by SOMA_BF16_LIST. */
+#if SOMA_ISA_LEVEL == 4
+#define SOMA_STORED SOMA_BF16
+#define SOMA_STORED_RULE SOMA_BF16_FOLLOW
+typedef struct soma_stored {
+    uint16_t bits;
+} soma_stored;
+#else
+#define SOMA_STORED SOMA_F32
+#define SOMA_STORED_RULE SOMA_BF16_NONE
+typedef float soma_stored;
+#endif
+
+#if defined(__x86_64__)
+#define SOMA_BF16_DECLARE(name) extern const soma_kernel name##_isa4;
+#define SOMA_BF16_LIST(name) &name##_isa4,
+#else
+#define SOMA_BF16_DECLARE(name)
+#define SOMA_BF16_LIST(name)
+#endif
+
 #if defined(__x86_64__)
 #define SOMA_ISA_DECLARE(name) extern const soma_kernel name##_isa0, name##_isa2, name##_isa3;
 #define SOMA_ISA_LIST(name) &name##_isa3, &name##_isa2, &name##_isa0,
@@ -30,7 +53,7 @@
 #endif
 
 /* f32 lanes of a vector register at this level. */
-#if SOMA_ISA_LEVEL == 3
+#if SOMA_ISA_LEVEL >= 3
 #define SOMA_LANES 16
 #elif SOMA_ISA_LEVEL == 2
 #define SOMA_LANES 8

@@ -38,7 +38,7 @@ void soma_float_leave(unsigned before, int threads);
 /* Bytes of cache that the threads of this process may hope for: what pieces of a batch are cut to. */
 uint64_t soma_cache_bytes(void);
 
-/* 0: baseline, 2: AVX2 and FMA, 3: AVX-512 (F, BW, CD, DQ, VL). */
+/* 0: baseline, 2: AVX2 and FMA, 3: AVX-512 (F, BW, CD, DQ, VL), 4: and its bf16 products. */
 int soma_cpu_isa(void);
 const char *soma_isa_name(int isa);
 /* The CPU's own name, "AMD EPYC 9R14", or "unknown CPU". */

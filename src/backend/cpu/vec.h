@@ -12,7 +12,7 @@
 #include <string.h>
 
 /* Keeps a loaded vector in a register: gcc would rather load it again for every use, and then loads set the speed. */
-#if SOMA_ISA_LEVEL == 3
+#if SOMA_ISA_LEVEL >= 3
 #define SOMA_VPIN(v) __asm__("" : "+v"(v))
 #elif SOMA_ISA_LEVEL == 2
 #define SOMA_VPIN(v) __asm__("" : "+x"(v))
@@ -20,7 +20,7 @@
 #define SOMA_VPIN(v) ((void)(v))
 #endif
 
-#if SOMA_ISA_LEVEL == 3
+#if SOMA_ISA_LEVEL >= 3
 
 #include <immintrin.h>
 typedef __m512 soma_vf;
@@ -304,4 +304,78 @@ static inline void soma_transpose_16(const float *from, int64_t from_step, int r
 }
 
 #endif
+
+/* Elements as batched arrays store them: f32, or bf16 at level 4 (rounded to nearest even when stored). */
+#if SOMA_ISA_LEVEL == 4
+static inline soma_vf soma_vget_n(const soma_stored *p, int n)
+{
+    __m256i half = __builtin_constant_p(n) && n == SOMA_LANES ? _mm256_loadu_si256((const __m256i *)(const void *)p)
+                                                              : _mm256_maskz_loadu_epi16(soma_vfirst(n), p);
+    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
+}
+static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
+{
+    __m256i half = (__m256i)_mm512_cvtneps_pbh(v);
+    if (__builtin_constant_p(n) && n == SOMA_LANES)
+        _mm256_storeu_si256((__m256i *)(void *)p, half);
+    else
+        _mm256_mask_storeu_epi16(p, soma_vfirst(n), half);
+}
+/* Rows that a loop in f32 takes in turns: n elements to and from f32. */
+static inline void soma_widen(const soma_stored *x, float *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + SOMA_LANES <= n; i += SOMA_LANES)
+        soma_vstore(y + i, soma_vget_n(x + i, SOMA_LANES));
+    if (i < n)
+        soma_vstore_n(y + i, soma_vget_n(x + i, (int)(n - i)), (int)(n - i));
+}
+static inline void soma_narrow(const float *x, soma_stored *y, int64_t n)
+{
+    int64_t i = 0;
+    for (; i + SOMA_LANES <= n; i += SOMA_LANES)
+        soma_vput_n(y + i, soma_vload(x + i), SOMA_LANES);
+    if (i < n)
+        soma_vput_n(y + i, soma_vload_n(x + i, (int)(n - i)), (int)(n - i));
+}
+#define SOMA_ROW 512 /* elements of such a row: stays in the first cache */
+static inline float soma_get1(soma_stored x)
+{
+    uint32_t bits = (uint32_t)x.bits << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+static inline soma_stored soma_put1(float x)
+{
+    soma_stored y;
+    soma_vput_n(&y, soma_vset(x), 1);
+    return y;
+}
+#else
+static inline soma_vf soma_vget_n(const soma_stored *p, int n)
+{
+    return soma_vload_n(p, n);
+}
+static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
+{
+    soma_vstore_n(p, v, n);
+}
+static inline float soma_get1(soma_stored x)
+{
+    return x;
+}
+static inline soma_stored soma_put1(float x)
+{
+    return x;
+}
+#endif
+static inline soma_vf soma_vget(const soma_stored *p)
+{
+    return soma_vget_n(p, SOMA_LANES);
+}
+static inline void soma_vput(soma_stored *p, soma_vf v)
+{
+    soma_vput_n(p, v, SOMA_LANES);
+}
 #endif

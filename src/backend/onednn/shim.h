@@ -22,18 +22,18 @@ typedef struct soma_md {
     dnnl_memory_desc_t md;
 } soma_md;
 
-dnnl_status_t soma_md_strided(soma_md *md, int rank, const int64_t *dim, const int64_t *stride);
-dnnl_status_t soma_md_tag(soma_md *md, int rank, const int64_t *dim, dnnl_format_tag_t tag);
+dnnl_status_t soma_md_strided(soma_md *md, soma_dtype dtype, int rank, const int64_t *dim, const int64_t *stride);
+dnnl_status_t soma_md_tag(soma_md *md, soma_dtype dtype, int rank, const int64_t *dim, dnnl_format_tag_t tag);
 soma_md_ref soma_md_get(const soma_md *md);
 void soma_md_drop(soma_md *md);
 /* A rank-4 activation in its layout (plain, nhwc, nChw8c, nChw16c). */
 dnnl_status_t soma_md_activation(soma_md *md, const soma_arg *a);
 /* Row-major of the descriptor's own rank and dimensions: the plain side of a packed array, grouped weights included. */
-dnnl_status_t soma_md_dense_like(soma_md *md, soma_md_ref like);
+dnnl_status_t soma_md_dense_like(soma_md *md, soma_dtype dtype, soma_md_ref like);
 
-/* Makes `layout` say what `md` says: plain where it is row-major, else SOMA_PACKED with a copy that the program owns.
+/* Makes `layout` say what `md`, of that type, says: plain where it is row-major, else SOMA_PACKED with a copy that the program owns.
  * */
-soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_layout *layout);
+soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_dtype dtype, soma_layout *layout);
 /* The descriptor of a packed layout. */
 soma_md_ref soma_md_of_layout(const soma_layout *layout);
 

@@ -23,18 +23,24 @@ static void widen(dnnl_dims_t wide, const int64_t *dim, int rank)
     memcpy(wide, dim, (size_t)rank * sizeof dim[0]);
 }
 
+static dnnl_data_type_t type_of(soma_dtype dtype)
+{
+    return dtype == SOMA_BF16 ? dnnl_bf16 : dnnl_f32;
+}
+
 #if DNNL_VERSION_MAJOR >= 3
 
-static dnnl_status_t md_strided(soma_md *md, int rank, const dnnl_dims_t dim, const dnnl_dims_t stride)
+static dnnl_status_t md_strided(soma_md *md, dnnl_data_type_t type, int rank, const dnnl_dims_t dim,
+                                const dnnl_dims_t stride)
 {
-    SOMA_TRY(dnnl_memory_desc_create_with_strides(&md->md, rank, dim, dnnl_f32, stride));
+    SOMA_TRY(dnnl_memory_desc_create_with_strides(&md->md, rank, dim, type, stride));
     md->present = true;
     return dnnl_success;
 }
 
-static dnnl_status_t md_tag(soma_md *md, int rank, const dnnl_dims_t dim, dnnl_format_tag_t tag)
+static dnnl_status_t md_tag(soma_md *md, dnnl_data_type_t type, int rank, const dnnl_dims_t dim, dnnl_format_tag_t tag)
 {
-    SOMA_TRY(dnnl_memory_desc_create_with_tag(&md->md, rank, dim, dnnl_f32, tag));
+    SOMA_TRY(dnnl_memory_desc_create_with_tag(&md->md, rank, dim, type, tag));
     md->present = true;
     return dnnl_success;
 }
@@ -60,7 +66,7 @@ static dnnl_status_t md_rank(soma_md_ref md, int *rank, const int64_t **dim)
     return dnnl_success;
 }
 
-/* Equal hashes mean equal orders of the same logical array. */
+/* Equal hashes mean equal orders of the same logical array of one type. */
 static uint64_t md_hash(soma_md_ref md)
 {
     static const dnnl_query_t queries[] = {dnnl_query_dims, dnnl_query_padded_dims, dnnl_query_strides};
@@ -69,6 +75,9 @@ static uint64_t md_hash(soma_md_ref md)
     dnnl_dims_t *dims = NULL;
     if (dnnl_memory_desc_query(md, dnnl_query_ndims_s32, &rank) != dnnl_success)
         return 0;
+    dnnl_data_type_t type = dnnl_data_type_undef;
+    if (dnnl_memory_desc_query(md, dnnl_query_data_type, &type) == dnnl_success)
+        hash = (uint64_t)type;
     for (int i = 0; i < 3; i++)
         if (dnnl_memory_desc_query(md, queries[i], &dims) == dnnl_success)
             hash = soma_hash_bytes(hash, *dims, (size_t)rank * sizeof(dnnl_dim_t));
@@ -149,16 +158,17 @@ static dnnl_status_t append_sum(dnnl_post_ops_t ops)
 
 #else /* 2.x */
 
-static dnnl_status_t md_strided(soma_md *md, int rank, const dnnl_dims_t dim, const dnnl_dims_t stride)
+static dnnl_status_t md_strided(soma_md *md, dnnl_data_type_t type, int rank, const dnnl_dims_t dim,
+                                const dnnl_dims_t stride)
 {
-    SOMA_TRY(dnnl_memory_desc_init_by_strides(&md->md, rank, dim, dnnl_f32, stride));
+    SOMA_TRY(dnnl_memory_desc_init_by_strides(&md->md, rank, dim, type, stride));
     md->present = true;
     return dnnl_success;
 }
 
-static dnnl_status_t md_tag(soma_md *md, int rank, const dnnl_dims_t dim, dnnl_format_tag_t tag)
+static dnnl_status_t md_tag(soma_md *md, dnnl_data_type_t type, int rank, const dnnl_dims_t dim, dnnl_format_tag_t tag)
 {
-    SOMA_TRY(dnnl_memory_desc_init_by_tag(&md->md, rank, dim, dnnl_f32, tag));
+    SOMA_TRY(dnnl_memory_desc_init_by_tag(&md->md, rank, dim, type, tag));
     md->present = true;
     return dnnl_success;
 }
@@ -180,11 +190,11 @@ static dnnl_status_t md_rank(soma_md_ref md, int *rank, const int64_t **dim)
     return dnnl_success;
 }
 
-/* Equal hashes mean equal orders of the same logical array. */
+/* Equal hashes mean equal orders of the same logical array of one type. */
 static uint64_t md_hash(soma_md_ref md)
 {
     size_t rank = (size_t)md->ndims;
-    uint64_t hash = soma_hash_bytes(0, md->dims, rank * sizeof md->dims[0]);
+    uint64_t hash = soma_hash_bytes((uint64_t)md->data_type, md->dims, rank * sizeof md->dims[0]);
     hash = soma_hash_bytes(hash, md->padded_dims, rank * sizeof md->padded_dims[0]);
     hash = soma_hash_bytes(hash, &md->format_kind, sizeof md->format_kind);
     if (md->format_kind != dnnl_blocked)
@@ -266,19 +276,19 @@ static dnnl_status_t append_sum(dnnl_post_ops_t ops)
 
 #endif
 
-dnnl_status_t soma_md_strided(soma_md *md, int rank, const int64_t *dim, const int64_t *stride)
+dnnl_status_t soma_md_strided(soma_md *md, soma_dtype dtype, int rank, const int64_t *dim, const int64_t *stride)
 {
     dnnl_dims_t wide_dim, wide_stride;
     widen(wide_dim, dim, rank);
     widen(wide_stride, stride, rank);
-    return md_strided(md, rank, wide_dim, wide_stride);
+    return md_strided(md, type_of(dtype), rank, wide_dim, wide_stride);
 }
 
-dnnl_status_t soma_md_tag(soma_md *md, int rank, const int64_t *dim, dnnl_format_tag_t tag)
+dnnl_status_t soma_md_tag(soma_md *md, soma_dtype dtype, int rank, const int64_t *dim, dnnl_format_tag_t tag)
 {
     dnnl_dims_t wide;
     widen(wide, dim, rank);
-    return md_tag(md, rank, wide, tag);
+    return md_tag(md, type_of(dtype), rank, wide, tag);
 }
 
 dnnl_status_t soma_md_activation(soma_md *md, const soma_arg *a)
@@ -287,10 +297,10 @@ dnnl_status_t soma_md_activation(soma_md *md, const soma_arg *a)
         [SOMA_PLAIN] = dnnl_nchw, [SOMA_NHWC] = dnnl_nhwc, [SOMA_NCHW8C] = dnnl_nChw8c, [SOMA_NCHW16C] = dnnl_nChw16c};
     if (a->layout.kind == SOMA_PACKED || a->shape.rank != 4)
         return dnnl_invalid_arguments;
-    return soma_md_tag(md, 4, a->shape.dim, tags[a->layout.kind]);
+    return soma_md_tag(md, a->dtype, 4, a->shape.dim, tags[a->layout.kind]);
 }
 
-dnnl_status_t soma_md_dense_like(soma_md *md, soma_md_ref like)
+dnnl_status_t soma_md_dense_like(soma_md *md, soma_dtype dtype, soma_md_ref like)
 {
     int rank = 0;
     const int64_t *dim = NULL;
@@ -300,13 +310,13 @@ dnnl_status_t soma_md_dense_like(soma_md *md, soma_md_ref like)
         stride[i] = n;
         n *= dim[i];
     }
-    return soma_md_strided(md, rank, dim, stride);
+    return soma_md_strided(md, dtype, rank, dim, stride);
 }
 
-soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_layout *layout)
+soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_dtype dtype, soma_layout *layout)
 {
     soma_md dense = {0};
-    if (soma_md_dense_like(&dense, md) != dnnl_success)
+    if (soma_md_dense_like(&dense, dtype, md) != dnnl_success)
         return soma_refuse(p->reason, "oneDNN describes an array in a way that cannot be read");
     bool plain = dnnl_memory_desc_equal(soma_md_get(&dense), md) != 0;
     soma_md_drop(&dense);

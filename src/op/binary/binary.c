@@ -179,6 +179,7 @@ static soma_status prepare_reference(soma_prepare *p, double (*exact)(double, do
         return prepare_reference(p, fn##_exact);                                                                       \
     }                                                                                                                  \
     static const soma_kernel fn##_reference = {.name = "reference", .exact = true, .prepare = fn##_prepare};           \
+    SOMA_BF16_DECLARE(soma_##fn##_cpu)                                                                                 \
     SOMA_ISA_DECLARE(soma_##fn##_cpu)                                                                                  \
     SOMA_ISA_DECLARE(soma_##fn##_broadcast_cpu)
 
@@ -225,9 +226,10 @@ BINARY_SAMPLES(away_samples, "ns") /* the divisor stays away from 0 */
         .infer = infer,                                                                                                \
         .grad = fn##_gradient,                                                                                         \
         .flops = flops,                                                                                                \
-        .kernels =                                                                                                     \
-            (const soma_kernel *const[]){                                                                              \
-                SOMA_ISA_LIST(soma_##fn##_cpu) SOMA_ISA_LIST(soma_##fn##_broadcast_cpu) & fn##_reference, NULL},       \
+        .kernels = (const soma_kernel *const[]){SOMA_BF16_LIST(soma_##fn##_cpu) SOMA_ISA_LIST(soma_##fn##_cpu)         \
+                                                        SOMA_ISA_LIST(soma_##fn##_broadcast_cpu) &                     \
+                                                    fn##_reference,                                                    \
+                                                NULL},                                                                 \
         .samples = sample_list,                                                                                        \
         .n_in_samples = 2,                                                                                             \
     };

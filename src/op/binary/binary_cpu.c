@@ -9,6 +9,7 @@
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/vec.h"
 #include "op/unary/unary.h"
 
 static bool fits(const soma_arg *x, const soma_arg *y)
@@ -18,8 +19,10 @@ static bool fits(const soma_arg *x, const soma_arg *y)
 
 static soma_status accept_any(soma_prepare *p)
 {
-    if (p->out[0].dtype != SOMA_F32)
-        return soma_refuse(p->reason, "the cpu kernel is for f32, the inputs are %s", soma_dtype_name(p->out[0].dtype));
+    for (int i = 0; i < 2; i++)
+        if (p->in[i].dtype != SOMA_STORED)
+            return soma_refuse(p->reason, "this kernel is for %s, input %d is %s", soma_dtype_name(SOMA_STORED), i,
+                               soma_dtype_name(p->in[i].dtype));
     return SOMA_OK;
 }
 
@@ -34,9 +37,28 @@ static soma_status accept_same(soma_prepare *p)
 
 typedef struct binary_job {
     const soma_broadcast *s;
-    const float *a, *b;
-    float *y;
+    const soma_stored *a, *b;
+    soma_stored *y;
 } binary_job;
+
+#if SOMA_ISA_LEVEL == 4
+static void span_of(const soma_broadcast *s, const soma_stored *a, const soma_stored *b, soma_stored *y, int64_t n)
+{
+    float row[3][SOMA_ROW];
+    for (int64_t i = 0, size; i < n; i += size) {
+        size = n - i < SOMA_ROW ? n - i : SOMA_ROW;
+        soma_widen(a + i * s->a[0], row[0], s->a[0] ? size : 1);
+        soma_widen(b + i * s->b[0], row[1], s->b[0] ? size : 1);
+        s->span(row[0], row[1], row[2], size);
+        soma_narrow(row[2], y + i, size);
+    }
+}
+#else
+static void span_of(const soma_broadcast *s, const float *a, const float *b, float *y, int64_t n)
+{
+    s->span(a, b, y, n);
+}
+#endif
 
 static void span_part(void *context, int index, int count)
 {
@@ -44,9 +66,12 @@ static void span_part(void *context, int index, int count)
     const soma_broadcast *s = job->s;
     int64_t begin, end;
     soma_share(s->n, 1024, index, count, &begin, &end);
-    s->span(job->a + begin * s->a[0], job->b + begin * s->b[0], job->y + begin, end - begin);
+    span_of(s, job->a + begin * s->a[0], job->b + begin * s->b[0], job->y + begin, end - begin);
 }
 
+#if SOMA_ISA_LEVEL == 4
+#define walk_part NULL /* what is broadcast is no activation, and so in f32 */
+#else
 static void walk_part(void *context, int index, int count)
 {
     const binary_job *job = context;
@@ -54,6 +79,7 @@ static void walk_part(void *context, int index, int count)
     soma_share(job->s->rows, 1, index, count, &begin, &end);
     job->s->walk(job->s, job->a, job->b, job->y, begin, end);
 }
+#endif
 
 static soma_status run_shares(const void *state, void *const *arg, soma_run *run)
 {
@@ -69,8 +95,8 @@ static soma_broadcast *plan(soma_prepare *p)
     if (!s)
         return NULL;
     soma_broadcast_plan(s, p);
-    s->threads = p->threads;
     p->parallel = p->threads > 1 && s->n >= SOMA_ELEMENTWISE_PARALLEL;
+    s->threads = p->parallel ? p->threads : 1;
     p->state = s;
     return s;
 }
@@ -89,6 +115,7 @@ static soma_broadcast *plan_same(soma_prepare *p)
     return s;
 }
 
+#if SOMA_ISA_LEVEL != 4
 /* A short row that is broadcast over many is repeated in a tile of whole rows, so that one long loop does the work of
  * many short ones. Returns the tile's elements; 0: not worth it. */
 #define TILE 256
@@ -104,6 +131,7 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
         tile[i] = tile[i - n];
     return size;
 }
+#endif
 
 /* The loops of one op: y = a . b with a and b stepping (same), b one number (right), a one number (left). */
 #define BINARY_SPANS(fn, op)                                                                                           \
@@ -120,7 +148,46 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
     {                                                                                                                  \
         const float c = a[0];                                                                                          \
         _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = c op b[i];                                          \
+    }
+
+/* Plain calls for arrays below the parallel size. */
+#define BINARY_RUN(fn, loop)                                                                                           \
+    static soma_status fn##_##loop##_run(const void *state, void *const *arg, soma_run *run)                           \
+    {                                                                                                                  \
+        (void)run;                                                                                                     \
+        fn##_##loop(arg[0], arg[1], arg[2], ((const soma_broadcast *)state)->n);                                       \
+        return SOMA_OK;                                                                                                \
+    }
+
+#define BINARY_KERNELS(fn, op)                                                                                         \
+    BINARY_SPANS(fn, op)                                                                                               \
+    BINARY_RUN(fn, same)                                                                                               \
+    BINARY_RUN(fn, right)                                                                                              \
+    BINARY_RUN(fn, left)                                                                                               \
+    static soma_status fn##_prepare(soma_prepare *p)                                                                   \
+    {                                                                                                                  \
+        soma_broadcast *s = plan_same(p);                                                                              \
+        if (!s)                                                                                                        \
+            return SOMA_MEMORY;                                                                                        \
+        s->span = !s->a[0] ? fn##_left : !s->b[0] ? fn##_right : fn##_same;                                            \
+        p->run = p->parallel || SOMA_ISA_LEVEL == 4 ? run_shares                                                       \
+                 : !s->a[0]                         ? fn##_left_run                                                    \
+                 : !s->b[0]                         ? fn##_right_run                                                   \
+                                                    : fn##_same_run;                                                                           \
+        return SOMA_OK;                                                                                                \
     }                                                                                                                  \
+    extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
+    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
+                                                   .isa = SOMA_ISA_LEVEL,                                              \
+                                                   .bf16 = SOMA_STORED_RULE,                                           \
+                                                   .layouts = SOMA_LAYOUT_FOLLOW,                                      \
+                                                   .accept = accept_same,                                              \
+                                                   .prepare = fn##_prepare};
+
+#if SOMA_ISA_LEVEL == 4
+#define BROADCAST_KERNEL(fn, op)
+#else
+#define BROADCAST_KERNEL(fn, op)                                                                                       \
     static void fn##_walk(const soma_broadcast *s, const float *a, const float *b, float *y, int64_t begin,            \
                           int64_t end)                                                                                 \
     {                                                                                                                  \
@@ -145,36 +212,12 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
             else                                                                                                       \
                 fn##_same(a + row.a, b + row.b, y + r * n, n);                                                         \
         }                                                                                                              \
-    }
-
-/* Plain calls for arrays below the parallel size. */
-#define BINARY_RUN(fn, loop)                                                                                           \
-    static soma_status fn##_##loop##_run(const void *state, void *const *arg, soma_run *run)                           \
-    {                                                                                                                  \
-        (void)run;                                                                                                     \
-        fn##_##loop(arg[0], arg[1], arg[2], ((const soma_broadcast *)state)->n);                                       \
-        return SOMA_OK;                                                                                                \
-    }
-
-#define BINARY_KERNELS(fn, op)                                                                                         \
-    BINARY_SPANS(fn, op)                                                                                               \
-    BINARY_RUN(fn, same)                                                                                               \
-    BINARY_RUN(fn, right)                                                                                              \
-    BINARY_RUN(fn, left)                                                                                               \
+    }                                                                                                                  \
     static soma_status fn##_walk_run(const void *state, void *const *arg, soma_run *run)                               \
     {                                                                                                                  \
         (void)run;                                                                                                     \
         const soma_broadcast *s = state;                                                                               \
         fn##_walk(s, arg[0], arg[1], arg[2], 0, s->rows);                                                              \
-        return SOMA_OK;                                                                                                \
-    }                                                                                                                  \
-    static soma_status fn##_prepare(soma_prepare *p)                                                                   \
-    {                                                                                                                  \
-        soma_broadcast *s = plan_same(p);                                                                              \
-        if (!s)                                                                                                        \
-            return SOMA_MEMORY;                                                                                        \
-        s->span = !s->a[0] ? fn##_left : !s->b[0] ? fn##_right : fn##_same;                                            \
-        p->run = p->parallel ? run_shares : !s->a[0] ? fn##_left_run : !s->b[0] ? fn##_right_run : fn##_same_run;      \
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \
     static soma_status fn##_broadcast_prepare(soma_prepare *p)                                                         \
@@ -186,16 +229,16 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
         p->run = p->parallel ? run_shares : fn##_walk_run;                                                             \
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \
-    extern const soma_kernel SOMA_ISA(soma_##fn##_cpu), SOMA_ISA(soma_##fn##_broadcast_cpu);                           \
-    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
-                                                   .isa = SOMA_ISA_LEVEL,                                              \
-                                                   .layouts = SOMA_LAYOUT_FOLLOW,                                      \
-                                                   .accept = accept_same,                                              \
-                                                   .prepare = fn##_prepare};                                           \
+    extern const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu);                                                      \
     const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu) = {                                                          \
         .name = "cpu broadcast", .isa = SOMA_ISA_LEVEL, .accept = accept_any, .prepare = fn##_broadcast_prepare};
+#endif
 
 BINARY_KERNELS(add, +)
+BROADCAST_KERNEL(add, +)
 BINARY_KERNELS(sub, -)
+BROADCAST_KERNEL(sub, -)
 BINARY_KERNELS(mul, *)
+BROADCAST_KERNEL(mul, *)
 BINARY_KERNELS(div, /)
+BROADCAST_KERNEL(div, /)

@@ -26,9 +26,9 @@ static void rule(const soma_conv2d_case *c, soma_layout_kind *x, soma_layout_kin
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype == SOMA_F32)
+    if (p->in[0].dtype == SOMA_F32 || p->in[0].dtype == SOMA_BF16)
         return SOMA_OK;
-    soma_refuse(p->reason, "oneDNN convolves f32 only");
+    soma_refuse(p->reason, "oneDNN convolves f32 and bf16 only");
     return SOMA_UNSUPPORTED;
 }
 
@@ -63,6 +63,12 @@ typedef struct request {
     dnnl_primitive_desc_t pd;
 } request;
 
+/* Weights are read in the type of the activations; their gradient is f32. */
+static soma_dtype weight_type(const soma_prepare *p, direction d)
+{
+    return d == WEIGHTS ? SOMA_F32 : p->in[0].dtype;
+}
+
 static void window_of(const soma_conv2d_case *c, soma_onednn_window *window)
 {
     const soma_conv2d_attrs *a = c->a;
@@ -74,7 +80,8 @@ static void window_of(const soma_conv2d_case *c, soma_onednn_window *window)
     }
 }
 
-static dnnl_status_t describe(request *r, const soma_conv2d_case *c, const soma_arg *x, const soma_arg *y, bool bias)
+static dnnl_status_t describe(request *r, const soma_conv2d_case *c, const soma_arg *x, const soma_arg *y, bool bias,
+                              soma_dtype weights)
 {
     int64_t groups = c->a->groups;
     const int64_t plain[4] = {c->k, c->c, c->kh, c->kw};
@@ -84,9 +91,9 @@ static dnnl_status_t describe(request *r, const soma_conv2d_case *c, const soma_
     if (status == dnnl_success)
         status = soma_md_activation(&r->y, y);
     if (status == dnnl_success)
-        status = soma_md_tag(&r->w, groups > 1 ? 5 : 4, groups > 1 ? grouped : plain, dnnl_format_tag_any);
+        status = soma_md_tag(&r->w, weights, groups > 1 ? 5 : 4, groups > 1 ? grouped : plain, dnnl_format_tag_any);
     if (status == dnnl_success && bias)
-        status = soma_md_tag(&r->b, 1, &c->k, dnnl_a);
+        status = soma_md_tag(&r->b, SOMA_F32, 1, &c->k, dnnl_a);
     return status;
 }
 
@@ -121,10 +128,11 @@ static soma_status finish(request *r, soma_prepare *p, direction d)
     soma_status status = soma_onednn_refuse_reference(p, r->pd);
     if (status == SOMA_OK)
         status = soma_onednn_commit(p, r->engine, r->pd, bind, r->b.present ? 4 : 3);
-    soma_layout *weights = d == WEIGHTS ? &p->out[0].layout : &p->in[1].layout;
+    soma_arg *weights = d == WEIGHTS ? &p->out[0] : &p->in[1];
+    weights->dtype = weight_type(p, d);
     if (status == SOMA_OK)
         status = soma_md_to_layout(p, dnnl_primitive_desc_query_md(r->pd, dnnl_query_exec_arg_md, of[d].weights),
-                                   weights);
+                                   weights->dtype, &weights->layout);
     return status;
 }
 
@@ -156,8 +164,10 @@ static soma_status prepare(soma_prepare *p, direction d, dnnl_alg_kind_t algorit
         return status;
     dnnl_status_t found = soma_onednn_attr(&r.attr, added, d == FORWARD ? c->a->activation : SOMA_ACT_NONE);
     if (found == dnnl_success)
-        found = describe(&r, c, x, y, bias);
+        found = describe(&r, c, x, y, bias, weight_type(p, d));
     status = found == dnnl_success ? make(&r, p, d, algorithm) : soma_onednn_refuse(p, "convolution", found);
+    if (added) /* it is added in y's place */
+        p->in[SOMA_CONV2D_ADDED].dtype = y->dtype;
     if (status == SOMA_OK && added)
         soma_onednn_begin_with(p, SOMA_CONV2D_ADDED, p->n_in, (size_t)y->elements * soma_dtype_size(y->dtype));
     if (r.pd)
@@ -200,12 +210,24 @@ static soma_status weights_direct(soma_prepare *p)
     return weights(p, dnnl_convolution_direct);
 }
 
-const soma_kernel soma_conv2d_onednn = {
-    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = forward_wish, .prepare = forward_direct};
-const soma_kernel soma_conv2d_input_grad_onednn = {
-    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = input_wish, .prepare = input_direct};
-const soma_kernel soma_conv2d_weight_grad_onednn = {
-    .name = "onednn", .layouts = SOMA_LAYOUT_ASK, .accept = accept, .wish = weight_wish, .prepare = weights_direct};
+const soma_kernel soma_conv2d_onednn = {.name = "onednn",
+                                        .bf16 = SOMA_BF16_MULTIPLY,
+                                        .layouts = SOMA_LAYOUT_ASK,
+                                        .accept = accept,
+                                        .wish = forward_wish,
+                                        .prepare = forward_direct};
+const soma_kernel soma_conv2d_input_grad_onednn = {.name = "onednn",
+                                                   .bf16 = SOMA_BF16_MULTIPLY,
+                                                   .layouts = SOMA_LAYOUT_ASK,
+                                                   .accept = accept,
+                                                   .wish = input_wish,
+                                                   .prepare = input_direct};
+const soma_kernel soma_conv2d_weight_grad_onednn = {.name = "onednn",
+                                                    .bf16 = SOMA_BF16_MULTIPLY,
+                                                    .layouts = SOMA_LAYOUT_ASK,
+                                                    .accept = accept,
+                                                    .wish = weight_wish,
+                                                    .prepare = weights_direct};
 
 /* ---- depthwise: x and y take the layout of their neighbours, which must be one; soma's own kernels take two ---- */
 

@@ -6,17 +6,35 @@
 #include "backend/onednn/shim.h"
 #include "op/matmul/matmul.h"
 
+/* A copy of the weights in bf16 in every step moves 6 bytes an element and saves half a multiplication for each row. */
+#define ROWS_FOR_BF16 96
+
+static soma_status accept_bf16(soma_prepare *p)
+{
+    const soma_shape *y = &p->out[0].shape;
+    int64_t rows = p->out[0].elements / y->dim[y->rank - 1] / p->batch * p->full_batch;
+    for (int i = 0; i < 2; i++)
+        if (!p->in[i].batched && !p->in[i].constant && rows < ROWS_FOR_BF16) {
+            soma_refuse(p->reason, "for %lld rows a copy of the weights in bf16 costs more than it saves",
+                        (long long)rows);
+            return SOMA_UNSUPPORTED;
+        }
+    return SOMA_OK;
+}
+
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype == SOMA_F32)
-        return SOMA_OK;
-    soma_refuse(p->reason, "oneDNN multiplies f32 matrices only here");
-    return SOMA_UNSUPPORTED;
+    bool bf16 = p->in[0].dtype == SOMA_BF16 || p->in[1].dtype == SOMA_BF16;
+    if (!bf16 && p->in[0].dtype != SOMA_F32) {
+        soma_refuse(p->reason, "oneDNN multiplies f32 and bf16 matrices only here");
+        return SOMA_UNSUPPORTED;
+    }
+    return bf16 ? accept_bf16(p) : SOMA_OK;
 }
 
 /* One operand: the last two strides given, the leading dimensions dense, and as many as the result has. */
-static dnnl_status_t operand(soma_md *md, const soma_shape *x, int rank, int64_t rows, int64_t columns, int64_t row,
-                             int64_t column)
+static dnnl_status_t operand(soma_md *md, soma_dtype dtype, const soma_shape *x, int rank, int64_t rows,
+                             int64_t columns, int64_t row, int64_t column)
 {
     int64_t dim[SOMA_MAX_RANK], stride[SOMA_MAX_RANK], step = rows * columns;
     dim[rank - 2] = rows;
@@ -29,7 +47,7 @@ static dnnl_status_t operand(soma_md *md, const soma_shape *x, int rank, int64_t
         stride[i] = step;
         step *= dim[i];
     }
-    return soma_md_strided(md, rank, dim, stride);
+    return soma_md_strided(md, dtype, rank, dim, stride);
 }
 
 static dnnl_status_t bias_operand(soma_md *md, int rank, int64_t columns)
@@ -39,7 +57,7 @@ static dnnl_status_t bias_operand(soma_md *md, int rank, int64_t columns)
         dim[i] = i == rank - 1 ? columns : 1;
         stride[i] = i == rank - 1 ? 1 : columns;
     }
-    return soma_md_strided(md, rank, dim, stride);
+    return soma_md_strided(md, SOMA_F32, rank, dim, stride);
 }
 
 typedef struct request {
@@ -53,13 +71,13 @@ static dnnl_status_t describe(request *r, const soma_matmul_case *c, const soma_
     int rank = p->out[0].shape.rank;
     dnnl_status_t status = soma_onednn_attr(&r->attr, false, c->activation);
     if (status == dnnl_success)
-        status = operand(&r->md[0], &p->in[0].shape, rank, c->m, c->k, c->a_row, c->a_col);
+        status = operand(&r->md[0], p->in[0].dtype, &p->in[0].shape, rank, c->m, c->k, c->a_row, c->a_col);
     if (status == dnnl_success)
-        status = operand(&r->md[1], &p->in[1].shape, rank, c->k, c->n, c->b_row, c->b_col);
+        status = operand(&r->md[1], p->in[1].dtype, &p->in[1].shape, rank, c->k, c->n, c->b_row, c->b_col);
     if (status == dnnl_success && c->bias)
         status = bias_operand(&r->md[2], rank, c->n);
     if (status == dnnl_success)
-        status = operand(&r->md[3], &p->out[0].shape, rank, c->m, c->n, c->n, 1);
+        status = operand(&r->md[3], p->out[0].dtype, &p->out[0].shape, rank, c->m, c->n, c->n, 1);
     soma_md_ref md[4];
     for (int i = 0; i < 4; i++)
         md[i] = soma_md_get(&r->md[i]);
@@ -70,6 +88,8 @@ static soma_status prepare(soma_prepare *p)
 {
     soma_matmul_case c = soma_matmul_case_of(p);
     request r = {0};
+    if (p->in[0].dtype == SOMA_BF16 || p->in[1].dtype == SOMA_BF16) /* weights are copied */
+        p->in[0].dtype = p->in[1].dtype = SOMA_BF16;
     dnnl_engine_t engine;
     soma_status status = soma_onednn_engine(p, &engine);
     if (status != SOMA_OK)
@@ -93,4 +113,5 @@ static soma_status prepare(soma_prepare *p)
     return status;
 }
 
-const soma_kernel soma_matmul_onednn = {.name = "onednn", .accept = accept, .prepare = prepare};
+const soma_kernel soma_matmul_onednn = {
+    .name = "onednn", .bf16 = SOMA_BF16_MULTIPLY, .accept = accept, .prepare = prepare};

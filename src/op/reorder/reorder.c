@@ -47,11 +47,14 @@ static soma_status reorder_run(const void *state, void *const *arg, soma_run *ru
     return SOMA_OK;
 }
 
-static soma_status reorder_accept(soma_prepare *p)
+soma_status soma_reorder_accept(soma_prepare *p)
 {
-    if (p->in[0].layout.kind != SOMA_PACKED && p->out[0].layout.kind != SOMA_PACKED)
+    if (p->in[0].layout.kind == SOMA_PACKED || p->out[0].layout.kind == SOMA_PACKED)
+        soma_refuse(p->reason, "a packed array is read by whoever packed it");
+    else if (p->in[0].dtype != p->out[0].dtype)
+        soma_refuse(p->reason, "moves elements, does not convert them");
+    else
         return SOMA_OK;
-    soma_refuse(p->reason, "a packed array is read by whoever packed it");
     return SOMA_UNSUPPORTED;
 }
 
@@ -78,18 +81,21 @@ static const soma_sample reorder_samples[] = {{"image", NULL, (const soma_shape[
                                               {"vector", NULL, (const soma_shape[]){S(19)}, NULL, 0, false},
                                               {NULL, NULL, NULL, NULL, 0, false}};
 
+SOMA_BF16_DECLARE(soma_cast_cpu)
 SOMA_ISA_DECLARE(soma_reorder_cpu)
 SOMA_ISA_DECLARE(soma_reorder_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_reorder_onednn)
 static const soma_kernel reorder_reference = {.name = "reference",
                                               .exact = true,
+                                              .bf16 = SOMA_BF16_FOLLOW,
                                               .layouts = SOMA_LAYOUT_CONVERT,
-                                              .accept = reorder_accept,
+                                              .accept = soma_reorder_accept,
                                               .prepare = reorder_prepare};
-static const soma_kernel *const reorder_kernels[] = {
-    SOMA_ISA_LIST(soma_reorder_cpu) SOMA_ISA_LIST(soma_reorder_winograd_cpu) SOMA_ONEDNN_LIST(soma_reorder_onednn) &
-        reorder_reference,
-    NULL};
+static const soma_kernel *const reorder_kernels[] = {SOMA_BF16_LIST(soma_cast_cpu) SOMA_ISA_LIST(soma_reorder_cpu)
+                                                             SOMA_ISA_LIST(soma_reorder_winograd_cpu)
+                                                                 SOMA_ONEDNN_LIST(soma_reorder_onednn) &
+                                                         reorder_reference,
+                                                     NULL};
 
 const soma_op soma_op_reorder = {
     .name = "reorder",

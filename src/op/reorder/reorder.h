@@ -7,6 +7,8 @@
 
 #include <soma/op.h>
 
+/* The same type on both sides, nothing packed. */
+soma_status soma_reorder_accept(soma_prepare *p);
 extern const soma_op soma_op_reorder, soma_op_accumulate;
 
 /* Channels that lie side by side: [N, C / block, H, W, block]. plain is block 1, nhwc is block C. */

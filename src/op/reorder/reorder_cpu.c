@@ -38,6 +38,7 @@ typedef struct reorder_job {
                 out[c * out_step + r] = in[r * in_step + c];                                                           \
     }
 TRANSPOSE(uint8_t, transpose_1)
+TRANSPOSE(uint16_t, transpose_2)
 TRANSPOSE(uint32_t, transpose_4)
 TRANSPOSE(uint64_t, transpose_8)
 
@@ -46,6 +47,8 @@ static void transpose(size_t size, const char *in, int64_t in_step, char *out, i
 {
     if (size == 1)
         transpose_1((const uint8_t *)in, in_step, (uint8_t *)out, out_step, rows, columns);
+    else if (size == 2)
+        transpose_2((const uint16_t *)(const void *)in, in_step, (uint16_t *)(void *)out, out_step, rows, columns);
     else if (size == 4)
         transpose_4((const uint32_t *)(const void *)in, in_step, (uint32_t *)(void *)out, out_step, rows, columns);
     else
@@ -97,15 +100,6 @@ static soma_status reorder_run(const void *state, void *const *arg, soma_run *ru
     return SOMA_OK;
 }
 
-static soma_status reorder_accept(soma_prepare *p)
-{
-    if (p->in[0].layout.kind == SOMA_PACKED || p->out[0].layout.kind == SOMA_PACKED) {
-        soma_refuse(p->reason, "a packed array is read by whoever packed it");
-        return SOMA_UNSUPPORTED;
-    }
-    return SOMA_OK;
-}
-
 static soma_status reorder_prepare(soma_prepare *p)
 {
     const soma_shape *x = &p->in[0].shape;
@@ -130,8 +124,9 @@ static soma_status reorder_prepare(soma_prepare *p)
 
 const soma_kernel SOMA_ISA(soma_reorder_cpu) = {.name = "cpu",
                                                 .isa = SOMA_ISA_LEVEL,
+                                                .bf16 = SOMA_BF16_FOLLOW,
                                                 .layouts = SOMA_LAYOUT_CONVERT,
-                                                .accept = reorder_accept,
+                                                .accept = soma_reorder_accept,
                                                 .prepare = reorder_prepare};
 
 /* ---- accumulate ---- */

@@ -8,28 +8,39 @@
 
 static soma_status accept(soma_prepare *p)
 {
-    const soma_layout *from = &p->in[0].layout, *to = &p->out[0].layout; /* soma's own packings have no descriptor */
-    bool own = (from->kind == SOMA_PACKED && !from->detail) || (to->kind == SOMA_PACKED && !to->detail);
-    if (p->in[0].dtype == SOMA_F32 && !own && (from->kind == SOMA_PACKED || to->kind == SOMA_PACKED))
+    const soma_arg *from = &p->in[0], *to = &p->out[0];
+    bool packed = from->layout.kind == SOMA_PACKED || to->layout.kind == SOMA_PACKED;
+    /* soma's own packings have no descriptor */
+    bool own = (from->layout.kind == SOMA_PACKED && !from->layout.detail) ||
+               (to->layout.kind == SOMA_PACKED && !to->layout.detail);
+    bool cast = from->dtype != to->dtype && from->shape.rank == 4;
+    if ((from->dtype == SOMA_F32 || from->dtype == SOMA_BF16) && !own && (packed || cast))
         return SOMA_OK;
-    soma_refuse(p->reason, "neither side is packed by oneDNN");
+    soma_refuse(p->reason, "neither side is packed by oneDNN, or in bf16 alone");
     return SOMA_UNSUPPORTED;
 }
 
-/* The two sides: `dense` is made for a plain one. */
-static dnnl_status_t sides(const soma_prepare *p, soma_md *dense, soma_md_ref side[2])
+/* The two sides: made[] where one is not packed. */
+static dnnl_status_t sides(const soma_prepare *p, soma_md made[2], soma_md_ref side[2])
 {
-    const soma_layout *from = &p->in[0].layout, *to = &p->out[0].layout;
-    const soma_layout *packed = from->kind == SOMA_PACKED ? from : to;
-    dnnl_status_t status = soma_md_dense_like(dense, soma_md_of_layout(packed));
-    side[0] = from->kind == SOMA_PACKED ? soma_md_of_layout(from) : soma_md_get(dense);
-    side[1] = to->kind == SOMA_PACKED ? soma_md_of_layout(to) : soma_md_get(dense);
+    const soma_arg *arg[2] = {&p->in[0], &p->out[0]};
+    dnnl_status_t status = dnnl_success;
+    for (int i = 0; i < 2 && status == dnnl_success; i++) {
+        const soma_layout *other = &arg[1 - i]->layout;
+        if (arg[i]->layout.kind == SOMA_PACKED) {
+            side[i] = soma_md_of_layout(&arg[i]->layout);
+            continue;
+        }
+        status = other->kind == SOMA_PACKED ? soma_md_dense_like(&made[i], arg[i]->dtype, soma_md_of_layout(other))
+                                            : soma_md_activation(&made[i], arg[i]);
+        side[i] = soma_md_get(&made[i]);
+    }
     return status;
 }
 
 static soma_status prepare(soma_prepare *p)
 {
-    soma_md dense = {0};
+    soma_md made[2] = {0};
     soma_md_ref side[2];
     dnnl_primitive_attr_t attr = NULL;
     dnnl_primitive_desc_t pd = NULL;
@@ -39,7 +50,7 @@ static soma_status prepare(soma_prepare *p)
         return status;
     dnnl_status_t found = soma_onednn_attr(&attr, false, 0);
     if (found == dnnl_success)
-        found = sides(p, &dense, side);
+        found = sides(p, made, side);
     if (found == dnnl_success)
         found = soma_pd_reorder(&pd, engine, side[0], side[1], attr);
     if (found == dnnl_success) {
@@ -52,9 +63,10 @@ static soma_status prepare(soma_prepare *p)
         dnnl_primitive_desc_destroy(pd);
     if (attr)
         dnnl_primitive_attr_destroy(attr);
-    soma_md_drop(&dense);
+    soma_md_drop(&made[0]);
+    soma_md_drop(&made[1]);
     return status;
 }
 
 const soma_kernel soma_reorder_onednn = {
-    .name = "onednn", .layouts = SOMA_LAYOUT_CONVERT, .accept = accept, .prepare = prepare};
+    .name = "onednn", .bf16 = SOMA_BF16_FOLLOW, .layouts = SOMA_LAYOUT_CONVERT, .accept = accept, .prepare = prepare};

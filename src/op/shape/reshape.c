@@ -135,7 +135,7 @@ static soma_status prepare(soma_prepare *p)
     return SOMA_OK;
 }
 
-static const soma_kernel reference = {.name = "copy", .exact = true, .prepare = prepare};
+static const soma_kernel reference = {.name = "copy", .exact = true, .bf16 = SOMA_BF16_FOLLOW, .prepare = prepare};
 
 static const soma_sample samples[] = {
     {.name = "flatten", .attrs = "shape=N,60", .in = (const soma_shape[]){{4, {SOMA_N, 3, 4, 5}}}},

@@ -166,6 +166,7 @@ static soma_status prepare_reference(soma_prepare *p, double (*exact)(double, do
     }                                                                                                                  \
     static const soma_kernel fn##_reference = {                                                                        \
         .name = "reference", .exact = true, .layouts = SOMA_LAYOUT_FOLLOW, .prepare = fn##_prepare};                   \
+    SOMA_BF16_DECLARE(soma_##fn##_cpu)                                                                                 \
     SOMA_ISA_DECLARE(soma_##fn##_cpu)
 
 REFERENCE(neg, -a)
@@ -226,7 +227,9 @@ GRADIENT_SAMPLES(squash_samples, "nu")
         .infer = infer,                                                                                                \
         .grad = op_name##_gradient,                                                                                    \
         .flops = flops,                                                                                                \
-        .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_##op_name##_cpu) & op_name##_reference, NULL},      \
+        .kernels =                                                                                                     \
+            (const soma_kernel *const[]){                                                                              \
+                SOMA_BF16_LIST(soma_##op_name##_cpu) SOMA_ISA_LIST(soma_##op_name##_cpu) & op_name##_reference, NULL}, \
         .samples = sample_list,                                                                                        \
         .n_in_samples = inputs,                                                                                        \
     };

@@ -7,27 +7,49 @@
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/vec.h"
 #include "backend/cpu/vecmath.h"
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype != SOMA_F32)
-        return soma_refuse(p->reason, "the cpu kernel is for f32, x is %s", soma_dtype_name(p->in[0].dtype));
+    if (p->in[0].dtype != SOMA_STORED)
+        return soma_refuse(p->reason, "this kernel is for %s, x is %s", soma_dtype_name(SOMA_STORED),
+                           soma_dtype_name(p->in[0].dtype));
     return SOMA_OK;
 }
 
 typedef struct span_job {
     const soma_elementwise *s;
-    const float *a, *b;
-    float *y;
+    const soma_stored *a, *b;
+    soma_stored *y;
 } span_job;
+
+#if SOMA_ISA_LEVEL == 4
+static void span_of(const soma_elementwise *s, const soma_stored *a, const soma_stored *b, soma_stored *y, int64_t n)
+{
+    float row[3][SOMA_ROW];
+    for (int64_t i = 0, size; i < n; i += size) {
+        size = n - i < SOMA_ROW ? n - i : SOMA_ROW;
+        soma_widen(a + i, row[0], size);
+        if (b)
+            soma_widen(b + i, row[1], size);
+        s->span(row[0], b ? row[1] : NULL, row[2], size);
+        soma_narrow(row[2], y + i, size);
+    }
+}
+#else
+static void span_of(const soma_elementwise *s, const float *a, const float *b, float *y, int64_t n)
+{
+    s->span(a, b, y, n);
+}
+#endif
 
 static void part(void *context, int index, int count)
 {
     const span_job *job = context;
     int64_t begin, end;
     soma_share(job->s->n, 1024, index, count, &begin, &end);
-    job->s->span(job->a + begin, job->b ? job->b + begin : NULL, job->y + begin, end - begin);
+    span_of(job->s, job->a + begin, job->b ? job->b + begin : NULL, job->y + begin, end - begin);
 }
 
 static soma_status run_shares1(const void *state, void *const *arg, soma_run *run)
@@ -53,10 +75,10 @@ static soma_status prepare_span(soma_prepare *p, soma_span_fn span, soma_run_fn 
         return SOMA_MEMORY;
     s->n = p->out[0].elements;
     s->span = span;
-    s->threads = p->threads;
     p->parallel = p->threads > 1 && s->n >= SOMA_ELEMENTWISE_PARALLEL;
+    s->threads = p->parallel ? p->threads : 1;
     p->state = s;
-    p->run = p->parallel ? shares : small;
+    p->run = p->parallel || SOMA_ISA_LEVEL == 4 ? shares : small;
     return SOMA_OK;
 }
 
@@ -84,6 +106,7 @@ static soma_status prepare_span(soma_prepare *p, soma_span_fn span, soma_run_fn 
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
     const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
                                                    .isa = SOMA_ISA_LEVEL,                                              \
+                                                   .bf16 = SOMA_STORED_RULE,                                           \
                                                    .layouts = SOMA_LAYOUT_FOLLOW,                                      \
                                                    .accept = accept,                                                   \
                                                    .prepare = fn##_prepare};
@@ -121,6 +144,7 @@ UNARY_KERNEL(relu6, a<0 ? 0 : a> 6 ? 6 : a)
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
     const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
                                                    .isa = SOMA_ISA_LEVEL,                                              \
+                                                   .bf16 = SOMA_STORED_RULE,                                           \
                                                    .layouts = SOMA_LAYOUT_FOLLOW,                                      \
                                                    .accept = accept,                                                   \
                                                    .prepare = fn##_prepare};
