@@ -258,6 +258,12 @@ typedef struct subject {
     double terms; /* K of the bound */
 } subject;
 
+/* Gradients of overlapping windows are added where they are stored: every term is rounded. */
+static bool adds_up(const soma_op *op)
+{
+    return strstr(op->name, "pool2d_grad") != NULL;
+}
+
 static void compare(const subject *s, const arrays *a, int i, const void *got, const call *c)
 {
     for (int64_t j = 0; j < elements(a, i); j++) {
@@ -265,7 +271,7 @@ static void compare(const subject *s, const arrays *a, int i, const void *got, c
         double y = byte ? ((const uint8_t *)got)[j] : (double)((const float *)got)[j];
         double bound = byte ? 0 : 4 * sqrt(s->terms) * 0x1p-24 * (a->bound[i][j] + 1e-3);
         if (c->arg[i].dtype == SOMA_BF16)
-            bound += 0x1p-8 * fabs(a->exact[i][j]);
+            bound += 0x1p-8 * (adds_up(s->op) ? s->terms * a->bound[i][j] : fabs(a->exact[i][j]));
         if (!(fabs(y - a->exact[i][j]) <= bound))
             fail_msg("%s, sample \"%s\", kernel %s %d (%s), threads %d: output %d, element %lld is %.9g, not %.9g "
                      "(bound %.3g)",

@@ -134,15 +134,9 @@ static inline soma_vf soma_vrelu6(soma_vf a)
     return _mm512_min_ps(_mm512_set1_ps(6), _mm512_max_ps(_mm512_setzero_ps(), a));
 }
 
-/* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of
- * from. */
-static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step,
-                                     int columns)
+/* Sixteen rows become sixteen columns. */
+static inline void soma_transpose_network(__m512 a[16], __m512 b[16])
 {
-    __m512 a[16], b[16];
-    soma_vm all = soma_vfirst(columns);
-    for (int i = 0; i < 16; i++)
-        a[i] = _mm512_maskz_loadu_ps(all, from + (i < rows ? i : 0) * from_step);
     for (int i = 0; i < 16; i += 2) { /* pairs of rows */
         b[i] = _mm512_unpacklo_ps(a[i], a[i + 1]);
         b[i + 1] = _mm512_unpackhi_ps(a[i], a[i + 1]);
@@ -163,6 +157,18 @@ static inline void soma_transpose_16(const float *from, int64_t from_step, int r
         b[4 + j] = _mm512_shuffle_f32x4(low1, high1, 0x88);
         b[12 + j] = _mm512_shuffle_f32x4(low1, high1, 0xdd);
     }
+}
+
+/* to[j][i] = from[i][j] for i < rows, j < columns, both at most 16; for rows <= i < 16, to[j][i] becomes any number of
+ * from. */
+static inline void soma_transpose_16(const float *from, int64_t from_step, int rows, float *to, int64_t to_step,
+                                     int columns)
+{
+    __m512 a[16], b[16];
+    soma_vm all = soma_vfirst(columns);
+    for (int i = 0; i < 16; i++)
+        a[i] = _mm512_maskz_loadu_ps(all, from + (i < rows ? i : 0) * from_step);
+    soma_transpose_network(a, b);
     for (int j = 0; j < 16; j++)
         if (j < columns)
             soma_vstore(to + j * to_step, b[j]);
@@ -339,6 +345,18 @@ static inline void soma_narrow(const float *x, soma_stored *y, int64_t n)
         soma_vput_n(y + i, soma_vload_n(x + i, (int)(n - i)), (int)(n - i));
 }
 #define SOMA_ROW 512 /* elements of such a row: stays in the first cache */
+/* soma_transpose_16 of what is stored. */
+static inline void soma_transpose_stored_16(const soma_stored *from, int64_t from_step, int rows, soma_stored *to,
+                                            int64_t to_step, int columns)
+{
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i++)
+        a[i] = soma_vget_n(from + (i < rows ? i : 0) * from_step, columns);
+    soma_transpose_network(a, b);
+    for (int j = 0; j < 16; j++)
+        if (j < columns)
+            soma_vput_n(to + j * to_step, b[j], SOMA_LANES);
+}
 static inline float soma_get1(soma_stored x)
 {
     uint32_t bits = (uint32_t)x.bits << 16;
@@ -348,9 +366,10 @@ static inline float soma_get1(soma_stored x)
 }
 static inline soma_stored soma_put1(float x)
 {
-    soma_stored y;
-    soma_vput_n(&y, soma_vset(x), 1);
-    return y;
+    uint32_t bits; /* without a branch: loops of it become vectors */
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t near = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (soma_stored){(uint16_t)(x == x ? near : bits >> 16 | 0x40)};
 }
 #else
 static inline soma_vf soma_vget_n(const soma_stored *p, int n)
@@ -361,6 +380,7 @@ static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
 {
     soma_vstore_n(p, v, n);
 }
+#define soma_transpose_stored_16 soma_transpose_16
 static inline float soma_get1(soma_stored x)
 {
     return x;

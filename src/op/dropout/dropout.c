@@ -117,6 +117,7 @@ static soma_status prepare(soma_prepare *p)
 }
 
 static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = prepare};
+SOMA_BF16_DECLARE(soma_dropout_cpu)
 SOMA_ISA_DECLARE(soma_dropout_cpu)
 
 static const soma_sample samples[] = {
@@ -147,7 +148,9 @@ const soma_op soma_op_dropout = {
     .training_only = true,
     .infer = infer,
     .grad = gradient,
-    .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_dropout_cpu) & reference, NULL},
+    .kernels = (const soma_kernel *const[]){SOMA_BF16_LIST(soma_dropout_cpu) SOMA_ISA_LIST(soma_dropout_cpu) &
+                                                reference,
+                                            NULL},
     .samples = samples,
     .n_in_samples = 1,
 };

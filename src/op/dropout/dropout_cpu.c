@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/dropout/dropout_cpu.c: dropout in f32 with Philox in vector registers.
+ * op/dropout/dropout_cpu.c: dropout with Philox in vector registers.
  * A 64-bit lane holds one 32-bit word of one draw block; the 32 x 32 -> 64 bit multiplication reads low halves only,
  * so whatever a round leaves in the high halves is never looked at, and a round is two multiplications, two shifts and
  * four exclusive-ors. Lane i of a register starts at block order[i], chosen so that two unpack instructions at the end
@@ -21,7 +21,7 @@
 #include <immintrin.h>
 #endif
 
-#if SOMA_ISA_LEVEL == 3
+#if SOMA_ISA_LEVEL >= 3
 typedef __m512i words;
 #define ORDER                                                                                                          \
     {                                                                                                                  \
@@ -67,8 +67,8 @@ typedef __m128i words;
 
 typedef struct job {
     const soma_dropout_state *s;
-    const float *x;
-    float *y;
+    const soma_stored *x;
+    soma_stored *y;
     const soma_run *run;
     float scale;
 } job;
@@ -96,7 +96,7 @@ static void plain(const job *j, const float *x, float *y, int64_t begin, int64_t
 /* One register of decisions applied to 2 * LANES elements. */
 static inline void keep(const float *x, float *y, words number, uint32_t threshold, float scale)
 {
-#if SOMA_ISA_LEVEL == 3
+#if SOMA_ISA_LEVEL >= 3
     __mmask16 kept = _mm512_cmpge_epu32_mask(number, _mm512_set1_epi32((int)threshold));
     _mm512_storeu_ps(y, _mm512_maskz_mul_ps(kept, _mm512_loadu_ps(x), _mm512_set1_ps(scale)));
 #elif SOMA_ISA_LEVEL == 2
@@ -184,7 +184,17 @@ static void part(void *context, int index, int count)
     const job *j = context;
     int64_t begin, end;
     soma_share(j->s->elements, 256, index, count, &begin, &end);
+#if SOMA_ISA_LEVEL == 4
+    float x[SOMA_ROW], y[SOMA_ROW];
+    for (int64_t i = begin, n; i < end; i += n) {
+        n = end - i < SOMA_ROW ? end - i : SOMA_ROW;
+        soma_widen(j->x + i, x, n);
+        decide(j, x, y, i, i + n);
+        soma_narrow(y, j->y + i, n);
+    }
+#else
     decide(j, j->x + begin, j->y + begin, begin, end);
+#endif
 }
 
 /* ---- channels side by side: units are 16 channels of a sample ---- */
@@ -201,12 +211,13 @@ static void strip(const job *j, int64_t at, int n, int64_t p, int64_t count, con
         int columns = count - i < GROUP ? (int)(count - i) : GROUP;
         soma_transpose_16(factor + i, count, n, turned, GROUP, columns);
         for (int k = 0; k < columns; k++) {
-            const float *x = j->x + at + (p + i + k) * s->block, *f = turned + k * GROUP;
-            float *y = j->y + at + (p + i + k) * s->block;
+            const soma_stored *x = j->x + at + (p + i + k) * s->block;
+            const float *f = turned + k * GROUP;
+            soma_stored *y = j->y + at + (p + i + k) * s->block;
             for (int c = 0; c < n; c += SOMA_LANES) {
                 int lanes = n - c < SOMA_LANES ? n - c : SOMA_LANES;
-                soma_vf v = soma_vload_n(x + c, lanes), scale = soma_vload(f + c);
-                soma_vstore_n(y + c, soma_vkeep(soma_vgreater(scale, soma_vset(0)), v * scale), lanes);
+                soma_vf v = soma_vget_n(x + c, lanes), scale = soma_vload(f + c);
+                soma_vput_n(y + c, soma_vkeep(soma_vgreater(scale, soma_vset(0)), v * scale), lanes);
             }
         }
     }
@@ -254,14 +265,14 @@ static void part_maps(void *context, int index, int count)
         int64_t at = n * s->c * s->map + c / s->block * s->block * s->map + c % s->block;
         decide(j, ones, factor, n * s->c + c, n * s->c + c + channels);
         if (s->block == 1 && factor[0] == 0)
-            memset(j->y + at, 0, (size_t)s->map * sizeof(float));
+            memset(j->y + at, 0, (size_t)s->map * sizeof *j->y);
         for (int64_t i = 0; i < s->map && s->block == 1 && factor[0] != 0; i++)
-            j->y[at + i] = j->x[at + i] * factor[0];
+            j->y[at + i] = soma_put1(soma_get1(j->x[at + i]) * factor[0]);
         for (int64_t p = 0; p < s->map && s->block > 1; p++) {
-            const float *x = j->x + at + p * s->block;
-            float *y = j->y + at + p * s->block;
+            const soma_stored *x = j->x + at + p * s->block;
+            soma_stored *y = j->y + at + p * s->block;
             for (int64_t i = 0; i < channels; i++)
-                y[i] = factor[i] > 0 ? x[i] * factor[i] : 0;
+                y[i] = soma_put1(factor[i] > 0 ? soma_get1(x[i]) * factor[i] : 0);
         }
     }
 }
@@ -277,8 +288,8 @@ static soma_status run_cpu(const void *state, void *const *arg, soma_run *run)
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype != SOMA_F32)
-        return soma_refuse(p->reason, "works on f32 only");
+    if (p->in[0].dtype != SOMA_STORED)
+        return soma_refuse(p->reason, "works on %s only", soma_dtype_name(SOMA_STORED));
     return SOMA_OK;
 }
 
@@ -287,5 +298,9 @@ static soma_status prepare(soma_prepare *p)
     return soma_dropout_prepare(p, run_cpu);
 }
 
-const soma_kernel SOMA_ISA(soma_dropout_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_dropout_cpu) = {.name = "cpu",
+                                                .isa = SOMA_ISA_LEVEL,
+                                                .bf16 = SOMA_STORED_RULE,
+                                                .layouts = SOMA_LAYOUT_FOLLOW,
+                                                .accept = accept,
+                                                .prepare = prepare};

@@ -173,7 +173,9 @@ static const soma_sample grad_samples[] = {
 
 /* ---- the ops ---- */
 
+SOMA_BF16_DECLARE(soma_adaptive_average_pool2d_cpu)
 SOMA_ISA_DECLARE(soma_adaptive_average_pool2d_cpu)
+SOMA_BF16_DECLARE(soma_adaptive_average_pool2d_grad_cpu)
 SOMA_ISA_DECLARE(soma_adaptive_average_pool2d_grad_cpu)
 
 const soma_op soma_op_adaptive_average_pool2d = {
@@ -186,7 +188,10 @@ const soma_op soma_op_adaptive_average_pool2d = {
     .fields = fields,
     .infer = infer,
     .grad = grad,
-    .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_adaptive_average_pool2d_cpu) & reference, NULL},
+    .kernels = (const soma_kernel *const[]){SOMA_BF16_LIST(soma_adaptive_average_pool2d_cpu)
+                                                    SOMA_ISA_LIST(soma_adaptive_average_pool2d_cpu) &
+                                                reference,
+                                            NULL},
     .samples = samples,
     .n_in_samples = 1};
 const soma_op soma_op_adaptive_average_pool2d_grad = {
@@ -198,7 +203,9 @@ const soma_op soma_op_adaptive_average_pool2d_grad = {
     .fields = grad_fields,
     .infer = grad_infer,
     .grad = grad_grad,
-    .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_adaptive_average_pool2d_grad_cpu) & grad_reference,
+    .kernels = (const soma_kernel *const[]){SOMA_BF16_LIST(soma_adaptive_average_pool2d_grad_cpu)
+                                                    SOMA_ISA_LIST(soma_adaptive_average_pool2d_grad_cpu) &
+                                                grad_reference,
                                             NULL},
     .samples = grad_samples,
     .n_in_samples = 1};

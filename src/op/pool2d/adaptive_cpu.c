@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/pool2d/adaptive_cpu.c: adaptive average pooling in f32, where each array may have its own layout, seen as
+ * op/pool2d/adaptive_cpu.c: adaptive average pooling, where each array may have its own layout, seen as
  * [N, C / block, H, W, block]. Where the big side (x or dx) has channels inside, up to 512 channels of a position are
  * summed side by side; where it is plain, columns are. Each byte of the big side is touched once, unless bins overlap.
  */
@@ -36,40 +36,40 @@ static int64_t offset(const adaptive_state *s, int64_t n, int64_t c, int64_t pla
 }
 
 /* row[i] = the bin's sum of channel i */
-static inline __attribute__((always_inline)) void sum_bin(const adaptive_state *s, const float *x, bin b, float *row,
-                                                          int64_t width)
+static inline __attribute__((always_inline)) void sum_bin(const adaptive_state *s, const soma_stored *x, bin b,
+                                                          float *row, int64_t width)
 {
     for (int64_t i = 0; i < width; i++)
         row[i] = 0;
     for (int64_t h = b.h0; h < b.h1; h++)
         for (int64_t w = b.w0; w < b.w1; w++) {
-            const float *from = x + (h * s->c.w + w) * s->big_block;
+            const soma_stored *from = x + (h * s->c.w + w) * s->big_block;
 #pragma omp simd
             for (int64_t i = 0; i < width; i++)
-                row[i] += from[i];
+                row[i] += soma_get1(from[i]);
         }
 }
 
-static inline __attribute__((always_inline)) void spread_bin(const adaptive_state *s, float *x, bin b, const float *row,
-                                                             int64_t width)
+static inline __attribute__((always_inline)) void spread_bin(const adaptive_state *s, soma_stored *x, bin b,
+                                                             const float *row, int64_t width)
 {
     for (int64_t h = b.h0; h < b.h1; h++)
         for (int64_t w = b.w0; w < b.w1; w++) {
-            float *to = x + (h * s->c.w + w) * s->big_block;
+            soma_stored *to = x + (h * s->c.w + w) * s->big_block;
             if (s->add) {
 #pragma omp simd
                 for (int64_t i = 0; i < width; i++)
-                    to[i] += row[i];
+                    to[i] = soma_put1(soma_get1(to[i]) + row[i]);
             } else {
 #pragma omp simd
                 for (int64_t i = 0; i < width; i++)
-                    to[i] = row[i];
+                    to[i] = soma_put1(row[i]);
             }
         }
 }
 
 /* One bin of `width` channels that lie side by side; small: of channel 0 at this bin's position. */
-static void channel_bin(const adaptive_state *s, float *big, float *const *small, bin b, int64_t width)
+static void channel_bin(const adaptive_state *s, soma_stored *big, soma_stored *const *small, bin b, int64_t width)
 {
     float row[WIDEST], count = (float)((b.h1 - b.h0) * (b.w1 - b.w0));
     if (!s->backward) {
@@ -78,11 +78,11 @@ static void channel_bin(const adaptive_state *s, float *big, float *const *small
         else
             sum_bin(s, big, b, row, width);
         for (int64_t i = 0; i < width; i++)
-            *small[i] = row[i] / count;
+            *small[i] = soma_put1(row[i] / count);
         return;
     }
     for (int64_t i = 0; i < width; i++)
-        row[i] = *small[i] / count;
+        row[i] = soma_get1(*small[i]) / count;
     if (width == 16)
         spread_bin(s, big, b, row, 16);
     else
@@ -90,34 +90,34 @@ static void channel_bin(const adaptive_state *s, float *big, float *const *small
 }
 
 /* One bin of a plain plane. */
-static void column_bin(const adaptive_state *s, float *big, float *small, bin b)
+static void column_bin(const adaptive_state *s, soma_stored *big, soma_stored *small, bin b)
 {
-    float sum = 0, count = (float)((b.h1 - b.h0) * (b.w1 - b.w0)), share = *small / count;
+    float sum = 0, count = (float)((b.h1 - b.h0) * (b.w1 - b.w0)), share = s->backward ? soma_get1(*small) / count : 0;
     bool whole = b.w1 - b.w0 == s->c.w; /* whole rows are one run of elements */
     int64_t rows = whole ? 1 : b.h1 - b.h0, columns = whole ? (b.h1 - b.h0) * s->c.w : b.w1 - b.w0;
     for (int64_t h = 0; h < rows; h++) {
-        float *x = big + (b.h0 + h) * s->c.w + b.w0;
+        soma_stored *x = big + (b.h0 + h) * s->c.w + b.w0;
         if (!s->backward) {
 #pragma omp simd reduction(+ : sum)
             for (int64_t w = 0; w < columns; w++)
-                sum += x[w];
+                sum += soma_get1(x[w]);
         } else {
 #pragma omp simd
             for (int64_t w = 0; w < columns; w++)
-                x[w] = s->add ? x[w] + share : share;
+                x[w] = soma_put1(s->add ? soma_get1(x[w]) + share : share);
         }
     }
     if (!s->backward)
-        *small = sum / count;
+        *small = soma_put1(sum / count);
 }
 
 static void unit(const adaptive_state *s, void *const *arg, int64_t n, int64_t c)
 {
     int64_t big_plane = s->c.h * s->c.w, small_plane = s->c.oh * s->c.ow;
     int64_t width = s->c.c - c < s->width ? s->c.c - c : s->width;
-    float *big = (float *)arg[s->backward] + offset(s, n, c, big_plane, s->big_block), *small[WIDEST];
+    soma_stored *big = (soma_stored *)arg[s->backward] + offset(s, n, c, big_plane, s->big_block), *small[WIDEST];
     for (int64_t i = 0; i < width; i++)
-        small[i] = (float *)arg[!s->backward] + offset(s, n, c + i, small_plane, s->small_block);
+        small[i] = (soma_stored *)arg[!s->backward] + offset(s, n, c + i, small_plane, s->small_block);
     if (s->backward && s->add)
         for (int64_t p = 0; p < big_plane; p++)
             memset(big + p * s->big_block, 0, (size_t)width * sizeof *big);
@@ -155,9 +155,9 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype == SOMA_F32)
+    if (p->in[0].dtype == SOMA_STORED)
         return SOMA_OK;
-    soma_refuse(p->reason, "pools f32 only");
+    soma_refuse(p->reason, "pools %s only", soma_dtype_name(SOMA_STORED));
     return SOMA_UNSUPPORTED;
 }
 
@@ -188,6 +188,7 @@ static soma_status prepare(soma_prepare *p, bool backward)
     extern const soma_kernel SOMA_ISA(soma_##op_name##_cpu);                                                           \
     const soma_kernel SOMA_ISA(soma_##op_name##_cpu) = {.name = "cpu",                                                 \
                                                         .isa = SOMA_ISA_LEVEL,                                         \
+                                                        .bf16 = SOMA_STORED_RULE,                                      \
                                                         .layouts = SOMA_LAYOUT_CONVERT,                                \
                                                         .accept = accept,                                              \
                                                         .prepare = op_name##_prepare};

@@ -296,9 +296,10 @@ static const soma_sample average_grad_samples[] = {
 /* ---- ops ---- */
 
 #define KERNELS(name)                                                                                                  \
+    SOMA_BF16_DECLARE(soma_##name##_cpu)                                                                               \
     SOMA_ISA_DECLARE(soma_##name##_cpu)                                                                                \
-    static const soma_kernel *const name##_kernels[] = {SOMA_ISA_LIST(soma_##name##_cpu) & soma_##name##_reference,    \
-                                                        NULL};
+    static const soma_kernel *const name##_kernels[] = {                                                               \
+        SOMA_BF16_LIST(soma_##name##_cpu) SOMA_ISA_LIST(soma_##name##_cpu) & soma_##name##_reference, NULL};
 KERNELS(max_pool2d)
 KERNELS(max_pool2d_grad)
 KERNELS(max_pool2d_gather)

@@ -30,7 +30,7 @@ typedef struct pool_state {
 
 /* One unit's arrays at a row of windows: big at its own (0, 0), the others at (oh, 0). Steps are between columns. */
 typedef struct lanes {
-    float *big, *small, *gate;
+    soma_stored *big, *small, *gate;
     uint8_t *index;
     int64_t big_step, small_step, gate_step, index_step;
     int n; /* channels */
@@ -42,44 +42,45 @@ typedef struct taps {
     int64_t i0, i1, j0, j1;
 } taps;
 
-static inline __attribute__((always_inline)) void max_window(const pool_state *s, const lanes *v, const float *x,
+static inline __attribute__((always_inline)) void max_window(const pool_state *s, const lanes *v, const soma_stored *x,
                                                              int64_t ow, taps t, int64_t kw, int n)
 {
     int64_t row = s->c.w * v->big_step;
-    soma_vf best = soma_vload_n(x + t.i0 * row + t.j0 * v->big_step, n);
+    soma_vf best = soma_vget_n(x + t.i0 * row + t.j0 * v->big_step, n);
     soma_vi index = soma_viset((int)(t.i0 * kw + t.j0));
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
-            soma_vf value = soma_vload_n(x + i * row + j * v->big_step, n);
+            soma_vf value = soma_vget_n(x + i * row + j * v->big_step, n);
             soma_vm m = soma_vgreater(value, best);
             best = soma_vchoose(m, value, best);
             index = soma_vichoose(m, soma_viset((int)(i * kw + j)), index);
         }
-    soma_vstore_n(v->small + ow * v->small_step, best, n);
+    soma_vput_n(v->small + ow * v->small_step, best, n);
     if (v->index)
         soma_vistore_u8(v->index + ow * v->index_step, index, n);
 }
 
-static inline __attribute__((always_inline)) void max_grad_window(const pool_state *s, const lanes *v, float *x,
+static inline __attribute__((always_inline)) void max_grad_window(const pool_state *s, const lanes *v, soma_stored *x,
                                                                   int64_t ow, taps t, int64_t kw, int n)
 {
     int64_t row = s->c.w * v->big_step;
-    soma_vf dy = soma_vload_n(v->small + ow * v->small_step, n);
+    soma_vf dy = soma_vget_n(v->small + ow * v->small_step, n);
     soma_vi index = soma_viload_u8(v->index + ow * v->index_step, n);
     if (v->gate)
-        dy = soma_vkeep(soma_vpasses(soma_vload_n(v->gate + ow * v->gate_step, n)), dy);
+        dy = soma_vkeep(soma_vpasses(soma_vget_n(v->gate + ow * v->gate_step, n)), dy);
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
-            float *to = x + i * row + j * v->big_step;
+            soma_stored *to = x + i * row + j * v->big_step;
             soma_vf value = soma_vkeep(soma_viequal(index, soma_viset((int)(i * kw + j))), dy);
             if (s->add)
-                value += soma_vload_n(to, n);
-            soma_vstore_n(to, value, n);
+                value += soma_vget_n(to, n);
+            soma_vput_n(to, value, n);
         }
 }
 
-static inline __attribute__((always_inline)) void gather_window(const pool_state *s, const lanes *v, const float *x,
-                                                                int64_t ow, taps t, int64_t kw, int n)
+static inline __attribute__((always_inline)) void gather_window(const pool_state *s, const lanes *v,
+                                                                const soma_stored *x, int64_t ow, taps t, int64_t kw,
+                                                                int n)
 {
     int64_t row = s->c.w * v->big_step;
     soma_vi index = soma_viload_u8(v->index + ow * v->index_step, n);
@@ -87,35 +88,37 @@ static inline __attribute__((always_inline)) void gather_window(const pool_state
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++)
             y = soma_vchoose(soma_viequal(index, soma_viset((int)(i * kw + j))),
-                             soma_vload_n(x + i * row + j * v->big_step, n), y);
+                             soma_vget_n(x + i * row + j * v->big_step, n), y);
     if (v->gate)
-        y = soma_vkeep(soma_vpasses(soma_vload_n(v->gate + ow * v->gate_step, n)), y);
-    soma_vstore_n(v->small + ow * v->small_step, y, n);
+        y = soma_vkeep(soma_vpasses(soma_vget_n(v->gate + ow * v->gate_step, n)), y);
+    soma_vput_n(v->small + ow * v->small_step, y, n);
 }
 
-static inline __attribute__((always_inline)) void average_window(const pool_state *s, const lanes *v, const float *x,
-                                                                 int64_t ow, taps t, float scale, int n)
+static inline __attribute__((always_inline)) void average_window(const pool_state *s, const lanes *v,
+                                                                 const soma_stored *x, int64_t ow, taps t, float scale,
+                                                                 int n)
 {
     int64_t row = s->c.w * v->big_step;
     soma_vf sum = soma_vset(0);
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++)
-            sum += soma_vload_n(x + i * row + j * v->big_step, n);
-    soma_vstore_n(v->small + ow * v->small_step, sum * soma_vset(scale), n);
+            sum += soma_vget_n(x + i * row + j * v->big_step, n);
+    soma_vput_n(v->small + ow * v->small_step, sum * soma_vset(scale), n);
 }
 
-static inline __attribute__((always_inline)) void average_grad_window(const pool_state *s, const lanes *v, float *x,
-                                                                      int64_t ow, taps t, float scale, int n)
+static inline __attribute__((always_inline)) void average_grad_window(const pool_state *s, const lanes *v,
+                                                                      soma_stored *x, int64_t ow, taps t, float scale,
+                                                                      int n)
 {
     int64_t row = s->c.w * v->big_step;
-    soma_vf share = soma_vload_n(v->small + ow * v->small_step, n) * soma_vset(scale);
+    soma_vf share = soma_vget_n(v->small + ow * v->small_step, n) * soma_vset(scale);
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
-            float *to = x + i * row + j * v->big_step;
+            soma_stored *to = x + i * row + j * v->big_step;
             soma_vf sum = share;
             if (s->add)
-                sum += soma_vload_n(to, n);
-            soma_vstore_n(to, sum, n);
+                sum += soma_vget_n(to, n);
+            soma_vput_n(to, sum, n);
         }
 }
 
@@ -123,7 +126,7 @@ static inline __attribute__((always_inline)) void any_window(const pool_state *s
                                                              int64_t ow, taps t, int64_t kw, int n)
 {
     const soma_pool2d_attrs *a = &s->c.a;
-    float *x = v->big + ((oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1]) * v->big_step;
+    soma_stored *x = v->big + ((oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1]) * v->big_step;
     bool averages = s->kind == AVERAGE || s->kind == AVERAGE_GRAD;
     float scale = averages ? (float)(1.0 / soma_pool2d_divisor(&s->c, oh, ow)) : 0;
     if (s->kind == MAX)
@@ -277,44 +280,45 @@ static bool row_2x2(const pool_state *s, const lanes *v, int64_t oh)
 }
 #endif
 
-static void max_column(const pool_state *s, const lanes *v, const float *x, int64_t ow, taps t)
+static void max_column(const pool_state *s, const lanes *v, const soma_stored *x, int64_t ow, taps t)
 {
-    float best = x[t.i0 * s->c.w + t.j0];
+    float best = soma_get1(x[t.i0 * s->c.w + t.j0]);
     int64_t index = t.i0 * s->c.a.size[1] + t.j0;
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
-            float value = x[i * s->c.w + j];
+            float value = soma_get1(x[i * s->c.w + j]);
             if (value > best || value != value) {
                 best = value;
                 index = i * s->c.a.size[1] + j;
             }
         }
-    v->small[ow * v->small_step] = best;
+    v->small[ow * v->small_step] = soma_put1(best);
     if (v->index)
         v->index[ow * v->index_step] = (uint8_t)index;
 }
 
 /* max_grad and gather: the element that won, NULL where nothing passes. */
-static float *winner(const pool_state *s, const lanes *v, float *x, int64_t ow, taps t)
+static soma_stored *winner(const pool_state *s, const lanes *v, soma_stored *x, int64_t ow, taps t)
 {
     int64_t index = v->index[ow * v->index_step], i = index / s->c.a.size[1], j = index % s->c.a.size[1];
-    bool passes = i >= t.i0 && i < t.i1 && j >= t.j0 && j < t.j1 && !(v->gate && v->gate[ow * v->gate_step] <= 0);
+    bool passes = i >= t.i0 && i < t.i1 && j >= t.j0 && j < t.j1 &&
+                  !(v->gate && soma_get1(v->gate[ow * v->gate_step]) <= 0);
     return passes ? x + i * s->c.w + j : NULL;
 }
 
-static void average_column(const pool_state *s, const lanes *v, float *x, int64_t oh, int64_t ow, taps t)
+static void average_column(const pool_state *s, const lanes *v, soma_stored *x, int64_t oh, int64_t ow, taps t)
 {
     float divisor = (float)soma_pool2d_divisor(&s->c, oh, ow);
-    float sum = 0, share = v->small[ow * v->small_step] / divisor;
+    float sum = 0, share = s->kind == AVERAGE ? 0 : soma_get1(v->small[ow * v->small_step]) / divisor;
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
             if (s->kind == AVERAGE)
-                sum += x[i * s->c.w + j];
+                sum += soma_get1(x[i * s->c.w + j]);
             else
-                x[i * s->c.w + j] += share;
+                x[i * s->c.w + j] = soma_put1(soma_get1(x[i * s->c.w + j]) + share);
         }
     if (s->kind == AVERAGE)
-        v->small[ow * v->small_step] = sum / divisor;
+        v->small[ow * v->small_step] = soma_put1(sum / divisor);
 }
 
 static void column_row(const pool_state *s, const lanes *v, int64_t oh)
@@ -325,17 +329,17 @@ static void column_row(const pool_state *s, const lanes *v, int64_t oh)
         return;
     soma_pool2d_taps(oh, a->stride[0], a->pad[0], a->size[0], s->c.h, &t.i0, &t.i1);
     for (int64_t ow = 0; ow < s->c.ow; ow++) {
-        float *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1], *at;
+        soma_stored *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1], *at;
         soma_pool2d_taps(ow, a->stride[1], a->pad[1], a->size[1], s->c.w, &t.j0, &t.j1);
         if (s->kind == MAX) {
             max_column(s, v, x, ow, t);
         } else if (s->kind == MAX_GRAD) {
             at = winner(s, v, x, ow, t);
             if (at)
-                *at += v->small[ow * v->small_step];
+                *at = soma_put1(soma_get1(*at) + soma_get1(v->small[ow * v->small_step]));
         } else if (s->kind == GATHER) {
             at = winner(s, v, x, ow, t);
-            v->small[ow * v->small_step] = at ? *at : 0;
+            v->small[ow * v->small_step] = at ? *at : soma_put1(0);
         } else {
             average_column(s, v, x, oh, ow, t);
         }
@@ -363,16 +367,17 @@ static void clear_big(const pool_state *s, const lanes *v)
 
 /* A plain array's `count` positions of n channels into, or out of, rows of `width` channels. The buffers hold whole
  * vectors. */
-static bool stage_blocks(float *plain, int64_t plane, float *rows, int64_t width, int64_t count, int n, bool load)
+static bool stage_blocks(soma_stored *plain, int64_t plane, soma_stored *rows, int64_t width, int64_t count, int n,
+                         bool load)
 {
     if (width != 16 || n != 16)
         return false;
     for (int64_t i = 0; i < count; i += 16) {
         int columns = count - i < 16 ? (int)(count - i) : 16;
         if (load)
-            soma_transpose_16(plain + i, plane, 16, rows + i * 16, 16, columns);
+            soma_transpose_stored_16(plain + i, plane, 16, rows + i * 16, 16, columns);
         else if (columns == 16)
-            soma_transpose_16(rows + i * 16, 16, 16, plain + i, plane, 16);
+            soma_transpose_stored_16(rows + i * 16, 16, 16, plain + i, plane, 16);
         else
             for (int64_t c = 0; c < 16; c++)
                 for (int64_t j = i; j < count; j++)
@@ -392,14 +397,14 @@ static bool stage_blocks(float *plain, int64_t plane, float *rows, int64_t width
                     plain[c * plane + i] = rows[i * width + c];                                                        \
             }                                                                                                          \
     }
-STAGE(float, stage_f32)
+STAGE(soma_stored, stage_stored)
 STAGE(uint8_t, stage_u8)
 
 /* Rows oh .. oh + rows - 1 of a unit whose big side has channels inside. */
 static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int64_t rows, char *buffer)
 {
     int64_t plane = s->c.oh * s->c.ow, count = rows * s->c.ow, first = oh * s->c.ow, w = s->width;
-    float *small = (float *)(void *)buffer, *gate = small + SOMA_POOL_STAGE * w;
+    soma_stored *small = (soma_stored *)(void *)buffer, *gate = small + SOMA_POOL_STAGE * w;
     bool loads = s->kind == MAX_GRAD || s->kind == AVERAGE_GRAD, index_in = s->kind != MAX;
     lanes v = *unit;
     v.small += first * unit->small_step;
@@ -411,11 +416,11 @@ static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int
         v.small = small;
         v.small_step = w;
         if (loads && !stage_blocks(plain.small, plane, small, w, count, v.n, true))
-            stage_f32(plain.small, plane, small, w, count, v.n, true);
+            stage_stored(plain.small, plane, small, w, count, v.n, true);
     }
     if (v.gate && s->gate_block == 1) {
         if (!stage_blocks(plain.gate, plane, gate, w, count, v.n, true))
-            stage_f32(plain.gate, plane, gate, w, count, v.n, true);
+            stage_stored(plain.gate, plane, gate, w, count, v.n, true);
         v.gate = gate;
         v.gate_step = w;
     }
@@ -435,7 +440,7 @@ static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int
         v.index = v.index ? v.index + s->c.ow * v.index_step : NULL;
     }
     if (s->small_block == 1 && !loads && !stage_blocks(plain.small, plane, small, w, count, v.n, false))
-        stage_f32(plain.small, plane, small, w, count, v.n, false);
+        stage_stored(plain.small, plane, small, w, count, v.n, false);
     if (plain.index && s->index_block == 1 && !index_in)
         stage_u8(plain.index, plane, index, w, count, v.n, false);
 }
@@ -443,8 +448,8 @@ static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int
 static void unit(const pool_state *s, void *const *arg, int64_t n, int64_t c, char *buffer)
 {
     int64_t big = s->c.h * s->c.w, small = s->c.oh * s->c.ow;
-    lanes v = {.big = (float *)arg[s->big] + offset(s, n, c, big, s->big_block),
-               .small = (float *)arg[s->small] + offset(s, n, c, small, s->small_block),
+    lanes v = {.big = (soma_stored *)arg[s->big] + offset(s, n, c, big, s->big_block),
+               .small = (soma_stored *)arg[s->small] + offset(s, n, c, small, s->small_block),
                .big_step = s->big_block,
                .small_step = s->small_block,
                .gate_step = s->gate_block,
@@ -453,7 +458,7 @@ static void unit(const pool_state *s, void *const *arg, int64_t n, int64_t c, ch
     if (s->index >= 0 && arg[s->index])
         v.index = (uint8_t *)arg[s->index] + offset(s, n, c, small, s->index_block);
     if (s->gate >= 0)
-        v.gate = (float *)arg[s->gate] + offset(s, n, c, small, s->gate_block);
+        v.gate = (soma_stored *)arg[s->gate] + offset(s, n, c, small, s->gate_block);
     if (s->clear)
         clear_big(s, &v);
     if (s->big_block > 1) {
@@ -528,9 +533,9 @@ static void set_up(pool_state *s, const soma_prepare *p)
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype == SOMA_F32)
+    if (p->in[0].dtype == SOMA_STORED)
         return SOMA_OK;
-    soma_refuse(p->reason, "pools f32 only");
+    soma_refuse(p->reason, "pools %s only", soma_dtype_name(SOMA_STORED));
     return SOMA_UNSUPPORTED;
 }
 
@@ -558,7 +563,7 @@ static soma_status prepare(soma_prepare *p, kind k)
         return SOMA_UNSUPPORTED;
     }
     if (s->big_block > 1)
-        s->buffer = ((size_t)SOMA_POOL_STAGE * (size_t)s->width * (2 * sizeof(float) + 1) + 63) / 64 * 64;
+        s->buffer = ((size_t)SOMA_POOL_STAGE * (size_t)s->width * (2 * sizeof(soma_stored) + 1) + 63) / 64 * 64;
     p->scratch = s->buffer * (size_t)s->threads;
     p->parallel = s->threads > 1;
     p->state = s;
@@ -573,6 +578,7 @@ static soma_status prepare(soma_prepare *p, kind k)
     }                                                                                                                  \
     const soma_kernel SOMA_ISA(soma_##op_name##_cpu) = {.name = "cpu",                                                 \
                                                         .isa = SOMA_ISA_LEVEL,                                         \
+                                                        .bf16 = SOMA_STORED_RULE,                                      \
                                                         .layouts = SOMA_LAYOUT_CONVERT,                                \
                                                         .accept = accept,                                              \
                                                         .prepare = op_name##_prepare};

@@ -128,6 +128,7 @@ static void grad_part(void *context, int index, int count)
     }                                                                                                                  \
     static const soma_kernel op_name##_reference = {                                                                   \
         .name = "reference", .exact = true, .layouts = SOMA_LAYOUT_FOLLOW, .prepare = op_name##_prepare};              \
+    SOMA_BF16_DECLARE(soma_##op_name##_cpu)                                                                            \
     SOMA_ISA_DECLARE(soma_##op_name##_cpu)
 
 REFERENCE(clip, part)
@@ -167,7 +168,8 @@ const soma_op soma_op_clip = {
     .infer = infer,
     .grad = grad,
     .flops = flops,
-    .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_clip_cpu) & clip_reference, NULL},
+    .kernels = (const soma_kernel *const[]){SOMA_BF16_LIST(soma_clip_cpu) SOMA_ISA_LIST(soma_clip_cpu) & clip_reference,
+                                            NULL},
     .samples = samples,
     .n_in_samples = 1,
 };
@@ -182,7 +184,9 @@ const soma_op soma_op_clip_grad = {
     .infer = infer,
     .grad = grad_grad,
     .flops = flops,
-    .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_clip_grad_cpu) & clip_grad_reference, NULL},
+    .kernels = (const soma_kernel *const[]){SOMA_BF16_LIST(soma_clip_grad_cpu) SOMA_ISA_LIST(soma_clip_grad_cpu) &
+                                                clip_grad_reference,
+                                            NULL},
     .samples = grad_samples,
     .n_in_samples = 2,
 };

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/unary/clip_cpu.c: clip and its gradient in f32, as plain loops. All arguments share one layout.
+ * op/unary/clip_cpu.c: clip and its gradient, as plain loops. All arguments share one layout.
  */
 #include "op/unary/clip.h"
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
+#include "backend/cpu/vec.h"
 
 typedef struct clip_job {
     const soma_clip_state *s;
@@ -15,35 +16,38 @@ typedef struct clip_job {
 static void clip_part(void *context, int index, int count)
 {
     const clip_job *job = context;
-    const float *x = job->arg[0], min = (float)job->s->min, max = (float)job->s->max;
-    float *y = job->arg[1];
+    const soma_stored *x = job->arg[0];
+    soma_stored *y = job->arg[1];
+    const float min = (float)job->s->min, max = (float)job->s->max;
     int64_t begin, end;
     soma_share(job->s->n, 1024, index, count, &begin, &end);
 #pragma omp simd
     for (int64_t i = begin; i < end; i++) {
-        float a = x[i];
-        y[i] = a < min ? min : a > max ? max : a;
+        float a = soma_get1(x[i]);
+        y[i] = soma_put1(a < min ? min : a > max ? max : a);
     }
 }
 
 static void clip_grad_part(void *context, int index, int count)
 {
     const clip_job *job = context;
-    const float *dy = job->arg[0], *x = job->arg[1], min = (float)job->s->min, max = (float)job->s->max;
-    float *dx = job->arg[2];
+    const soma_stored *dy = job->arg[0], *x = job->arg[1];
+    soma_stored *dx = job->arg[2];
+    const float min = (float)job->s->min, max = (float)job->s->max;
     int64_t begin, end;
     soma_share(job->s->n, 1024, index, count, &begin, &end);
 #pragma omp simd
     for (int64_t i = begin; i < end; i++) {
-        float a = x[i], g = dy[i];
-        dx[i] = a < min || a > max ? 0 : g;
+        float a = soma_get1(x[i]), g = soma_get1(dy[i]);
+        dx[i] = soma_put1(a < min || a > max ? 0 : g);
     }
 }
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype != SOMA_F32)
-        return soma_refuse(p->reason, "the cpu kernel is for f32, x is %s", soma_dtype_name(p->in[0].dtype));
+    if (p->in[0].dtype != SOMA_STORED)
+        return soma_refuse(p->reason, "this kernel is for %s, x is %s", soma_dtype_name(SOMA_STORED),
+                           soma_dtype_name(p->in[0].dtype));
     return SOMA_OK;
 }
 
@@ -62,6 +66,7 @@ static soma_status accept(soma_prepare *p)
     extern const soma_kernel SOMA_ISA(soma_##op_name##_cpu);                                                           \
     const soma_kernel SOMA_ISA(soma_##op_name##_cpu) = {.name = "cpu",                                                 \
                                                         .isa = SOMA_ISA_LEVEL,                                         \
+                                                        .bf16 = SOMA_STORED_RULE,                                      \
                                                         .layouts = SOMA_LAYOUT_FOLLOW,                                 \
                                                         .accept = accept,                                              \
                                                         .prepare = op_name##_prepare};
