@@ -180,6 +180,37 @@ static void the_shown_rate_is_the_optimizers(void **state)
     soma_close(s);
 }
 
+/* Frozen batch norms neither follow the batch nor normalise by it: the loss is the evaluation's. */
+static void frozen_statistics_stay_and_are_used(void **state)
+{
+    (void)state;
+    for (int frozen = 0; frozen < 2; frozen++) {
+        soma *s = open_context();
+        soma_model *m = soma_model_new(s, "norm");
+        soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(2, 4, 4));
+        x = soma_batch_norm(x, .name = "bn", .activation = "relu");
+        x = soma_dense(soma_flatten(x), .units = 3, .name = "fc");
+        soma_output(m, "y", x);
+        float *mean = soma_tensor_find(m, "bn.running_mean").tensor.data;
+        float *var = soma_tensor_find(m, "bn.running_var").tensor.data;
+        mean[0] = 0.5f;
+        var[1] = 4;
+        soma_touch(m);
+        soma_evaluation before = {0};
+        assert_int_equal(soma_evaluate(m, data(s), .result = &before), SOMA_OK);
+        const soma_group groups[] = {{.pattern = "bn", .frozen = true}};
+        soma_progress first = {0};
+        assert_int_equal(soma_fit(m, data(s), .batch_size = N, .max_steps = 1, .no_shuffle = true, .groups = groups,
+                                  .n_groups = frozen, .result = &first),
+                         SOMA_OK);
+        assert_int_equal(mean[0] == 0.5f && var[1] == 4, frozen);
+        assert_int_equal(fabs(first.loss - before.loss) < 1e-6, frozen);
+        const float *weight = soma_tensor_find(m, "bn.weight").tensor.data;
+        assert_int_equal(weight[0] == 1 && weight[1] == 1, frozen);
+        soma_close(s);
+    }
+}
+
 static void wrong(soma_group group, const char *says)
 {
     soma *s = open_context();
@@ -217,6 +248,7 @@ int main(void)
         cmocka_unit_test(rates_are_by_group),
         cmocka_unit_test(weight_decay_is_by_group),
         cmocka_unit_test(the_shown_rate_is_the_optimizers),
+        cmocka_unit_test(frozen_statistics_stay_and_are_used),
         cmocka_unit_test(wrong_groups_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

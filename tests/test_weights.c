@@ -386,6 +386,41 @@ static void a_head_is_replaced(void **state)
     soma_close(s);
 }
 
+/* ---- a published file ---- */
+
+/* SqueezeNet's authors' names become ours; $SOMA_WEIGHTS or beside the tree (its check: photos, in bench/bars/limit-07). */
+static void squeezenet_loads_from_its_authors_release(void **state)
+{
+    (void)state;
+    const char *file = getenv("SOMA_WEIGHTS");
+    file = file ? file : SOMA_SOURCE_DIR "/../shared/data/squeezenet1_0-imagenet.safetensors";
+    size_t size;
+    char *bytes = faults_read(file, &size);
+    if (!bytes) {
+        print_message("skipped: %s is not there\n", file);
+        skip();
+    }
+    free(bytes);
+    soma *s = open_context();
+    const soma_rename *names = soma_zoo_find("squeezenet1_0")->names;
+    int n = 0;
+    while (names[n].from)
+        n++;
+    soma_model *m = soma_zoo(s, "squeezenet1_0", .input = SOMA_SHAPE(3, 227, 227));
+    soma_weights_report report = {0};
+    if (soma_load_weights(m, file, .map = names, .n_map = n, .report = &report) != SOMA_OK)
+        fail_msg("%s", soma_error(s));
+    assert_int_equal(report.loaded, 52);
+    m = soma_zoo(s, "squeezenet1_0", .classes = 5, .input = SOMA_SHAPE(3, 64, 64));
+    assert_int_equal(soma_load_weights(m, file, .map = names, .n_map = n), SOMA_FORMAT);
+    assert_non_null(strstr(soma_error(s), "load with a new head"));
+    soma_clear(s);
+    assert_int_equal(soma_load_weights(m, file, .map = names, .n_map = n, .new_head = true, .report = &report),
+                     SOMA_OK);
+    assert_int_equal(report.loaded, 50);
+    soma_close(s);
+}
+
 /* ---- faults ---- */
 
 static void no_allocation_is_taken_for_granted(void **state)
@@ -431,6 +466,7 @@ int main(void)
         cmocka_unit_test(maps_are_read_from_yaml),
         cmocka_unit_test(a_new_head_keeps_its_initial_values),
         cmocka_unit_test(a_head_is_replaced),
+        cmocka_unit_test(squeezenet_loads_from_its_authors_release),
         cmocka_unit_test(no_allocation_is_taken_for_granted),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -16,6 +16,7 @@ typedef struct soma_zoo_size {
     int64_t classes; /**< or outputs */
     double width; /**< multiplies the channels and units of every layer but the last; products are rounded to multiples
                           of 8 (of 1 where the original is none), at least 8, not below 90 %: MobileNetV2's rule */
+    bool no_dropout;
 } soma_zoo_size;
 
 /** An architecture, and how it is usually trained. */
@@ -41,6 +42,7 @@ typedef struct soma_zoo_options {
     int64_t classes;  /**< 0: the entry's */
     soma_shape input; /**< of one sample; rank 0: the entry's */
     double width;     /**< 0: 1 */
+    bool no_dropout;  /**< built without its dropouts: to compare with others, or to learn by heart */
 } soma_zoo_options;
 /** A model of that architecture with input "x" and output "y":
  *  soma_zoo(s, "resnet50", .width = 0.25, .classes = 10, .input = SOMA_SHAPE(3, 64, 64)). Tensors are named as in

@@ -83,6 +83,8 @@ struct soma_model {
     bool reading;     /* tensors are about to be read from a file: not filled first */
     /* scopes and automatic names */
     char scope[512];
+    size_t scope_at[32]; /* where each begins: a scope's own name may hold dots */
+    int n_scopes;
     struct soma_name_counter *counters;
     int n_counters, counter_capacity;
     /* the activation block that all programs share, and what it is sized for */

@@ -91,11 +91,12 @@ void soma_scope_push(soma_model *m, const char *name)
     if (!m)
         return;
     size_t used = strlen(m->scope), more = name ? strlen(name) : 0;
-    if (!more || used + more + 2 > sizeof m->scope) {
-        soma_value_fail(m->graph, soma_nowhere(), "scope: \"%s\" inside \"%s\" is empty or too long", name ? name : "",
-                        m->scope);
+    if (!more || used + more + 2 > sizeof m->scope || m->n_scopes == (int)(sizeof m->scope_at / sizeof *m->scope_at)) {
+        soma_value_fail(m->graph, soma_nowhere(), "scope: \"%s\" inside \"%s\" is empty, too long or too deep",
+                        name ? name : "", m->scope);
         return;
     }
+    m->scope_at[m->n_scopes++] = used;
     snprintf(m->scope + used, sizeof m->scope - used, "%s.", name);
 }
 
@@ -103,12 +104,8 @@ void soma_scope_pop(soma_model *m)
 {
     if (!m)
         return;
-    size_t n = strlen(m->scope);
-    if (n)
-        n--; /* the dot at the end */
-    while (n && m->scope[n - 1] != '.')
-        n--;
-    m->scope[n] = 0;
+    if (m->n_scopes)
+        m->scope[m->scope_at[--m->n_scopes]] = 0;
 }
 
 static int next_count(soma_model *m, const char *kind)

@@ -30,10 +30,10 @@ static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
     x = conv(x, "features.8", wide(256, size), 3, 1, 1);
     x = conv(x, "features.10", wide(256, size), 3, 1, 1);
     x = soma_max_pool2d(x, .size = {3, 3}, .stride = {2, 2});
-    x = soma_flatten(x); /* 256 * 6 * 6 = 9,216 */
-    x = soma_dropout(x, .rate = 0.5, .name = "classifier.0");
+    x = soma_flatten(pool_to(x, 6)); /* 256 * 6 * 6 = 9,216 */
+    x = soma_dropout(x, .rate = dropped(0.5, size), .name = "classifier.0");
     x = fc(x, "classifier.1", wide(4096, size), "relu");
-    x = soma_dropout(x, .rate = 0.5, .name = "classifier.3");
+    x = soma_dropout(x, .rate = dropped(0.5, size), .name = "classifier.3");
     x = fc(x, "classifier.4", wide(4096, size), "relu");
     return fc(x, "classifier.6", size.classes, NULL);
 }

@@ -14,7 +14,7 @@ static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
     x = soma_max_pool2d(x, .size = {2, 2});
     x = soma_flatten(x); /* 64 * 7 * 7 = 3,136 */
     x = soma_dense(x, .units = wide(128, size), .activation = "relu");
-    x = soma_dropout(x, .rate = 0.25);
+    x = soma_dropout(x, .rate = dropped(0.25, size));
     return soma_dense(x, .units = size.classes);
 }
 

@@ -11,14 +11,14 @@ static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
     x = soma_conv2d(x, .filters = wide(32, size), .kernel = {3, 3}, .activation = "relu");
     x = soma_conv2d(x, .filters = wide(32, size), .kernel = {3, 3}, .activation = "relu");
     x = soma_max_pool2d(x, .size = {2, 2});
-    x = soma_dropout(x, .rate = 0.25);
+    x = soma_dropout(x, .rate = dropped(0.25, size));
     x = soma_conv2d(x, .filters = wide(64, size), .kernel = {3, 3}, .activation = "relu");
     x = soma_conv2d(x, .filters = wide(64, size), .kernel = {3, 3}, .activation = "relu");
     x = soma_max_pool2d(x, .size = {2, 2});
-    x = soma_dropout(x, .rate = 0.25);
+    x = soma_dropout(x, .rate = dropped(0.25, size));
     x = soma_flatten(x);
     x = soma_dense(x, .units = wide(256, size), .activation = "relu");
-    x = soma_dropout(x, .rate = 0.5);
+    x = soma_dropout(x, .rate = dropped(0.5, size));
     return soma_dense(x, .units = size.classes, .activation = "softmax");
 }
 

@@ -23,24 +23,28 @@ static soma_value fc(soma_value x, const char *name, int64_t units, const char *
     return soma_dense(x, .units = units, .name = name, .activation = activation, .init = "normal", .init_b = 0.01);
 }
 
-static soma_value vgg(soma_value x, soma_zoo_size size, const int64_t *configuration)
+static soma_value conv(soma_value x, int index, int64_t filters, bool norm)
 {
-    int index = 0; /* of torchvision's list: convolution, relu, pooling */
+    char name[32];
+    snprintf(name, sizeof name, "features.%d", index);
+    x = soma_conv2d(x, .filters = filters, .kernel = {3, 3}, .pad = {1, 1, 1, 1}, .name = name,
+                    .activation = norm ? NULL : "relu", .init = "he_normal_out");
+    snprintf(name, sizeof name, "features.%d", index + 1);
+    return norm ? soma_batch_norm(x, .activation = "relu", .name = name) : x;
+}
+
+static soma_value vgg(soma_value x, soma_zoo_size size, const int64_t *configuration, bool norm)
+{
+    int index = 0; /* in torchvision's list: convolution, (batch norm,) relu, pooling */
     for (const int64_t *c = configuration; *c >= 0; c++) {
-        char name[32];
-        snprintf(name, sizeof name, "features.%d", index);
-        if (*c == M)
-            x = soma_max_pool2d(x, .size = {2, 2});
-        else
-            x = soma_conv2d(x, .filters = wide(*c, size), .kernel = {3, 3}, .pad = {1, 1, 1, 1}, .name = name,
-                            .activation = "relu", .init = "he_normal_out");
-        index += *c == M ? 1 : 2;
+        x = *c == M ? soma_max_pool2d(x, .size = {2, 2}) : conv(x, index, wide(*c, size), norm);
+        index += *c == M ? 1 : norm ? 3 : 2;
     }
-    x = soma_flatten(x);
+    x = soma_flatten(pool_to(x, 7));
     x = fc(x, "classifier.0", wide(4096, size), "relu");
-    x = soma_dropout(x, .rate = 0.5, .name = "classifier.2");
+    x = soma_dropout(x, .rate = dropped(0.5, size), .name = "classifier.2");
     x = fc(x, "classifier.3", wide(4096, size), "relu");
-    x = soma_dropout(x, .rate = 0.5, .name = "classifier.5");
+    x = soma_dropout(x, .rate = dropped(0.5, size), .name = "classifier.5");
     return fc(x, "classifier.6", size.classes, NULL);
 }
 
@@ -49,21 +53,26 @@ static soma_optimizer optimizer(void)
     return soma_sgd(.lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4);
 }
 
-#define VGG(depth, letter, count)                                                                                      \
-    static soma_value build_##depth(soma_model *m, soma_value x, soma_zoo_size size)                                   \
+#define VGG(depth, letter, suffix, shown, norm, count)                                                                 \
+    static soma_value build_##depth##suffix(soma_model *m, soma_value x, soma_zoo_size size)                           \
     {                                                                                                                  \
         (void)m;                                                                                                       \
-        return vgg(x, size, letter);                                                                                   \
+        return vgg(x, size, letter, norm);                                                                             \
     }                                                                                                                  \
-    const soma_zoo_entry soma_zoo_vgg##depth = {.name = "vgg" #depth,                                                  \
-                                                .doc = "VGG-" #depth " (Simonyan and Zisserman 2015, " #letter ")",    \
-                                                .build = build_##depth,                                                \
-                                                SOMA_ZOO_IMAGENET,                                                     \
-                                                .batch_size = 256,                                                     \
-                                                .epochs = 74,                                                          \
-                                                .optimizer = optimizer,                                                \
-                                                .parameters = count};
-VGG(11, A, 132863336)
-VGG(13, B, 133047848)
-VGG(16, D, 138357544)
-VGG(19, E, 143667240)
+    const soma_zoo_entry soma_zoo_vgg##depth##suffix = {.name = "vgg" #depth shown,                                    \
+                                                        .doc = "VGG-" #depth " (Simonyan and Zisserman 2015, " #letter \
+                                                               ")",                                                    \
+                                                        .build = build_##depth##suffix,                                \
+                                                        SOMA_ZOO_IMAGENET,                                             \
+                                                        .batch_size = 256,                                             \
+                                                        .epochs = 74,                                                  \
+                                                        .optimizer = optimizer,                                        \
+                                                        .parameters = count};
+VGG(11, A, , "", false, 132863336)
+VGG(13, B, , "", false, 133047848)
+VGG(16, D, , "", false, 138357544)
+VGG(19, E, , "", false, 143667240)
+VGG(11, A, _bn, "-bn", true, 132868840)
+VGG(13, B, _bn, "-bn", true, 133053736)
+VGG(16, D, _bn, "-bn", true, 138365992)
+VGG(19, E, _bn, "-bn", true, 143678248)

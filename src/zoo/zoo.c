@@ -79,7 +79,7 @@ soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
     soma_input_options input = {
         .struct_size = sizeof input, .at = o->at, .shape = o->input.rank > 0 ? o->input : entry->input};
     soma_value x = soma_input_with(m, "x", SOMA_F32, &input);
-    soma_zoo_size size = {o->classes > 0 ? o->classes : entry->classes, o->width > 0 ? o->width : 1};
+    soma_zoo_size size = {o->classes > 0 ? o->classes : entry->classes, o->width > 0 ? o->width : 1, o->no_dropout};
     soma_value y = entry->build(m, x, size);
     soma_output_at(m, "y", y, o->at);
     if (!m->graph->failed)
