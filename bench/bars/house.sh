@@ -3,12 +3,12 @@
 #
 # Sourced by house-01 to house-09 after lib.sh: the measuring program soma-house and its figures.
 
-# house_build: libsoma, the command and the bars' programs (preset release); sets $soma and $house
-house_build() { # [PRESET, default release]
+# house_build: libsoma, the command and the bars' programs (preset release, or $house_preset); sets $soma and $house
+house_build() {
     # shellcheck source=/dev/null
     . "$bar_root/scripts/setup.sh"
     ! command -v apt-get > /dev/null 2>&1 || soma_setup build test || bar_skip "packages are missing"
-    bar_build "${1:-release}"
+    bar_build "${house_preset:-release}"
     if ! cmake --build "$bar_build_folder" --target bench > "$bar_build_folder/bench.log" 2>&1; then
         tail -n 20 "$bar_build_folder/bench.log"
         bar_say "bar: $bar_name FAILS (its programs do not build)"
