@@ -21,6 +21,7 @@ static const struct {
     {"memory", "MODEL", "growth of RSS over compile plus three steps against the plan", house_memory},
     {"budget", "MODEL", "training within half the planned memory beside training without a budget, in rounds",
      house_budget},
+    {"loss", "MODEL", "mean loss of the last tenth of --steps steps", house_loss},
     {"hash", "MODEL", "SHA-256 of the weights after --steps steps", house_hash},
     {"png", "", "writes a test picture of Fashion-MNIST to --out FILE", house_png},
     {"spawn", "-- COMMAND...", "wall time of --rounds processes", house_spawn},
@@ -35,7 +36,8 @@ static int usage(FILE *out, int code)
         fprintf(out, "  %-11s %-14s %s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].doc);
     fputs(
         "\noptions: --batch N, --steps N, --rounds N, --seconds S (of a round), --threads N, --seed N, --data FOLDER,\n"
-        "  --max-memory BYTES, --exact (reference kernels), --flush (the host's flush-to-zero bit is set before soma "
+        "  --max-memory BYTES, --tune, --precision f32|bf16, --exact (reference kernels), --flush (the host's "
+        "flush-to-zero bit is set before soma "
         "is called)\nmodels:",
         out);
     for (int i = 0; house_model_at(i); i++)
@@ -49,7 +51,11 @@ static bool set_text(options *o, const char *key, const char *value)
     const struct {
         const char *key;
         const char **out;
-    } texts[] = {{"--data", &o->data}, {"--mode", &o->mode}, {"--out", &o->out}, {"--fann", &o->fann}};
+    } texts[] = {{"--precision", &o->precision},
+                 {"--data", &o->data},
+                 {"--mode", &o->mode},
+                 {"--out", &o->out},
+                 {"--fann", &o->fann}};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
         if (!strcmp(key, texts[i].key)) {
             *texts[i].out = value;
@@ -93,6 +99,8 @@ static bool parse(options *o, int argc, char **argv)
             o->exact = true;
         else if (!strcmp(argv[i], "--flush"))
             o->flush = true;
+        else if (!strcmp(argv[i], "--tune"))
+            o->tune = true;
         else if (argv[i][0] != '-' && !o->model)
             o->model = argv[i];
         else if (i + 1 >= argc || !set_number(o, argv[i], argv[i + 1]))

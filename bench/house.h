@@ -19,7 +19,8 @@ typedef struct options {
     int n_peers;
     int64_t batch, steps, rounds, threads, seed, max_memory;
     double seconds; /* of a round */
-    bool exact, flush;
+    bool exact, flush, tune;
+    const char *precision;
 } options;
 
 /* ---- models and data of the bars ---- */
@@ -46,6 +47,7 @@ typedef struct house_case {
     const char *loss;
     int64_t batch;
     uint64_t max_memory; /* 0: no budget */
+    const char *precision;
     float *x, *y;
     int32_t *labels;
 } house_case;
@@ -120,6 +122,7 @@ int house_peers(const options *o);
 int house_allocations(const options *o);
 int house_memory(const options *o);
 int house_budget(const options *o);
+int house_loss(const options *o);
 int house_hash(const options *o);
 int house_png(const options *o);
 int house_spawn(const options *o);

@@ -157,7 +157,7 @@ static bool open_peers(comparison *k, const options *o)
 /* Best variant of each peer by its median; ratios of medians. */
 static void compare_print(comparison *k, const char *name)
 {
-    double mine = house_median(k->soma, k->rounds);
+    double mine = house_median(k->soma, k->rounds), best_of_all = 0;
     printf("  %-40s %14.1f samples/s\n", "soma", mine);
     for (int i = 0; i < k->n_peers; i++) {
         double best = 0;
@@ -172,7 +172,10 @@ static void compare_print(comparison *k, const char *name)
         }
         if (best > 0)
             printf("%s.ratio.%s %.3f\n", name, k->labels[i], mine / best);
+        best_of_all = fmax(best_of_all, best);
     }
+    if (best_of_all > 0)
+        printf("%s.ratio.best %.3f\n", name, mine / best_of_all);
     printf("%s.samples_per_second %.1f\n", name, mine);
 }
 

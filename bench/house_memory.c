@@ -77,6 +77,31 @@ int house_allocations(const options *o)
     return done ? 0 : 1;
 }
 
+/* ---- what training has come to ---- */
+
+int house_loss(const options *o)
+{
+    house_case c;
+    int64_t done, n = o->steps ? o->steps : 200, tail = n / 10 > 0 ? n / 10 : 1;
+    double sum = 0;
+    if (!house_open(&c, o->model, o))
+        return 1;
+    soma_fit_options fit = house_fit(&c);
+    soma_trainer *t = soma_trainer_new_with(c.m, &fit);
+    bool right = t && steps(&c, t, n - tail, 0, &done);
+    for (int64_t i = 0; i < tail && right; i++) {
+        right = steps(&c, t, 1, 0, &done);
+        sum += soma_trainer_loss(t);
+    }
+    if (right)
+        printf("%s, batch %lld, %s: loss of the last %lld of %lld steps\nloss %.5f\n", c.kind->name, (long long)c.batch,
+               o->precision ? o->precision : "f32", (long long)tail, (long long)n, sum / (double)tail);
+    else if (!t)
+        house_failed(&c);
+    house_close(&c);
+    return right ? 0 : 1;
+}
+
 /* ---- resident memory against the plan ---- */
 
 typedef struct resident {

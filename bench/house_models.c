@@ -13,6 +13,7 @@
  * mlp: 2*(784*512 + 512*512 + 512*10)
  * lenet5: 2*6*25*28*28 + 2*16*6*25*10*10 + 2*(400*120 + 120*84 + 84*10)
  * net: 2*6*75*28*28 + 2*16*150*10*10 + 2*(400*120 + 120*84 + 84*10)
+ * resnet20 (1x32x32): 2*(144*1024 + 6*2304*1024 + (4608 + 5*9216)*256 + (18432 + 5*36864)*64 + 640)
  * keras-vgg: 2*(32*27*98*98 + 32*288*96*96 + 64*288*46*46 + 64*576*44*44 + 30976*256 + 256*10) */
 static const house_model models[] = {
     {"neuron", 32, 32, DATA_LINE, true, 2},
@@ -22,6 +23,7 @@ static const house_model models[] = {
     {"net", 32, 4, DATA_NOISE, false, 1303440},
     {"keras-vgg", 32, 1, DATA_NOISE, false, 423071488},
     {"fashion-cnn", 128, 4, DATA_FASHION, false, 8482304},
+    {"resnet20", 128, 4, DATA_FASHION, false, 80512256},
 };
 
 const house_model *house_model_at(int index)
@@ -143,12 +145,16 @@ bool house_open(house_case *c, const char *model, const options *o)
                                     .threads = o->threads      ? (int)o->threads
                                                : c->kind->tiny ? 1
                                                                : 0,
-                                    .exact = o->exact};
+                                    .exact = o->exact,
+                                    .tune = o->tune};
     c->s = soma_open(&context);
     c->batch = o->batch ? o->batch : c->kind->batch;
     c->max_memory = (uint64_t)o->max_memory;
+    c->precision = o->precision;
     build_model(c);
-    if (c->kind->data == DATA_FASHION)
+    if (c->kind->data == DATA_FASHION && !strcmp(c->kind->name, "resnet20")) /* 28x28 with a border */
+        c->data = soma_dataset_open(c->s, o->data, .crop = {32, 32});
+    else if (c->kind->data == DATA_FASHION)
         c->data = soma_dataset_open(c->s, o->data);
     else if (c->m)
         c->data = c->kind->data == DATA_NOISE ? noise(c) : points(c, c->kind->data == DATA_LINE ? 1 : 2);
@@ -179,5 +185,6 @@ soma_fit_options house_fit(const house_case *c)
                               .optimizer = c->optimizer,
                               .batch_size = c->batch,
                               .max_memory = c->max_memory,
+                              .precision = c->precision,
                               .epochs = 1000000};
 }

@@ -48,3 +48,14 @@ limit_predict() {
         --seconds "${seconds:-3}" --peer "pytorch=$python $torch" --peer "onnx=$python $onnx" 2> "$scratch/log"
     house_figure "$1 prediction at batch $2, times as fast as the best peer" "$1.predict.ratio.best" '>=' "$3"
 }
+
+# limit_loss MODEL STEPS PERCENT: the loss after that many steps in bf16 beside f32's
+limit_loss() {
+    [ -z "$only" ] || [ "$only" = "$1" ] || return 0
+    house_run loss "$1" --steps "$2" --data "$bar_data"
+    single=$(house_value loss)
+    house_run loss "$1" --steps "$2" --data "$bar_data" --precision bf16
+    half=$(house_value loss)
+    bar_holds "$1, loss after $2 steps in bf16 within $3 % of f32's" \
+        "($half - $single) * ($half - $single) <= $single * $single * $3 * $3 / 10000" "$half against $single"
+}
