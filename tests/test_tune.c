@@ -14,6 +14,7 @@
 
 #include <cmocka.h>
 
+#include "backend/cpu/parallel.h"
 #include "faults.h"
 #include "graph/choices.h"
 #include <soma/soma.h>
@@ -41,6 +42,7 @@ static void keep_log(void *user, soma_log_level level, const char *text)
 typedef struct told {
     size_t bytes;
     int which;
+    bool f32;
 } told;
 
 static double takes[3]; /* milliseconds */
@@ -49,7 +51,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const told *t = state;
     (void)r;
-    if (t->bytes >= sizeof(float)) { /* nothing that slows arithmetic down */
+    if (t->f32) { /* nothing that slows arithmetic down */
         const float *x = arg[0];
         for (size_t i = 0; i < t->bytes / sizeof *x; i++)
             if (!(fabsf(x[i]) > 0.01f && fabsf(x[i]) < 2))
@@ -66,7 +68,7 @@ static soma_status prepare(soma_prepare *p, int which, size_t scratch)
     told *t = soma_prepare_state(p, sizeof *t);
     if (!t)
         return SOMA_MEMORY;
-    *t = (told){(size_t)p->in[0].elements * sizeof(float), which};
+    *t = (told){(size_t)p->in[0].elements * soma_dtype_size(p->in[0].dtype), which, p->in[0].dtype == SOMA_F32};
     p->run = run;
     p->state = t;
     p->scratch = scratch;
@@ -97,9 +99,19 @@ static soma_status infer(soma_infer *i)
     return SOMA_OK;
 }
 
+static soma_status accept_half(soma_prepare *p)
+{
+    if (p->in[0].dtype == SOMA_BF16)
+        return SOMA_OK;
+    soma_refuse(p->reason, "made for bf16");
+    return SOMA_UNSUPPORTED;
+}
+
 static const soma_kernel rule = {.name = "rule", .prepare = prepare_0};
 static const soma_kernel other = {.name = "other", .prepare = prepare_1};
 static const soma_kernel nhwc = {.name = "nhwc", .layouts = SOMA_LAYOUT_ASK, .wish = wish_nhwc, .prepare = prepare_2};
+static const soma_kernel half = {
+    .name = "half", .bf16 = SOMA_BF16_MULTIPLY, .accept = accept_half, .prepare = prepare_1};
 static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = prepare_2};
 
 static soma *open_here(int threads, bool exact)
@@ -202,6 +214,45 @@ static void scratch_is_bounded(void **state)
     takes[0] = 2, takes[1] = 1;
     expect(two, true, 9 << 20, "other", "timed: rule 2 ms, other 1 ms");
     expect(two, true, 7 << 20, "rule", "");
+}
+
+/* A bf16 step may run in f32 where that is faster with the conversion of what it reads, which takes a tick. */
+static void bf16_steps_may_run_in_f32(void **state)
+{
+    (void)state;
+    static const soma_kernel *const kernels[] = {&half, &rule, &reference, NULL};
+    soma_op op = op_of(kernels);
+    if (soma_cpu_isa() < 4)
+        skip();
+    takes[0] = 1, takes[1] = 1.5;
+    for (int slow = 0; slow < 2; slow++) {
+        tick = slow ? 0.6e-3 : 0.2e-3;
+        soma *s = open_here(1, false);
+        soma_model *m = soma_model_new(s, "told");
+        soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(16, 4, 4)), y = soma_none(), z;
+        soma_apply_options how = {.struct_size = sizeof how};
+        assert_int_equal(soma_apply_with(&op, &x, 1, &y, 1, &how), SOMA_OK);
+        assert_int_equal(soma_apply_with(&op, &y, 1, &z, 1, &how), SOMA_OK);
+        soma_program *p = soma_compile(m, .batch = 2, .values = &z, .n_values = 1, .tune = true, .precision = "bf16");
+        if (!p) { /* a build without bf16 */
+            soma_close(s);
+            skip();
+        }
+        int i = soma_program_nodes(p) - 1;
+        while (i > 0 && strcmp(soma_program_node(p, i).op, "told"))
+            i--;
+        assert_string_equal(soma_program_node(p, i).kernel, slow ? "half" : "rule");
+        assert_non_null(strstr(soma_program_node(p, i).chosen, "half"));
+        assert_non_null(strstr(soma_program_node(p, i).chosen, "rule in f32"));
+        soma_tensor in = soma_program_input(p, x);
+        for (int k = 0; k < 512; k++)
+            ((float *)in.data)[k] = (float)(k % 7 + 1) / 4;
+        assert_int_equal(soma_step(p), SOMA_OK);
+        if (!slow) /* half copies and converts nothing */
+            assert_memory_equal(soma_read(p, z).data, in.data, 512 * sizeof(float));
+        soma_close(s);
+    }
+    tick = 0;
 }
 
 static void equal_shapes_are_timed_once(void **state)
@@ -511,6 +562,7 @@ int main(void)
         cmocka_unit_test(exact_programs_time_nothing),
         cmocka_unit_test(reorders_count),
         cmocka_unit_test(scratch_is_bounded),
+        cmocka_unit_test(bf16_steps_may_run_in_f32),
         cmocka_unit_test(equal_shapes_are_timed_once),
         cmocka_unit_test(the_cache_file_keeps_choices),
         cmocka_unit_test(two_processes_add_to_one_file),

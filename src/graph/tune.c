@@ -12,6 +12,7 @@
 
 #define CANDIDATES 8
 #define ARGUMENTS 12
+#define KERNEL_TEXT 48
 #define LEAST_ROUNDS 5
 #define MOST_ROUNDS 20
 #define ROUND_SECONDS 0.03 /* for each candidate, as soon as there are enough rounds */
@@ -21,6 +22,7 @@
 /* A candidate, prepared in a program of its own that is thrown away after the timing. */
 typedef struct trial {
     const soma_kernel *kernel;
+    bool f32; /* in f32 although the step is a bf16 one: conversions count as reorders do */
     soma_program program;
     soma_view view;
     double seconds; /* of one run, the fastest */
@@ -37,11 +39,24 @@ typedef struct timing {
     char reason[SOMA_REASON_MAX];
 } timing;
 
-const char *soma_kernel_text(const soma_kernel *kernel, char text[SOMA_KERNEL_TEXT])
+/* "onednn", "cpu AVX-512", "winograd AVX-512 in f32" */
+static const char *kernel_text(const soma_kernel *kernel, bool f32, char text[KERNEL_TEXT])
 {
-    snprintf(text, SOMA_KERNEL_TEXT, "%s%s%s", kernel->name, kernel->isa ? " " : "",
-             kernel->isa ? soma_isa_name(kernel->isa) : "");
+    snprintf(text, KERNEL_TEXT, "%s%s%s%s", kernel->name, kernel->isa ? " " : "",
+             kernel->isa ? soma_isa_name(kernel->isa) : "", f32 ? " in f32" : "");
     return text;
+}
+
+/* A step of a bf16 program as it would be in f32; dtype: room for its arguments. */
+static soma_plan_step in_f32(const soma_plan_step *step, soma_dtype *dtype)
+{
+    soma_plan_step other = *step;
+    other.bf16 = false;
+    other.in_dtype = dtype;
+    other.out_dtype = dtype + step->n_in;
+    for (int j = 0; j < step->n_in + step->n_out; j++)
+        dtype[j] = step->in_dtype[j] == SOMA_BF16 ? SOMA_F32 : step->in_dtype[j];
+    return other;
 }
 
 /* ---- a candidate ---- */
@@ -75,15 +90,18 @@ static size_t scratch_limit(const timing *t)
 }
 
 /* Adds a kernel if it can run the step. */
-static soma_status add_trial(timing *t, const soma_kernel *kernel)
+static soma_status add_trial(timing *t, const soma_kernel *kernel, bool f32)
 {
     trial *c = &t->trials[t->n];
     const soma_plan_step *step = t->step;
-    soma_status status = open_trial(t->p, step, kernel, c);
+    soma_dtype dtype[ARGUMENTS];
+    soma_plan_step other = in_f32(step, dtype);
+    soma_status status = open_trial(t->p, f32 ? &other : step, kernel, c);
+    c->f32 = f32;
     bool can = status == SOMA_OK && !soma_view_cannot(t->p, kernel, &c->view);
     if (can) {
         soma_view_layouts(t->p, step, kernel, &c->view);
-        if (kernel == step->kernel)
+        if (kernel == step->kernel && !f32)
             for (int j = 0; j < t->n_args; j++)
                 c->view.args[j].layout = step->in_layout[j];
         status = kernel->prepare(&c->view.prepare);
@@ -96,19 +114,28 @@ static soma_status add_trial(timing *t, const soma_kernel *kernel)
     return status == SOMA_MEMORY ? SOMA_MEMORY : SOMA_OK;
 }
 
-/* The rule's choice first; of a kernel in several instruction sets the best, of exact ones none beside others. */
-static soma_status add_trials(timing *t)
+/* Of a kernel in several instruction sets the best, of exact ones none beside others. */
+static soma_status add_all(timing *t, bool f32)
 {
-    soma_status status = add_trial(t, t->step->kernel);
+    soma_status status = SOMA_OK;
     for (int k = 0; t->n && t->step->op->kernels[k] && t->n < CANDIDATES && status == SOMA_OK; k++) {
         const soma_kernel *kernel = t->step->op->kernels[k];
         bool known = kernel->exact;
         for (int i = 0; i < t->n; i++)
-            known = known || !strcmp(t->trials[i].kernel->name, kernel->name);
+            known = known || (t->trials[i].f32 == f32 && !strcmp(t->trials[i].kernel->name, kernel->name));
         if (!known)
-            status = add_trial(t, kernel);
+            status = add_trial(t, kernel, f32);
     }
     return status;
+}
+
+/* The rule's choice first. */
+static soma_status add_trials(timing *t)
+{
+    soma_status status = add_trial(t, t->step->kernel, false);
+    if (status == SOMA_OK)
+        status = add_all(t, false);
+    return status == SOMA_OK && t->step->bf16 ? add_all(t, true) : status;
 }
 
 /* ---- data ---- */
@@ -146,7 +173,8 @@ static int in_place(const timing *t)
     return may ? in : -1;
 }
 
-/* Each argument in the largest of the candidates' sizes. */
+/* Each argument in the largest of the candidates' sizes. Numbers of f32 read as bf16 are in range as well, and so the other
+ * way round. */
 static soma_status make_data(timing *t)
 {
     size_t scratch = 0;
@@ -286,14 +314,15 @@ static void describe(const timing *t, char text[SOMA_REASON_MAX])
     text[0] = 0;
     for (int i = 0; i < t->n && used < SOMA_REASON_MAX; i++) {
         const trial *c = &t->trials[i];
-        char name[SOMA_KERNEL_TEXT];
+        char name[KERNEL_TEXT];
         double ms = 1e3 * (c->total < 0 ? c->seconds * soma_runs_per_step(t->p, t->step) : c->total);
         used += (size_t)snprintf(text + used, SOMA_REASON_MAX - used, "%s%s %.4g ms", i ? ", " : "",
-                                 soma_kernel_text(c->kernel, name), ms);
+                                 kernel_text(c->kernel, c->f32, name), ms);
     }
 }
 
-static soma_status time_step(timing *t, const soma_kernel **best, char detail[SOMA_REASON_MAX])
+/* name: of the fastest. */
+static soma_status time_step(timing *t, char name[KERNEL_TEXT], char detail[SOMA_REASON_MAX])
 {
     soma_status status = make_data(t);
     if (status == SOMA_OK) {
@@ -312,19 +341,19 @@ static soma_status time_step(timing *t, const soma_kernel **best, char detail[SO
         if (c->total >= 0 && (found->total < 0 || c->total < limit))
             found = c;
     }
-    *best = found->kernel;
+    kernel_text(found->kernel, found->f32, name);
     describe(t, detail);
     return status;
 }
 
-/* Sets *best to NULL where there is nothing to choose from. */
-static soma_status run_trials(soma_program *p, const soma_plan_step *step, const soma_kernel **best,
+/* name: "" where there is nothing to choose from. */
+static soma_status run_trials(soma_program *p, const soma_plan_step *step, char name[KERNEL_TEXT],
                               char detail[SOMA_REASON_MAX])
 {
     timing *t = soma_alloc(p->s, sizeof *t);
     trial *trials = t ? soma_alloc_array(p->s, CANDIDATES, sizeof *trials) : NULL;
     soma_status status = trials ? SOMA_OK : SOMA_MEMORY;
-    *best = NULL;
+    name[0] = 0;
     if (status == SOMA_OK) {
         t->p = p;
         t->step = step;
@@ -334,7 +363,7 @@ static soma_status run_trials(soma_program *p, const soma_plan_step *step, const
             .threads = p->threads, .seed = p->seed, .random = p->s->random, .exact = p->s->exact, .reason = t->reason};
         status = add_trials(t);
         if (status == SOMA_OK && t->n > 1)
-            status = time_step(t, best, detail);
+            status = time_step(t, name, detail);
         for (int i = 0; i < t->n; i++)
             close_trial(&trials[i]);
     }
@@ -380,20 +409,29 @@ static bool worth_it(const soma_program *p, const soma_plan_step *step)
            step->n_in + step->n_out <= ARGUMENTS && step->class > SOMA_CLASS_STATE && !p->s->exact;
 }
 
-static const soma_kernel *kernel_named(soma_program *p, const soma_plan_step *step, const char *name, soma_view *v)
+static const soma_kernel *kernel_named(const soma_plan_step *step, const char *name, bool *f32)
 {
-    char text[SOMA_KERNEL_TEXT];
+    char text[KERNEL_TEXT];
     for (int k = 0; step->op->kernels[k]; k++)
-        if (!strcmp(soma_kernel_text(step->op->kernels[k], text), name))
-            return soma_view_cannot(p, step->op->kernels[k], v) ? NULL : step->op->kernels[k];
+        for (*f32 = false;; *f32 = true) {
+            if (!strcmp(kernel_text(step->op->kernels[k], *f32, text), name))
+                return step->op->kernels[k];
+            if (*f32 || !step->bf16)
+                break;
+        }
     return NULL;
 }
 
-static soma_status take(soma_program *p, soma_plan_step *step, soma_view *v, const soma_choice *choice, const char *how)
+static soma_status take(soma_program *p, soma_plan_step *step, const soma_choice *choice, const char *how)
 {
-    const soma_kernel *kernel = kernel_named(p, step, choice->kernel, v);
-    if (!kernel)
-        return SOMA_OK;
+    soma_dtype dtype[ARGUMENTS];
+    bool f32;
+    const soma_kernel *kernel = kernel_named(step, choice->kernel, &f32);
+    soma_plan_step changed = kernel && f32 ? in_f32(step, dtype) : *step;
+    soma_view v;
+    soma_status status = kernel ? soma_view_make(p, &changed, &v) : SOMA_OK;
+    if (status != SOMA_OK || !kernel || soma_view_cannot(p, kernel, &v))
+        return status;
     soma_choice *kept = soma_arena_alloc(&p->arena, sizeof *kept);
     step->chosen = soma_arena_format(&p->arena, "%s: %s", how, choice->detail);
     if (!kept || !step->chosen)
@@ -404,11 +442,14 @@ static soma_status take(soma_program *p, soma_plan_step *step, soma_view *v, con
     if (!kept->kernel || !kept->detail)
         return SOMA_MEMORY;
     step->choice = kept;
-    if (kernel == step->kernel)
+    if (kernel == step->kernel && !f32)
         return SOMA_OK;
-    soma_view_layouts(p, step, kernel, v);
-    for (int j = 0; j < step->n_in + step->n_out; j++)
-        step->in_layout[j] = v->args[j].layout;
+    soma_view_layouts(p, step, kernel, &v);
+    step->bf16 = changed.bf16;
+    for (int j = 0; j < step->n_in + step->n_out; j++) {
+        step->in_layout[j] = v.args[j].layout;
+        step->in_dtype[j] = changed.in_dtype[j];
+    }
     step->kernel = kernel;
     return SOMA_OK;
 }
@@ -434,7 +475,7 @@ soma_status soma_tune_step(soma_program *p, soma_plan_step *step)
 {
     if ((!p->tune && !soma_record_any(p->model)) || !worth_it(p, step))
         return SOMA_OK;
-    char machine[SOMA_MACHINE_TEXT], detail[SOMA_REASON_MAX], name[SOMA_KERNEL_TEXT];
+    char machine[SOMA_MACHINE_TEXT], detail[SOMA_REASON_MAX], name[KERNEL_TEXT];
     const char *key = NULL, *how;
     soma_choice choice = {0};
     soma_view v;
@@ -445,17 +486,16 @@ soma_status soma_tune_step(soma_program *p, soma_plan_step *step)
         status = key ? look_up(p, machine, key, &choice, &how) : SOMA_MEMORY;
     }
     if (status == SOMA_OK && !choice.kernel && p->tune && !soma_parallel_refusal(p->threads)) {
-        const soma_kernel *best = NULL;
-        status = run_trials(p, step, &best, detail);
-        if (status != SOMA_OK || !best)
+        status = run_trials(p, step, name, detail);
+        if (status != SOMA_OK || !name[0])
             return status;
         choice.machine = machine;
         choice.key = key;
-        choice.kernel = soma_kernel_text(best, name);
+        choice.kernel = name;
         choice.detail = detail;
         how = "timed";
         status = soma_tuner_put(p->s, &choice);
     }
     choice.key = key;
-    return status == SOMA_OK && choice.kernel ? take(p, step, &v, &choice, how) : status;
+    return status == SOMA_OK && choice.kernel ? take(p, step, &choice, how) : status;
 }

@@ -11,10 +11,6 @@
 /* Bytes of scratch that a timed kernel may want at most, unless there is a budget: then an eighth of it. */
 #define SOMA_TUNE_SCRATCH ((size_t)512 << 20)
 
-#define SOMA_KERNEL_TEXT 40
-/* "onednn", "cpu AVX-512" */
-const char *soma_kernel_text(const soma_kernel *kernel, char text[SOMA_KERNEL_TEXT]);
-
 /* What was timed in this context or came from the cache file. */
 typedef struct soma_tuner {
     soma_object object;
