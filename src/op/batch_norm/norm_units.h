@@ -21,10 +21,15 @@
 #define SOMA_NORM_BLOCK 128 /* vectors that f32 adds up before f64 takes over: 8 KB at 16 lanes */
 #define SOMA_NORM_INLINE static inline __attribute__((always_inline))
 
+#define SOMA_NORM_STRETCH 131072 /* bytes of an array that stay in the second cache beside those of two others */
+
 /* Element (unit u, run o, position i) stands at u unit_step + o outer_step + i step. */
 typedef struct soma_norm_units {
     soma_norm_case c;
     bool lines; /* lanes are positions of one channel */
+    bool
+        between; /* units lie between each other and positions are many: threads share positions, not units, for those that write
+                   * next to each other would take each other's lines away */
     int64_t units, width, unit_step;
     int64_t outer, outer_step;
     int64_t positions, step;
@@ -126,16 +131,24 @@ typedef struct soma_norm_job {
     bool sums;
 } soma_norm_job;
 
+/* Units that one thread does alone. */
 static inline int64_t soma_norm_even(const soma_norm_units *s, int count)
 {
-    return s->units / count * count;
+    return s->between && count > 1 ? 0 : s->units / count * count;
+}
+
+/* Positions that all units go through before the next: they share lines, or pages at least. */
+static inline int64_t soma_norm_stretch(const soma_norm_units *s)
+{
+    int64_t fits = SOMA_NORM_STRETCH / (4 * s->c.c);
+    return s->between ? (fits < 64 ? 64 : fits) : s->outer * s->positions;
 }
 
 static inline void soma_norm_first(void *context, int index, int count)
 {
     const soma_norm_job *j = context;
     const soma_norm_units *s = j->s;
-    int64_t even = soma_norm_even(s, count), all = s->outer * s->positions, begin, end;
+    int64_t even = soma_norm_even(s, count), all = s->outer * s->positions, begin, end, stretch = soma_norm_stretch(s);
     for (int64_t k = even / count * index; k < even / count * (index + 1); k++) {
         soma_norm_unit u = soma_norm_unit_at(s, k);
         soma_norm_sums sums = {0};
@@ -144,14 +157,14 @@ static inline void soma_norm_first(void *context, int index, int count)
         j->passes->apply(s, j->arg, &u, 0, all, &sums, true);
     }
     soma_share(all, 16, index, count, &begin, &end);
-    for (int64_t k = even; k < s->units && j->sums; k++) {
-        soma_norm_unit u = soma_norm_unit_at(s, k);
-        soma_norm_sums *sums = &j->scratch[(k - even) * count + index];
-        sums->count = 0;
-        memset(sums->a, 0, sizeof sums->a);
-        memset(sums->b, 0, sizeof sums->b);
-        j->passes->sum(s, j->arg, &u, begin, end, sums);
-    }
+    for (int64_t k = even; k < s->units && j->sums; k++)
+        memset(&j->scratch[(k - even) * count + index], 0, sizeof *j->scratch);
+    for (int64_t b = begin; b < end && j->sums; b += stretch)
+        for (int64_t k = even; k < s->units; k++) {
+            soma_norm_unit u = soma_norm_unit_at(s, k);
+            j->passes->sum(s, j->arg, &u, b, b + stretch < end ? b + stretch : end,
+                           &j->scratch[(k - even) * count + index]);
+        }
     if (s->stream)
         soma_vstream_end();
 }
@@ -160,15 +173,19 @@ static inline void soma_norm_second(void *context, int index, int count)
 {
     const soma_norm_job *j = context;
     const soma_norm_units *s = j->s;
-    int64_t even = soma_norm_even(s, count), begin, end;
+    int64_t even = soma_norm_even(s, count), begin, end, stretch = soma_norm_stretch(s);
     soma_share(s->outer * s->positions, 16, index, count, &begin, &end);
-    for (int64_t k = even; k < s->units; k++) {
-        soma_norm_unit u = soma_norm_unit_at(s, k);
-        soma_norm_sums sums = {0};
-        for (int i = 0; i < count && j->sums; i++)
-            j->passes->join(&sums, &j->scratch[(k - even) * count + i], u.n);
-        j->passes->apply(s, j->arg, &u, begin, end, &sums, index == 0);
-    }
+    int64_t b = begin;
+    do { /* once at least: the first thread writes what is per channel, whatever its share */
+        for (int64_t k = even; k < s->units; k++) {
+            soma_norm_unit u = soma_norm_unit_at(s, k);
+            soma_norm_sums sums = {0};
+            for (int i = 0; i < count && j->sums; i++)
+                j->passes->join(&sums, &j->scratch[(k - even) * count + i], u.n);
+            j->passes->apply(s, j->arg, &u, b, b + stretch < end ? b + stretch : end, &sums, index == 0 && b == begin);
+        }
+        b += stretch;
+    } while (b < end);
     if (s->stream)
         soma_vstream_end();
 }
@@ -192,7 +209,8 @@ static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_cas
         return SOMA_MEMORY;
     *s = soma_norm_units_of(c, p->in[x].layout.kind, x);
     s->scratch = p->n_in + p->n_out;
-    p->scratch = (threads - 1) * threads * sizeof(soma_norm_sums);
+    s->between = s->units > 1 && s->step > s->width && s->outer * s->positions >= 64 * (int64_t)c->threads;
+    p->scratch = (s->between && threads > 1 ? (size_t)s->units : threads - 1) * threads * sizeof(soma_norm_sums);
     p->parallel = threads > 1;
     p->state = s;
     p->run = run;
