@@ -140,6 +140,33 @@ static void differentiates_in_every_layout(void **state)
     in_every_layout(&soma_op_batch_norm_grad);
 }
 
+/* Arrays beyond the caches, whose results are stored past them. */
+static void large_results_are_stored(void **state)
+{
+    (void)state;
+    int64_t side = 2 * (int64_t)sqrt((double)soma_cache_bytes() / (4 * 2 * 16 * 4)) + 2;
+    const soma_shape x = {4, {2, 16, side, side}}, one = {1, {16}}, none = {0, {0}};
+    const soma_shape in[2][7] = {{x, one, one, one, one, none}, {x, x, one, one, one, one, none}};
+    const char *fill[2] = {"nnpnn-", "nnnpnn-"};
+    const soma_op *ops[2] = {&soma_op_batch_norm, &soma_op_batch_norm_grad};
+    for (int k = 0; k < 2; k++) {
+        const soma_sample sample = {"beyond the caches", "activation=relu", in[k], fill[k], 0, true};
+        sample_case c;
+        char error[512];
+        sample_begin(&c, ops[k], &sample);
+        assert_true((uint64_t)c.in[0].n * 4 > soma_cache_bytes());
+        assert_true(sample_run(&c, ops[k], SOMA_F64, true, error, sizeof error));
+        int best = 0;
+        while (ops[k]->kernels[best]->isa > soma_cpu_isa())
+            best++;
+        for (int in_place = 0; in_place < 2; in_place++) {
+            run(&c, ops[k]->kernels[best], SOMA_NCHW16C, 2, in_place, 3);
+            run(&c, ops[k]->kernels[best], SOMA_NCHW8C, 2, in_place, 3);
+        }
+        sample_end(&c);
+    }
+}
+
 /* A channel whose mean is a thousand times its deviation, and whose first values are far from all others. */
 static void statistics_are_sound(void **state)
 {
@@ -177,6 +204,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(normalises_in_every_layout),
         cmocka_unit_test(differentiates_in_every_layout),
+        cmocka_unit_test(large_results_are_stored),
         cmocka_unit_test(statistics_are_sound),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -212,7 +212,7 @@ static void line_apply(const soma_norm_units *s, const float *x, const float *z,
 static void rows_apply(const soma_norm_units *s, const float *x, const float *z, float *y, const soma_norm_rows *r,
                        int64_t rows, const affine *a)
 {
-    if (s->stream)
+    if (s->stream && x != y)
         channels_apply(s, x, z, y, r->step, rows, a, true, 1, SOMA_LANES);
     else
         SOMA_NORM_ROWS(*r, channels_apply, s, x, z, y, r->step, rows, a, false);

@@ -12,6 +12,7 @@ typedef enum mask { NONE, FROM_X, FROM_Y } mask;
 typedef struct arrays {
     const float *dy, *x, *y;
     float *dx, *dz;
+    const float *own; /* dy, whatever stands for it later */
 } arrays;
 
 /* Per lane: what the sums need, then what dx needs: dx = factor (g - mean_g) - slope (x - mean). */
@@ -45,9 +46,12 @@ static mask mask_of(const soma_norm_case *c)
 static arrays arrays_at(const soma_norm_units *s, void *const *arg, int64_t offset)
 {
     const soma_norm_case *c = &s->c;
-    return (arrays){(const float *)arg[0] + offset, (const float *)arg[1] + offset,
-                    c->y < 0 ? NULL : (const float *)arg[c->y] + offset, (float *)arg[c->out] + offset,
-                    c->dz < 0 ? NULL : (float *)arg[c->dz] + offset};
+    return (arrays){(const float *)arg[0] + offset,
+                    (const float *)arg[1] + offset,
+                    c->y < 0 ? NULL : (const float *)arg[c->y] + offset,
+                    (float *)arg[c->out] + offset,
+                    c->dz < 0 ? NULL : (float *)arg[c->dz] + offset,
+                    (const float *)arg[0] + offset};
 }
 
 /* g: dy where the activation let pass; d: x - mean. at: from the arrays' begin; k: the lanes' first channel in a. */
@@ -238,9 +242,10 @@ SOMA_NORM_INLINE void apply_channels(const arrays *p, int64_t at, int64_t step, 
 static void apply_any(const soma_norm_units *s, const arrays *p, int64_t at, const soma_norm_rows *r, int64_t rows,
                       mask m, const numbers *a)
 {
-    if (s->stream && m == NONE)
+    bool stream = s->stream && (const float *)p->dx != p->own;
+    if (stream && m == NONE)
         apply_channels(p, at, r->step, rows, NONE, a, true, 1, SOMA_LANES);
-    else if (s->stream && m == FROM_X)
+    else if (stream && m == FROM_X)
         apply_channels(p, at, r->step, rows, FROM_X, a, true, 1, SOMA_LANES);
     else if (m == NONE)
         SOMA_NORM_ROWS(*r, apply_channels, p, at, r->step, rows, NONE, a, false);

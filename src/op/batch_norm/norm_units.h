@@ -36,7 +36,7 @@ typedef struct soma_norm_units {
     int64_t group;   /* positions that are read as one row of whole vectors: 2 of 8 channels fill 16 lanes */
     float low, high; /* the activation's bounds */
     int x, scratch;  /* positions in arg */
-    bool stream;     /* results go past the caches */
+    bool stream; /* a result that lies on no input goes past the caches: it is too large to be there when it is read */
 } soma_norm_units;
 
 /* What passes see of one unit: n channels from `channel` on. */
@@ -200,23 +200,6 @@ static inline void soma_norm_both(const soma_norm_units *s, const soma_norm_work
         soma_parallel(threads, soma_norm_second, &j);
 }
 
-/* x: its position among the inputs. */
-static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_case *c, int x, soma_run_fn run)
-{
-    soma_norm_units *s = soma_prepare_state(p, sizeof *s);
-    size_t threads = (size_t)c->threads;
-    if (!s)
-        return SOMA_MEMORY;
-    *s = soma_norm_units_of(c, p->in[x].layout.kind, x);
-    s->scratch = p->n_in + p->n_out;
-    s->between = s->units > 1 && s->step > s->width && s->outer * s->positions >= 64 * (int64_t)c->threads;
-    p->scratch = (s->between && threads > 1 ? (size_t)s->units : threads - 1) * threads * sizeof(soma_norm_sums);
-    p->parallel = threads > 1;
-    p->state = s;
-    p->run = run;
-    return SOMA_OK;
-}
-
 /* ---- rows: one position, or a group of them, as vectors of which the last may be cut ---- */
 
 typedef struct soma_norm_rows {
@@ -283,6 +266,28 @@ static inline void soma_norm_take(const soma_norm_unit *u, void *const *arg, int
 static inline float soma_norm_factor(float scale, float variance, double epsilon)
 {
     return (float)((double)scale / sqrt((double)variance + epsilon));
+}
+
+/* x: its position among the inputs. */
+static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_case *c, int x, soma_run_fn run)
+{
+    soma_norm_units *s = soma_prepare_state(p, sizeof *s);
+    size_t threads = (size_t)c->threads;
+    if (!s)
+        return SOMA_MEMORY;
+    *s = soma_norm_units_of(c, p->in[x].layout.kind, x);
+    s->scratch = p->n_in + p->n_out;
+    s->between = s->units > 1 && s->step > s->width && s->outer * s->positions >= 64 * (int64_t)c->threads;
+    p->scratch = (s->between && threads > 1 ? (size_t)s->units : threads - 1) * threads * sizeof(soma_norm_sums);
+    soma_norm_rows rows = {0};
+    if (!s->lines && !s->between)
+        rows = soma_norm_rows_of(s, &(soma_norm_unit){0, 0, (int)s->width}, s->group);
+    s->stream = rows.vectors == 1 && rows.last == SOMA_LANES && c->plane % s->group == 0 &&
+                4 * (uint64_t)p->in[x].elements > soma_cache_bytes();
+    p->parallel = threads > 1;
+    p->state = s;
+    p->run = run;
+    return SOMA_OK;
 }
 
 #endif
