@@ -30,8 +30,9 @@ static bool lr_group(const char *text, soma_group *group)
 
 bool cli_make_groups(cli_groups *g, const soma_recipe *recipe)
 {
-    (void)recipe;
     g->n = 0;
+    for (int i = 0; i < recipe->n_groups; i++)
+        g->list[g->n++] = recipe->groups[i];
     for (int i = 0; i < g->freeze.n; i++)
         g->list[g->n++] = (soma_group){.pattern = g->freeze.texts[i], .frozen = true};
     for (int i = 0; i < g->lr.n; i++)

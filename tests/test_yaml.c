@@ -347,6 +347,67 @@ static void wrong_descriptions_end_in_a_sentence(void **state)
     soma_close(s);
 }
 
+/* A description may name an architecture, weights and groups instead of listing layers. */
+static void a_model_can_be_named(void **state)
+{
+    (void)state;
+    soma *s = open_context();
+    soma_recipe recipe;
+    soma_model *m = read_text(s,
+                              "model: {name: alexnet, width: 0.125, classes: 5, input: [3, 64, 64]}\n"
+                              "train:\n"
+                              "  groups:\n"
+                              "    - {pattern: features, frozen: true}\n"
+                              "    - {pattern: classifier.6, lr: 0.5, weight_decay: 0.25, trained: true}\n"
+                              "    - {pattern: '*.bias', lr_scale: 2, no_weight_decay: true}\n"
+                              "  optimizer: {sgd: {lr: 0.1}}\n",
+                              &recipe);
+    if (!m)
+        fail_msg("%s", soma_error(s));
+    assert_int_equal(soma_value_type(soma_model_output(m, 0)).shape.dim[1], 5);
+    assert_int_equal(soma_tensor_find(m, "features.0.weight").tensor.shape.dim[0], 8);
+    assert_int_equal(recipe.n_groups, 3);
+    assert_string_equal(recipe.groups[0].pattern, "features");
+    assert_true(recipe.groups[0].frozen && !recipe.groups[1].frozen && recipe.groups[1].trained);
+    assert_true(recipe.groups[1].lr == 0.5 && recipe.groups[1].weight_decay == 0.25);
+    assert_true(recipe.groups[2].lr_scale == 2 && recipe.groups[2].no_weight_decay);
+    assert_true(recipe.optimizer.lr == 0.1);
+
+    char saved[400], text[600];
+    snprintf(saved, sizeof saved, "%s.safetensors", path);
+    assert_int_equal(soma_save(m, saved), SOMA_OK);
+    snprintf(text, sizeof text, "model: {name: %s, classes: 2, new_head: true}\n", saved);
+    soma_model *two = read_text(s, text, NULL);
+    assert_non_null(two);
+    assert_int_equal(soma_tensor_find(two, "classifier.6.weight").tensor.shape.dim[0], 2);
+    snprintf(text, sizeof text,
+             "model: {name: alexnet, width: 0.125, classes: 9, input: [3, 64, 64], weights: %s, new_head: true}\n",
+             saved);
+    soma_model *nine = read_text(s, text, NULL);
+    if (!nine)
+        fail_msg("%s", soma_error(s));
+    assert_memory_equal(soma_tensor_find(nine, "features.3.weight").tensor.data,
+                        soma_tensor_find(m, "features.3.weight").tensor.data, 64);
+    static const struct {
+        const char *text, *says;
+    } mistakes[] = {{"model: alexnett", "m.yaml:1: the zoo has no \"alexnett\"; did you mean \"alexnet\"?"},
+                    {"model: {name: mlp, clases: 3}", "did you mean \"classes\"?"},
+                    {"model: {classes: 3}", "\"model\" needs a \"name\""},
+                    {"model: mlp\nname: x", "are left out then"},
+                    {"model: no/such.safetensors", "no/such.safetensors"},
+                    {"model: {name: a.safetensors, width: 2}", "says its input and width itself"},
+                    {"model: mlp\ntrain: {groups: 3}", "takes a list of mappings"},
+                    {"model: mlp\ntrain: {groups: [{frozen: true}]}", "a group needs a \"pattern\""},
+                    {"model: mlp\ntrain: {groups: [{pattern: a, lr: -1}]}", "\"lr\" must be greater than 0"}};
+    for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
+        assert_null(read_text(s, mistakes[i].text, NULL));
+        if (!strstr(soma_error(s), mistakes[i].says))
+            fail_msg("\"%s\" does not say \"%s\"", soma_error(s), mistakes[i].says);
+        soma_clear(s);
+    }
+    soma_close(s);
+}
+
 /* A hundred thousand brackets, and aliases of aliases, are read in no time or refused. */
 static void bombs_do_not_go_off(void **state)
 {
@@ -398,6 +459,7 @@ int main(void)
         cmocka_unit_test(pictures_are_described),
         cmocka_unit_test(nothing_more_than_needed_is_asked_for),
         cmocka_unit_test(wrong_descriptions_end_in_a_sentence),
+        cmocka_unit_test(a_model_can_be_named),
         cmocka_unit_test(bombs_do_not_go_off),
         cmocka_unit_test(want_of_memory_is_an_error),
     };

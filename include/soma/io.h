@@ -62,6 +62,7 @@ SOMA_API void soma_model_set_transform(soma_model *m, soma_transform transform);
 SOMA_API soma_transform soma_model_transform(const soma_model *m);
 
 /** How a model wants to be trained: what a description's "train" and "pictures" sections say. Zero or empty: not said. */
+#define SOMA_RECIPE_GROUPS 32
 typedef struct soma_recipe {
     soma_optimizer optimizer; /**< name NULL: not said */
     char loss[64];
@@ -69,9 +70,12 @@ typedef struct soma_recipe {
     double validation_split;
     soma_transform transform;
     soma_augment augment;
+    soma_group groups[SOMA_RECIPE_GROUPS]; /**< patterns live as long as the model */
+    int n_groups;
     char precision[8];
 } soma_recipe;
-/** Builds a model from a YAML description of layers (docs/model-files.md); NULL on failure. Unknown keys are errors that name
+/** Builds a model from a YAML description (docs/model-files.md): of layers, or of an architecture of the zoo or a saved model
+ *  with weights to begin with; NULL on failure. Unknown keys are errors that name
  *  the place and the nearest known key. recipe may be NULL. */
 SOMA_API soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe);
 

@@ -35,6 +35,21 @@ typedef struct soma_yaml_key {
 #define END {NULL, KEY_INTS, 0, 0, 0, false}
 /* clang-format on */
 
+/* A layer of a description. */
+typedef struct soma_yaml_layer {
+    const char *name;
+    const soma_yaml_key *keys;
+    size_t size;
+    soma_value (*build)(soma_value x, void *options);
+} soma_yaml_layer;
+extern const soma_yaml_layer soma_yaml_layers[]; /* ends with name NULL */
+
+/* Layers without options get only the place. */
+typedef struct soma_yaml_bare {
+    size_t struct_size;
+    soma_at at;
+} soma_yaml_bare;
+
 /* The section "pictures", into a soma_recipe. */
 extern const soma_yaml_key soma_picture_keys[];
 

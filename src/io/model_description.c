@@ -4,13 +4,14 @@
  * renames_yaml.c.
  */
 #include "base/context.h"
+#include "io/description.h"
 #include "io/weights.h"
 #include <soma/io.h>
 
 #ifndef SOMA_HAVE_YAML
-soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
+soma_model *soma_describe(soma *s, const char *path, soma_recipe *recipe, soma_architecture_fn architecture)
 {
-    (void)recipe;
+    (void)recipe, (void)architecture;
     if (s)
         soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(),
                   "%s: this soma was built without libyaml, so it cannot read model descriptions; install libyaml-dev "

@@ -8,6 +8,7 @@
 #include "base/text.h"
 #include "graph/graph.h"
 #include "graph/program.h"
+#include "io/description.h"
 #include "io/keys_yaml.h"
 #include "nn/nn.h"
 #include <soma/io.h>
@@ -20,130 +21,6 @@
 #include <yaml.h>
 
 typedef soma_yaml_key key;
-
-typedef struct layer {
-    const char *name;
-    const key *keys;
-    size_t size;
-    soma_value (*build)(soma_value x, void *options);
-} layer;
-
-static const key dense_keys[] = {INT(soma_dense_options, units),
-                                 TEXT(soma_dense_options, activation),
-                                 TEXT(soma_dense_options, name),
-                                 TEXT(soma_dense_options, init),
-                                 NUMBER(soma_dense_options, init_a),
-                                 NUMBER(soma_dense_options, init_b),
-                                 TEXT(soma_dense_options, bias_init),
-                                 NUMBER(soma_dense_options, bias_a),
-                                 NUMBER(soma_dense_options, bias_b),
-                                 BOOL(soma_dense_options, no_bias),
-                                 END};
-static const key conv2d_keys[] = {INT(soma_conv2d_options, filters),
-                                  INTS(soma_conv2d_options, kernel, 2, 1),
-                                  INTS(soma_conv2d_options, stride, 2, 1),
-                                  INTS(soma_conv2d_options, pad, 4, 0),
-                                  BOOL(soma_conv2d_options, same),
-                                  INTS(soma_conv2d_options, dilation, 2, 1),
-                                  INT(soma_conv2d_options, groups),
-                                  TEXT(soma_conv2d_options, activation),
-                                  TEXT(soma_conv2d_options, name),
-                                  TEXT(soma_conv2d_options, init),
-                                  NUMBER(soma_conv2d_options, init_a),
-                                  NUMBER(soma_conv2d_options, init_b),
-                                  TEXT(soma_conv2d_options, bias_init),
-                                  NUMBER(soma_conv2d_options, bias_a),
-                                  NUMBER(soma_conv2d_options, bias_b),
-                                  BOOL(soma_conv2d_options, no_bias),
-                                  END};
-static const key max_pool2d_keys[] = {INTS(soma_pool2d_options, size, 2, 1), INTS(soma_pool2d_options, stride, 2, 1),
-                                      INTS(soma_pool2d_options, pad, 4, 0), BOOL(soma_pool2d_options, ceil_mode), END};
-static const key average_pool2d_keys[] = {
-    INTS(soma_pool2d_options, size, 2, 1),    INTS(soma_pool2d_options, stride, 2, 1),
-    INTS(soma_pool2d_options, pad, 4, 0),     BOOL(soma_pool2d_options, ceil_mode),
-    BOOL(soma_pool2d_options, count_padding), END};
-static const key adaptive_average_pool2d_keys[] = {INTS(soma_adaptive_pool2d_options, size, 2, 1), END};
-static const key local_response_norm_keys[] = {
-    INT(soma_local_response_norm_options, size), POSITIVE(soma_local_response_norm_options, alpha),
-    POSITIVE(soma_local_response_norm_options, beta), POSITIVE(soma_local_response_norm_options, k), END};
-static const key clip_keys[] = {NUMBER(soma_clip_options, min), NUMBER(soma_clip_options, max), END};
-static const key batch_norm_keys[] = {POSITIVE(soma_batch_norm_options, momentum),
-                                      POSITIVE(soma_batch_norm_options, epsilon),
-                                      TEXT(soma_batch_norm_options, convention),
-                                      BOOL(soma_batch_norm_options, no_scale),
-                                      BOOL(soma_batch_norm_options, no_shift),
-                                      TEXT(soma_batch_norm_options, activation),
-                                      BOOL(soma_batch_norm_options, frozen),
-                                      TEXT(soma_batch_norm_options, name),
-                                      END};
-static const key dropout_keys[] = {SHARE(soma_dropout_options, rate), BOOL(soma_dropout_options, maps),
-                                   TEXT(soma_dropout_options, name), END};
-static const key no_keys[] = {END};
-
-#define LAYER(n, options)                                                                                              \
-    static soma_value build_##n(soma_value x, void *o)                                                                 \
-    {                                                                                                                  \
-        ((options *)o)->x = x;                                                                                         \
-        return soma_##n##_with(o);                                                                                     \
-    }
-LAYER(dense, soma_dense_options)
-LAYER(conv2d, soma_conv2d_options)
-LAYER(max_pool2d, soma_pool2d_options)
-LAYER(average_pool2d, soma_pool2d_options)
-LAYER(adaptive_average_pool2d, soma_adaptive_pool2d_options)
-LAYER(local_response_norm, soma_local_response_norm_options)
-LAYER(clip, soma_clip_options)
-LAYER(batch_norm, soma_batch_norm_options)
-LAYER(dropout, soma_dropout_options)
-
-/* Layers without options get only the place. */
-typedef struct bare {
-    size_t struct_size;
-    soma_at at;
-} bare;
-
-static soma_value build_flatten(soma_value x, void *options)
-{
-    return soma_flatten_at(x, ((bare *)options)->at);
-}
-
-static soma_value build_global_average_pool2d(soma_value x, void *options)
-{
-    return soma_global_average_pool2d_at(x, ((bare *)options)->at);
-}
-
-#define ACTIVATION(n)                                                                                                  \
-    static soma_value build_##n(soma_value x, void *options)                                                           \
-    {                                                                                                                  \
-        return soma_activation_at(x, #n, ((bare *)options)->at);                                                       \
-    }
-ACTIVATION(relu)
-ACTIVATION(sigmoid)
-ACTIVATION(tanh)
-ACTIVATION(relu6)
-ACTIVATION(softmax)
-
-static const layer layers[] = {
-    {"dense", dense_keys, sizeof(soma_dense_options), build_dense},
-    {"conv2d", conv2d_keys, sizeof(soma_conv2d_options), build_conv2d},
-    {"max_pool2d", max_pool2d_keys, sizeof(soma_pool2d_options), build_max_pool2d},
-    {"average_pool2d", average_pool2d_keys, sizeof(soma_pool2d_options), build_average_pool2d},
-    {"adaptive_average_pool2d", adaptive_average_pool2d_keys, sizeof(soma_adaptive_pool2d_options),
-     build_adaptive_average_pool2d},
-    {"global_average_pool2d", no_keys, sizeof(bare), build_global_average_pool2d},
-    {"local_response_norm", local_response_norm_keys, sizeof(soma_local_response_norm_options),
-     build_local_response_norm},
-    {"clip", clip_keys, sizeof(soma_clip_options), build_clip},
-    {"batch_norm", batch_norm_keys, sizeof(soma_batch_norm_options), build_batch_norm},
-    {"dropout", dropout_keys, sizeof(soma_dropout_options), build_dropout},
-    {"flatten", no_keys, sizeof(bare), build_flatten},
-    {"relu", no_keys, sizeof(bare), build_relu},
-    {"sigmoid", no_keys, sizeof(bare), build_sigmoid},
-    {"tanh", no_keys, sizeof(bare), build_tanh},
-    {"relu6", no_keys, sizeof(bare), build_relu6},
-    {"softmax", no_keys, sizeof(bare), build_softmax},
-    {NULL, NULL, 0, NULL},
-};
 
 static const key sgd_keys[] = {POSITIVE(soma_sgd_options, lr),
                                SHARE(soma_sgd_options, momentum),
@@ -167,6 +44,7 @@ typedef struct reader {
     const char *path; /* the caller's, and from the moment there is a model a copy that lives with it */
     yaml_document_t *doc;
     soma_arena arena; /* texts that option structs point to while building */
+    soma_architecture_fn architecture;
 } reader;
 
 static soma_at place(const reader *r, const yaml_node_t *node)
@@ -191,7 +69,7 @@ static const char *key_name(const void *keys, int index)
 
 static const char *layer_name(const void *list, int index)
 {
-    return ((const layer *)list)[index].name;
+    return ((const soma_yaml_layer *)list)[index].name;
 }
 
 static soma_status unknown(reader *r, const yaml_node_t *at, const char *what, const char *name, const char *near)
@@ -333,13 +211,13 @@ static soma_status read_layer(reader *r, const yaml_node_t *node, soma_value *x)
     if (!scalar(name))
         return soma_fail(r->s, SOMA_INVALID, place(r, node),
                          "a layer is a name, or one name with options: - conv2d: {filters: 32, kernel: 3}");
-    const layer *l = layers;
+    const soma_yaml_layer *l = soma_yaml_layers;
     while (l->name && strcmp(l->name, scalar(name)))
         l++;
     if (!l->name)
-        return unknown(r, name, "layer", scalar(name), soma_nearest(scalar(name), layer_name, layers));
+        return unknown(r, name, "layer", scalar(name), soma_nearest(scalar(name), layer_name, soma_yaml_layers));
     _Alignas(16) char bytes[512] = {0};
-    bare *head = (bare *)(void *)bytes;
+    soma_yaml_bare *head = (soma_yaml_bare *)(void *)bytes;
     head->struct_size = l->size;
     head->at = place(r, name);
     soma_status status = options ? read_keys(r, options, l->name, l->keys, bytes) : SOMA_OK;
@@ -404,6 +282,36 @@ static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recip
     return status;
 }
 
+static soma_status read_group(reader *r, const yaml_node_t *node, soma_model *m, soma_recipe *recipe)
+{
+    static const key keys[] = {TEXT(soma_group, pattern),         POSITIVE(soma_group, lr),
+                               POSITIVE(soma_group, lr_scale),    SHARE(soma_group, weight_decay),
+                               BOOL(soma_group, no_weight_decay), BOOL(soma_group, frozen),
+                               BOOL(soma_group, trained),         END};
+    soma_group group = {0};
+    if (recipe->n_groups == SOMA_RECIPE_GROUPS)
+        return soma_fail(r->s, SOMA_INVALID, place(r, node), "\"groups\" takes at most %d groups", SOMA_RECIPE_GROUPS);
+    soma_status status = read_keys(r, node, "a group", keys, &group);
+    if (status == SOMA_OK && !group.pattern)
+        return soma_fail(r->s, SOMA_INVALID, place(r, node), "a group needs a \"pattern\", such as features.*");
+    group.pattern = status == SOMA_OK ? soma_arena_text(&m->arena, group.pattern) : NULL;
+    if (group.pattern)
+        recipe->groups[recipe->n_groups++] = group;
+    return group.pattern || status != SOMA_OK ? status : SOMA_MEMORY;
+}
+
+static soma_status read_groups(reader *r, const yaml_node_t *list, soma_model *m, soma_recipe *recipe)
+{
+    soma_status status = SOMA_OK;
+    if (list->type != YAML_SEQUENCE_NODE)
+        return soma_fail(r->s, SOMA_INVALID, place(r, list),
+                         "\"groups\" takes a list of mappings, such as - {pattern: features, frozen: true}");
+    for (yaml_node_item_t *i = list->data.sequence.items.start; i < list->data.sequence.items.top && status == SOMA_OK;
+         i++)
+        status = read_group(r, node_at(r, *i), m, recipe);
+    return status;
+}
+
 typedef struct train_numbers {
     int64_t batch_size, epochs;
     double validation_split;
@@ -422,7 +330,7 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
     return SOMA_OK;
 }
 
-static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *recipe)
+static soma_status read_train(reader *r, const yaml_node_t *map, soma_model *m, soma_recipe *recipe)
 {
     static const key keys[] = {INT(train_numbers, batch_size),
                                INT(train_numbers, epochs),
@@ -430,6 +338,7 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *re
                                TEXT(train_numbers, loss),
                                TEXT(train_numbers, precision),
                                SECTION("optimizer"),
+                               SECTION("groups"),
                                END};
     train_numbers n = {0};
     uint32_t seen = 0;
@@ -438,9 +347,10 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *re
     for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
         const yaml_node_t *value = node_at(r, p->value);
         const key *k = find_key(r, node_at(r, p->key), "train", keys, &seen);
-        soma_status status = !k              ? soma_error_status(r->s)
-                             : k->count == 0 ? read_optimizer(r, value, recipe)
-                                             : read_value(r, k, value, &n);
+        soma_status status = !k                           ? soma_error_status(r->s)
+                             : k->count                   ? read_value(r, k, value, &n)
+                             : !strcmp(k->name, "groups") ? read_groups(r, value, m, recipe)
+                                                          : read_optimizer(r, value, recipe);
         if (status == SOMA_OK)
             status = check_train(r, value, &n);
         if (status != SOMA_OK)
@@ -459,18 +369,19 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_recipe *re
 /* ---- the document ---- */
 
 typedef struct sections {
-    const yaml_node_t *name, *input, *layers, *pictures, *train;
+    const yaml_node_t *name, *input, *layers, *model, *pictures, *train;
 } sections;
 
 static soma_status find_sections(reader *r, const yaml_node_t *root, sections *found)
 {
-    static const char *const names[] = {"name", "input", "layers", "pictures", "train", NULL};
+    static const char *const names[] = {"name", "input", "layers", "model", "pictures", "train", NULL};
     if (!root || root->type != YAML_MAPPING_NODE)
         return soma_fail(r->s, SOMA_INVALID, place(r, root),
-                         "a model description is a mapping with \"input\" and \"layers\"");
+                         "a model description is a mapping with \"input\" and \"layers\", or with \"model\"");
     for (yaml_node_pair_t *p = root->data.mapping.pairs.start; p < root->data.mapping.pairs.top; p++) {
         const yaml_node_t *name = node_at(r, p->key), *value = node_at(r, p->value);
-        const yaml_node_t **slots[] = {&found->name, &found->input, &found->layers, &found->pictures, &found->train};
+        const yaml_node_t **slots[] = {&found->name,  &found->input,    &found->layers,
+                                       &found->model, &found->pictures, &found->train};
         int i = 0;
         while (names[i] && (!scalar(name) || strcmp(names[i], scalar(name))))
             i++;
@@ -481,36 +392,61 @@ static soma_status find_sections(reader *r, const yaml_node_t *root, sections *f
             return soma_fail(r->s, SOMA_INVALID, place(r, name), "the section \"%s\" stands here twice", names[i]);
         *slots[i] = value;
     }
-    if (!found->input || !found->layers)
+    if (found->model && (found->name || found->input || found->layers))
+        return soma_fail(
+            r->s, SOMA_INVALID, place(r, found->model),
+            "\"model\" names an architecture or a file; \"name\", \"input\" and \"layers\" are left out then");
+    if (!found->model && (!found->input || !found->layers))
         return soma_fail(r->s, SOMA_INVALID, place(r, root), "the section \"%s\" is missing",
                          found->input ? "layers" : "input");
     return SOMA_OK;
 }
 
-static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
+static soma_status build_layers(reader *r, const sections *found, soma_model **made)
 {
-    sections found = {NULL, NULL, NULL, NULL, NULL};
-    soma_status status = find_sections(r, yaml_document_get_root_node(r->doc), &found);
-    if (status != SOMA_OK)
-        return status;
-    if (found.name && (!scalar(found.name) || !scalar(found.name)[0]))
-        return soma_fail(r->s, SOMA_INVALID, place(r, found.name), "\"name\" takes one word");
-    soma_model *m = *made = soma_model_new(r->s, found.name ? scalar(found.name) : "model");
+    if (found->name && (!scalar(found->name) || !scalar(found->name)[0]))
+        return soma_fail(r->s, SOMA_INVALID, place(r, found->name), "\"name\" takes one word");
+    soma_model *m = *made = soma_model_new(r->s, found->name ? scalar(found->name) : "model");
     char *path = m ? soma_arena_text(&m->arena, r->path) : NULL;
     if (!path)
         return SOMA_MEMORY;
     r->path = path;
     soma_value x = soma_none();
-    status = read_input(r, found.input, m, &x);
+    soma_status status = read_input(r, found->input, m, &x);
     if (status == SOMA_OK)
-        status = read_layers(r, found.layers, &x);
+        status = read_layers(r, found->layers, &x);
+    if (status == SOMA_OK)
+        soma_output_at(m, "y", x, place(r, found->layers));
+    return m->graph->failed ? soma_error_status(r->s) : status;
+}
+
+/* "resnet18", or a mapping with its options. */
+static soma_status build_architecture(reader *r, const yaml_node_t *node, soma_model **made)
+{
+    static const key keys[] = {TEXT(soma_architecture, name),      INT(soma_architecture, classes),
+                               POSITIVE(soma_architecture, width), INTS(soma_architecture, input, 3, 1),
+                               TEXT(soma_architecture, weights),   TEXT(soma_architecture, layout),
+                               TEXT(soma_architecture, map),       BOOL(soma_architecture, partial),
+                               BOOL(soma_architecture, new_head),  END};
+    soma_architecture a = {.at = place(r, node), .name = scalar(node)};
+    soma_status status = a.name ? SOMA_OK : read_keys(r, node, "model", keys, &a);
+    if (status == SOMA_OK && (!a.name || !a.name[0]))
+        return soma_fail(r->s, SOMA_INVALID, place(r, node), "\"model\" needs a \"name\", such as resnet18");
+    *made = status == SOMA_OK ? r->architecture(r->s, &a) : NULL;
+    return *made ? SOMA_OK : soma_error_status(r->s) ? soma_error_status(r->s) : SOMA_MEMORY;
+}
+
+static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
+{
+    sections found = {NULL, NULL, NULL, NULL, NULL, NULL};
+    soma_status status = find_sections(r, yaml_document_get_root_node(r->doc), &found);
+    if (status == SOMA_OK)
+        status = found.model ? build_architecture(r, found.model, made) : build_layers(r, &found, made);
     if (status == SOMA_OK && found.pictures)
         status = read_keys(r, found.pictures, "pictures", soma_picture_keys, recipe);
     if (status == SOMA_OK && found.train)
-        status = read_train(r, found.train, recipe);
-    if (status == SOMA_OK)
-        soma_output_at(m, "y", x, place(r, found.layers));
-    return m->graph->failed ? soma_error_status(r->s) : status;
+        status = read_train(r, found.train, *made, recipe);
+    return status;
 }
 
 static soma_status no_memory(reader *r)
@@ -575,7 +511,7 @@ static soma_status parse(reader *r, const void *bytes, size_t size, soma_model *
     return status;
 }
 
-soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
+soma_model *soma_describe(soma *s, const char *path, soma_recipe *recipe, soma_architecture_fn architecture)
 {
     void *bytes;
     size_t size;
@@ -585,7 +521,7 @@ soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
     memset(recipe, 0, sizeof *recipe);
     if (!s || soma_file_read(s, path, SOMA_LIMIT_YAML, &bytes, &size) != SOMA_OK)
         return NULL;
-    reader r = {.s = s, .path = path};
+    reader r = {.s = s, .path = path, .architecture = architecture};
     soma_arena_init(&r.arena, s);
     soma_status status = parse(&r, bytes, size, &m, recipe);
     if (status != SOMA_OK) {

@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * zoo/description.c: models that a description names: an architecture or a saved model, with weights and a new head.
+ */
+#include "base/context.h" /* before the public headers, whose soma_log is a macro */
+
+#include "io/description.h"
+#include "zoo/zoo.h"
+
+#include <string.h>
+
+static soma_model *saved(soma *s, const soma_architecture *a)
+{
+    soma_model *m = NULL;
+    if (a->width > 0 || a->input[0] || (a->new_head != (a->classes > 0)))
+        soma_fail(s, SOMA_INVALID, a->at,
+                  "the file %.200s says its input and width itself; classes and new_head go together there", a->name);
+    else
+        m = soma_load(s, a->name);
+    soma_model *other = m && a->new_head ? soma_replace_head_at(m, a->classes, a->at) : m;
+    if (other != m)
+        soma_model_free(m);
+    return other;
+}
+
+static soma_status load(soma_model *m, const soma_architecture *a, const soma_rename *names)
+{
+    soma_load_weights_options o = {.struct_size = sizeof o,
+                                   .at = a->at,
+                                   .path = a->weights,
+                                   .layout = a->layout,
+                                   .map = a->map ? NULL : names,
+                                   .map_file = a->map,
+                                   .partial = a->partial,
+                                   .new_head = a->new_head};
+    while (o.map && o.map[o.n_map].from)
+        o.n_map++;
+    return soma_load_weights_with(m, &o);
+}
+
+static soma_model *architecture(soma *s, const soma_architecture *a)
+{
+    const char *end = strrchr(a->name, '.');
+    const soma_zoo_entry *entry = soma_zoo_find(a->name);
+    soma_zoo_options o = {
+        .struct_size = sizeof o, .at = a->at, .name = a->name, .classes = a->classes, .width = a->width};
+    if (a->input[0])
+        o.input = SOMA_SHAPE(a->input[0], a->input[1], a->input[2]);
+    soma_model *m = end && !strcmp(end, ".safetensors") ? saved(s, a) : soma_zoo_with(s, &o);
+    if (!m || !a->weights || load(m, a, entry ? entry->names : NULL) == SOMA_OK)
+        return m;
+    soma_model_free(m);
+    return NULL;
+}
+
+soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe)
+{
+    return soma_describe(s, path, recipe, architecture);
+}
