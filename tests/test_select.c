@@ -147,9 +147,32 @@ static void no_activation_is_reordered(void **state)
         soma_plan_node node = soma_program_node(p, i);
         if (!strcmp(node.op, "reorder") && !strncmp(node.output, "f32[5,", 6))
             fail_msg("%s of %s makes %s", node.op, node.layer, node.output);
+        assert_string_not_equal(node.op, "relu6");
         depthwise += strstr(node.kernel, "depthwise") != NULL;
     }
     assert_int_equal(depthwise, 4 * 3);
+    soma_close(s);
+}
+
+/* Between a pool, which converts, and what is flat, dropout is plain. */
+static void what_follows_is_plain_for_plain_readers(void **state)
+{
+    (void)state;
+    soma *s = soma_open(NULL);
+    soma_model *m = soma_model_new(s, "flat");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3, 48, 48));
+    x = soma_max_pool2d(convolve(x, 32, 3, 2, 1, "relu"), .size = {2, 2});
+    x = soma_dense(soma_flatten(soma_dropout(x, .rate = 0.5)), .units = 10);
+    soma_value loss = soma_reduce_mean(soma_square(x)), updates[8];
+    soma_optimizer sgd = soma_sgd(.lr = 0.1);
+    int n = soma_updates(loss, updates, 8, .optimizer = &sgd);
+    soma_program *p = soma_compile(m, .batch = 5, .values = &loss, .n_values = 1, .updates = updates, .n_updates = n);
+    assert_string_equal(soma_error(s), "");
+    for (int i = 0; i < soma_program_nodes(p); i++) {
+        soma_plan_node node = soma_program_node(p, i);
+        if (!strcmp(node.op, "reorder") && !strncmp(node.output, "f32[5,", 6))
+            fail_msg("%s of %s makes %s", node.op, node.layer, node.output);
+    }
     soma_close(s);
 }
 #endif
@@ -161,6 +184,7 @@ int main(void)
         cmocka_unit_test(a_kernel_that_does_not_suit_is_the_last_resort),
 #ifdef SOMA_HAVE_ONEDNN
         cmocka_unit_test(no_activation_is_reordered),
+        cmocka_unit_test(what_follows_is_plain_for_plain_readers),
 #endif
     };
     return cmocka_run_group_tests(all, NULL, NULL);

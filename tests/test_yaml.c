@@ -126,7 +126,7 @@ static const char all[] =
     "  - sigmoid: {}\n"
     "  - global_average_pool2d\n"
     "  - flatten\n"
-    "  - dropout: {rate: 0, name: drop}\n"
+    "  - dropout: {rate: 0, maps: false, name: drop}\n"
     "  - dense: {units: 3, activation: linear, name: last, init: uniform, init_a: -1, init_b: 1e0,\n"
     "            bias_init: ones, bias_a: 0, bias_b: 0, no_bias: false}\n"
     "  - softmax\n"

@@ -248,32 +248,47 @@ static void spread(const soma_program *p, soma_layout_kind *wished, bool *is_wis
     }
 }
 
-/* What only plain kernels make is plain; what a converting kernel makes for plain readers is plain as well, unless a reader
- * would have to reorder it back. */
-static void settle(const soma_program *p, soma_layout_kind *wished, const bool *is_wished)
+static int32_t group_of(int32_t *group, int32_t id)
 {
-    for (int i = 0; i < p->n_steps; i++) {
-        const soma_plan_step *step = &p->steps[i];
-        for (int j = 0; j < step->n_out; j++)
-            if (step->out[j] >= 0 && step->kernel->layouts == SOMA_LAYOUT_PLAIN)
-                wished[step->out[j]] = SOMA_PLAIN;
-    }
-    for (int i = 0; i < p->n_steps; i++) {
-        const soma_plan_step *step = &p->steps[i];
-        for (int j = 0; j < step->n_out && step->kernel->layouts == SOMA_LAYOUT_CONVERT; j++) {
-            int32_t id = step->out[j];
-            bool plain_only = id >= 0 && !is_wished[id], read = false;
-            for (int k = i + 1; k < p->n_steps && plain_only; k++)
-                for (int a = 0; a < p->steps[k].n_in; a++)
-                    if (p->steps[k].in[a] == id) {
-                        soma_layout_rule rule = p->steps[k].kernel->layouts;
-                        read = read || rule == SOMA_LAYOUT_PLAIN;
-                        plain_only = plain_only && (rule == SOMA_LAYOUT_PLAIN || rule == SOMA_LAYOUT_CONVERT);
-                    }
-            if (plain_only && (read || p->values[id].wanted))
-                wished[id] = SOMA_PLAIN;
+    while (group[id] != id)
+        id = group[id] = group[group[id]];
+    return id;
+}
+
+/* What only plain kernels make is plain. Values that follow each other are one group: it is plain where a plain kernel makes
+ * or reads one of them, or the world outside does, and no kernel asks for another layout; what converts does so free. */
+static soma_status settle(const soma_program *p, soma_layout_kind *wished, const bool *is_wished)
+{
+    enum { MADE = 1, PLAIN = 2, ASKED = 4 };
+    int32_t *group = soma_alloc_array(p->s, (size_t)p->n_values + 1, 2 * sizeof *group), *flags = group + p->n_values;
+    if (!group)
+        return SOMA_MEMORY;
+    for (int32_t id = 0; id < p->n_values; id++)
+        group[id] = id;
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < p->n_steps; i++) {
+            const soma_plan_step *step = &p->steps[i];
+            soma_layout_rule rule = step->kernel->layouts;
+            int of = rule == SOMA_LAYOUT_PLAIN ? PLAIN : rule == SOMA_LAYOUT_ASK ? ASKED : 0;
+            for (int j = 0; j < step->n_in + step->n_out; j++) {
+                int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+                if (id >= 0 && pass == 0 && rule == SOMA_LAYOUT_FOLLOW && follows(p, step, id))
+                    group[group_of(group, id)] = group_of(group, step->out[0]);
+                if (id >= 0 && pass == 1)
+                    flags[group_of(group, id)] |= of;
+                if (id >= 0 && j >= step->n_in)
+                    flags[id] |= MADE;
+                if (id >= 0 && j >= step->n_in && rule == SOMA_LAYOUT_PLAIN)
+                    wished[id] = SOMA_PLAIN;
+            }
         }
-    }
+    for (int32_t id = 0; id < p->n_values; id++)
+        flags[group_of(group, id)] |= is_wished[id] ? ASKED : p->values[id].wanted || !(flags[id] & MADE) ? PLAIN : 0;
+    for (int32_t id = 0; id < p->n_values; id++)
+        if ((flags[group_of(group, id)] & (PLAIN | ASKED)) == PLAIN)
+            wished[id] = SOMA_PLAIN;
+    soma_release(p->s, group);
+    return SOMA_OK;
 }
 
 static void fix_layouts(soma_program *p, const soma_layout_kind *wished)
@@ -578,7 +593,7 @@ soma_status soma_select(soma_program *p)
     }
     if (status == SOMA_OK) {
         spread(p, wished, is_wished);
-        settle(p, wished, is_wished);
+        status = settle(p, wished, is_wished);
         fix_layouts(p, wished);
     }
     soma_release(p->s, wished);

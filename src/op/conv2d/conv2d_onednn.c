@@ -281,14 +281,17 @@ static soma_status weights_depthwise(soma_prepare *p)
 }
 
 const soma_kernel soma_conv2d_onednn_depthwise = {.name = "onednn-depthwise",
+                                                  .bf16 = SOMA_BF16_MULTIPLY,
                                                   .layouts = SOMA_LAYOUT_CONVERT,
                                                   .accept = forward_depthwise_accept,
                                                   .prepare = forward_depthwise};
 const soma_kernel soma_conv2d_input_grad_onednn_depthwise = {.name = "onednn-depthwise",
+                                                             .bf16 = SOMA_BF16_MULTIPLY,
                                                              .layouts = SOMA_LAYOUT_CONVERT,
                                                              .accept = input_depthwise_accept,
                                                              .prepare = input_depthwise};
 const soma_kernel soma_conv2d_weight_grad_onednn_depthwise = {.name = "onednn-depthwise",
+                                                              .bf16 = SOMA_BF16_MULTIPLY,
                                                               .layouts = SOMA_LAYOUT_CONVERT,
                                                               .accept = weights_depthwise_accept,
                                                               .prepare = weights_depthwise};
