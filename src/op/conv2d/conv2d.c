@@ -163,6 +163,11 @@ static const soma_sample samples[] = {
      (const soma_shape[]){S(2, 32, 14, 15), S(32, 32, 3, 3), S(32), S(2, 32, 14, 15)}, "nnnn", 0, true},
     {"residual 1x1", "activation=relu", (const soma_shape[]){S(2, 16, 7, 7), S(64, 16, 1, 1), S(64), S(2, 64, 7, 7)},
      "nnnn", 0, true},
+    {"24 to 48, 1x1", "activation=relu6", (const soma_shape[]){S(SOMA_N, 24, 5, 7), S(48, 24, 1, 1), S(48)}, "nnn-", 0,
+     true},
+    {"residual 96 to 40, 1x1", "activation=relu",
+     (const soma_shape[]){S(2, 96, 8, 6), S(40, 96, 1, 1), S(40), S(2, 40, 8, 6)}, "nnnn", 0, true},
+    {"8 to 64, 1x1", NULL, (const soma_shape[]){S(1, 8, 9, 9), S(64, 8, 1, 1), S(64)}, "nn--", 0, true},
     {"residual 24 to 24, 1x1", NULL, (const soma_shape[]){S(2, 24, 7, 7), S(24, 24, 1, 1), S(24), S(2, 24, 7, 7)},
      "nnnn", 0, true},
     {"48 to 80, pad 0 and 2", "pad=0,1,2,0 activation=relu6",
@@ -178,10 +183,10 @@ SOMA_ISA_DECLARE(soma_conv2d_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn)
 static const soma_kernel *const kernels[] = {
-    SOMA_ONEDNN_LIST(soma_conv2d_onednn_depthwise) SOMA_ISA_LIST(soma_conv2d_depthwise_cpu)
-            SOMA_ISA_LIST(soma_conv2d_cpu) SOMA_ISA_LIST(soma_conv2d_winograd6_cpu)
-                SOMA_ISA_LIST(soma_conv2d_winograd_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd)
-                    SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
+    SOMA_CONV2D_MIXED(soma_conv2d_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_depthwise)
+            SOMA_ISA_LIST(soma_conv2d_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_cpu)
+                SOMA_ISA_LIST(soma_conv2d_winograd6_cpu) SOMA_ISA_LIST(soma_conv2d_winograd_cpu)
+                    SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
         soma_conv2d_reference,
     NULL};
 

@@ -107,6 +107,13 @@ static inline double soma_conv2d_flops(const soma_conv2d_case *c)
 }
 
 extern const soma_op soma_op_conv2d, soma_op_conv2d_input_grad, soma_op_conv2d_weight_grad;
+/* conv2d_mixed_cpu.c, for AVX-512 alone */
+#if defined(__x86_64__)
+extern const soma_kernel soma_conv2d_mixed_cpu, soma_conv2d_input_grad_mixed_cpu, soma_conv2d_weight_grad_mixed_cpu;
+#define SOMA_CONV2D_MIXED(name) &name,
+#else
+#define SOMA_CONV2D_MIXED(name)
+#endif
 extern const soma_kernel soma_conv2d_reference, soma_conv2d_input_grad_reference, soma_conv2d_weight_grad_reference;
 /* Checks of infer that all three share: rank, groups, sizes. */
 soma_status soma_conv2d_check(const soma_conv2d_attrs *a, const soma_shape *x, const soma_shape *w, int64_t out[2],

@@ -115,6 +115,8 @@ static const soma_sample input_samples[] = {
      true},
     {"depthwise 32, stride 2", "groups=32 pad=1,1,1,1 stride=2,2 size=15,12",
      (const soma_shape[]){S(SOMA_N, 32, 8, 6), S(32, 1, 3, 3)}, NULL, 0, true},
+    {"48 to 24, 1x1", "size=5,7", (const soma_shape[]){S(SOMA_N, 48, 5, 7), S(48, 24, 1, 1)}, NULL, 0, true},
+    {"40 to 96, 1x1", "size=8,6", (const soma_shape[]){S(2, 40, 8, 6), S(40, 96, 1, 1)}, NULL, 0, true},
     {"depthwise 24, 5x5", "groups=24 pad=2,1,2,3 size=11,13", (const soma_shape[]){S(1, 24, 11, 13), S(24, 1, 5, 5)},
      NULL, 0, true},
     {"depthwise 64, 3x2, stride 1 and 3", "groups=64 pad=2,0,1,1 stride=1,3 size=7,20",
@@ -130,10 +132,11 @@ SOMA_ISA_DECLARE(soma_conv2d_input_grad_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn)
 static const soma_kernel *const input_kernels[] = {
-    SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_depthwise) SOMA_ISA_LIST(soma_conv2d_input_grad_depthwise_cpu)
-            SOMA_ISA_LIST(soma_conv2d_input_grad_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu)
-                SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd)
-                    SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
+    SOMA_CONV2D_MIXED(soma_conv2d_input_grad_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_depthwise)
+            SOMA_ISA_LIST(soma_conv2d_input_grad_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_cpu)
+                SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu)
+                    SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd)
+                        SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
         soma_conv2d_input_grad_reference,
     NULL};
 
@@ -236,6 +239,8 @@ static const soma_sample weight_samples[] = {
      true},
     {"depthwise 32, stride 2", "groups=32 pad=1,1,1,1 stride=2,2 size=3,3",
      (const soma_shape[]){S(SOMA_N, 32, 35, 38), S(SOMA_N, 32, 18, 19)}, NULL, 0, true},
+    {"24 to 48, 1x1", "size=1,1", (const soma_shape[]){S(SOMA_N, 24, 5, 7), S(SOMA_N, 48, 5, 7)}, NULL, 0, true},
+    {"96 to 40, 1x1", "size=1,1", (const soma_shape[]){S(2, 96, 8, 13), S(2, 40, 8, 13)}, NULL, 0, true},
     {"depthwise 24, 5x5", "groups=24 pad=2,1,2,3 size=5,5", (const soma_shape[]){S(1, 24, 11, 13), S(1, 24, 11, 13)},
      NULL, 0, true},
     {"depthwise 64, 3x2, stride 1 and 3", "groups=64 pad=2,0,1,1 stride=1,3 size=3,2",
@@ -251,10 +256,11 @@ SOMA_ISA_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
 static const soma_kernel *const weight_kernels[] = {
-    SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_depthwise) SOMA_ISA_LIST(soma_conv2d_weight_grad_depthwise_cpu)
-            SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
-                SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
-                    SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
+    SOMA_CONV2D_MIXED(soma_conv2d_weight_grad_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_depthwise)
+            SOMA_ISA_LIST(soma_conv2d_weight_grad_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu)
+                SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
+                    SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
+                        SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
         soma_conv2d_weight_grad_reference,
     NULL};
 
