@@ -19,6 +19,7 @@ typedef struct bench_options {
     cli_common common;
     cli_build build;
     int64_t batch, rounds, micro_batch, max_memory;
+    const char *precision;
     double seconds;
     bool train;
 } bench_options;
@@ -85,13 +86,14 @@ static bool prepare(subject *b, const bench_options *o, const cli_model *found, 
             optimizer = found->zoo && found->zoo->optimizer ? found->zoo->optimizer() : soma_sgd();
         b->trainer = soma_trainer_new(m, d, .batch_size = o->batch, .epochs = 1000000, .optimizer = optimizer,
                                       .micro_batch = o->micro_batch, .max_memory = (uint64_t)o->max_memory,
+                                      .precision = o->precision,
                                       .loss = found->recipe.loss[0] ? found->recipe.loss : NULL);
         b->program = soma_trainer_program(b->trainer);
         return b->program != NULL;
     }
     soma_value x = soma_model_input(m, 0), y = soma_model_output(m, 0);
     b->program = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1,
-                              .max_memory = (uint64_t)o->max_memory);
+                              .max_memory = (uint64_t)o->max_memory, .precision = o->precision);
     if (!b->program)
         return false;
     soma_tensor in = {SOMA_F32, {.rank = 0}, b->noise.x};
@@ -255,6 +257,7 @@ int cli_bench(int argc, char **argv)
         {"rounds", CLI_INT, &o.rounds, "N", "rounds; throughput is their median (default 5)", 1, ROUNDS_MAX},
         {"micro-batch", CLI_INT, &o.micro_batch, "N", "samples that run at a time (training)", 1, 1e7},
         {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G", 1, 1e15},
+        {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
         CLI_BUILD(o.build),
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
