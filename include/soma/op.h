@@ -94,9 +94,11 @@ typedef enum soma_layout_kind { SOMA_PLAIN, SOMA_NHWC, SOMA_NCHW8C, SOMA_NCHW16C
 
 typedef struct soma_layout {
     soma_layout_kind kind;
-    size_t bytes;       /* SOMA_PACKED: size of the array */
-    const void *detail; /* SOMA_PACKED: the library's descriptor, owned by the program */
-    uint64_t key;       /* SOMA_PACKED: equal keys mean equal layouts */
+    size_t bytes;         /* SOMA_PACKED: size of the array */
+    const void *detail;   /* SOMA_PACKED: the library's descriptor, owned by the program */
+    uint64_t key;         /* SOMA_PACKED: equal keys mean equal layouts */
+    int64_t batch_stride; /* elements from one sample to the next where the array lies inside a larger one (a part of a
+                             concat, a slice of channels); 0: dense. Only kernels that say `strided` ever see one */
 } soma_layout;
 
 /** One array as a kernel sees it at prepare: concrete shape (the piece's batch), type, layout. */
@@ -156,6 +158,7 @@ struct soma_run {
 /** How a kernel sees layouts. */
 typedef enum soma_layout_rule {
     SOMA_LAYOUT_PLAIN = 0, /* every argument plain */
+    SOMA_LAYOUT_TOGETHER,  /* all rank-4 arguments share one layout that suits each, whatever their channels */
     SOMA_LAYOUT_FOLLOW,    /* all rank-4 arguments of output 0's shape share one layout, whichever; the others plain */
     SOMA_LAYOUT_CONVERT,   /* rank-4 arguments may each have any of plain, nhwc, nChw8c, nChw16c */
     SOMA_LAYOUT_ASK        /* wish() says */
@@ -178,6 +181,8 @@ typedef struct soma_kernel {
     bool exact;       /* same bits everywhere: allowed under --exact */
     soma_bf16_rule bf16;
     soma_layout_rule layouts;
+    bool
+        strided; /* its inputs may have a batch_stride, outputs as well for the ops that planning nests (concat, slice) */
     soma_status (*accept)(soma_prepare *p);
     bool (*suits)(const soma_prepare *p); /* NULL: always */
     void (*wish)(soma_prepare *p);        /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */

@@ -66,18 +66,18 @@ static void *pointer(const soma_program *p, const soma_binding *b, int32_t value
     if (value < 0)
         return NULL;
     const soma_plan_value *v = &p->values[soma_plan_root(p, value)];
-    size_t skip = 0;
+    size_t skip = 0, within = p->values[value].within;
     if (v->arg.batched && (v->storage == SOMA_STORE_INPUT || v->wanted))
         skip = (size_t)piece * soma_arg_bytes(&v->arg);
     switch (v->storage) {
     case SOMA_STORE_INPUT:
-        return b->inputs[slot] + v->offset + skip;
+        return b->inputs[slot] + v->offset + skip + within;
     case SOMA_STORE_TENSOR:
         return p->model->tensors[v->tensor].data;
     case SOMA_STORE_CONSTANT:
         return (void *)(uintptr_t)v->bytes;
     case SOMA_STORE_WORK:
-        return b->work + v->offset + skip;
+        return b->work + v->offset + skip + within;
     case SOMA_STORE_GRADIENT:
         return b->gradient + v->offset;
     case SOMA_STORE_KEPT:
@@ -112,7 +112,7 @@ static bool in_body(const soma_plan_step *step)
 /* A view's kernel has nothing to do when its result shares the input's bytes. */
 static bool nothing_to_do(const soma_program *p, const soma_plan_step *step)
 {
-    return step->op->view && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
+    return (step->op->view || step->nested) && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
 }
 
 static int args_of(const soma_plan_step *step)

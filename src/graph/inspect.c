@@ -129,7 +129,7 @@ soma_plan_node soma_program_node(const soma_program *p, int index)
     if (!p || index < 0 || index >= p->n_steps)
         return node;
     const soma_plan_step *step = &p->steps[index];
-    bool view = step->op->view && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
+    bool view = (step->op->view || step->nested) && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
     double runs = view ? 0 : soma_runs_per_step(p, step);
     node.op = step->op->name;
     node.layer = step->layer;

@@ -95,6 +95,21 @@ static bool overwritten(const soma_program *p, int32_t root, int32_t view)
            (p->values[view].wanted || assigning_reads(p, view));
 }
 
+/* A slice of channels as a view, where its input really has the layout that was planned for it. */
+static void share_slice(soma_program *p, const soma_plan_step *step)
+{
+    soma_plan_value *out = &p->values[step->out[0]];
+    const soma_plan_value *in = &p->values[step->in[0]];
+    int64_t samples = in->arg.shape.dim[0], stride = in->arg.layout.batch_stride;
+    stride = stride ? stride : in->arg.elements / samples;
+    if (in->arg.layout.kind != out->arg.layout.kind || (samples > 1 && stride != out->arg.layout.batch_stride))
+        return;
+    out->alias = soma_plan_root(p, step->in[0]);
+    out->within = in->within + (size_t)soma_slice_begin(p, step) * soma_dtype_size(in->arg.dtype);
+    soma_plan_value *root = &p->values[out->alias];
+    root->last = out->last > root->last ? out->last : root->last;
+}
+
 /* Assigned state, views, and results that overwrite an input that nobody needs any more. */
 static void share(soma_program *p)
 {
@@ -107,18 +122,24 @@ static void share(soma_program *p)
         }
         if (step->skip_first || step->n_out < 1 || step->out[0] < 0 || p->values[step->out[0]].alias >= 0)
             continue;
+        if (step->nested) {
+            share_slice(p, step);
+            continue;
+        }
         int k = step->op->view ? 0 : step->op->inplace_in - 1;
         if (k < 0 || k >= step->n_in || step->in[k] < 0)
             continue;
         int32_t root_id = soma_plan_root(p, step->in[k]);
         soma_plan_value *out = &p->values[step->out[0]], *in = &p->values[step->in[k]], *root = &p->values[root_id];
         bool alike = out->arg.layout.kind == in->arg.layout.kind && out->arg.layout.kind != SOMA_PACKED &&
+                     out->arg.layout.batch_stride == in->arg.layout.batch_stride &&
                      soma_arg_bytes(&out->arg) == soma_arg_bytes(&in->arg) && out->arg.batched == in->arg.batched;
         if (!alike || out->storage == SOMA_STORE_GRADIENT)
             continue;
         if (step->op->view && out->arg.layout.kind == SOMA_PLAIN && out->class == in->class &&
             !overwritten(p, root_id, step->out[0])) {
             out->alias = root_id;
+            out->within = in->within;
             if (out->wanted)
                 root->wanted = true;
             root->last = out->last > root->last ? out->last : root->last;
@@ -126,6 +147,7 @@ static void share(soma_program *p)
                    !out->wanted && root->class == out->class && out->storage == SOMA_STORE_WORK &&
                    !shares_root(p, step, k, root_id)) {
             out->alias = root_id;
+            out->within = in->within;
             root->last = out->last;
         }
     }
@@ -333,7 +355,8 @@ void soma_lifetimes(soma_program *p)
 {
     for (int i = 0; i < p->n_values; i++) {
         soma_plan_value *v = &p->values[i];
-        v->alias = -1;
+        v->alias = v->inside - 1;
+        v->within = v->inside ? v->inside_at : 0;
         if (v->storage == SOMA_STORE_GRADIENT)
             v->storage = SOMA_STORE_WORK;
     }

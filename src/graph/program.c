@@ -412,7 +412,7 @@ static soma_tensor read_view(const soma_program *p, const soma_binding *b, soma_
         return none;
     const soma_plan_value *v = &p->values[p->read_of[x.id]];
     const soma_plan_value *root = &p->values[soma_plan_root(p, p->read_of[x.id])];
-    const char *base = root->storage == SOMA_STORE_WORK       ? b->work + root->offset
+    const char *base = root->storage == SOMA_STORE_WORK       ? b->work + root->offset + v->within
                        : root->storage == SOMA_STORE_GRADIENT ? b->gradient + root->offset
                        : root->storage == SOMA_STORE_KEPT     ? b->kept + root->offset
                        : root->storage == SOMA_STORE_INPUT    ? b->inputs[slot] + root->offset

@@ -35,9 +35,11 @@ typedef struct soma_plan_value {
     soma_storage storage;
     int32_t graph_value; /* -1: made by planning (reorders, sums) */
     int tensor;
-    int alias;         /* shares the storage of this value; -1: its own */
-    int sum;           /* the value that adds up the pieces of this one; -1: none */
-    bool wanted;       /* soma_read may ask for it: kept to the end, full batch */
+    int alias;                /* shares the storage of this value; -1: its own */
+    int inside;               /* 1 + the value that it is a part of (nest.c), inside_at bytes from its start; 0: none */
+    size_t inside_at, within; /* within: bytes from the start of the root's storage */
+    int sum;                  /* the value that adds up the pieces of this one; -1: none */
+    bool wanted;              /* soma_read may ask for it: kept to the end, full batch */
     bool halves;       /* an activation that a program of precision bf16 may store in bf16; arg.dtype says if it does */
     const void *bytes; /* CONSTANT */
     int64_t full_elements;
@@ -62,6 +64,7 @@ typedef struct soma_plan_step {
     soma_class class;
     bool assigns;
     bool skip_first; /* not run on the first piece (adding up) */
+    bool nested;     /* a slice that is a view of its input */
     bool recomputed; /* a clone of an earlier step, for the readers that come late */
     soma_run_fn run;
     const void *state;
@@ -170,6 +173,12 @@ soma_status soma_precision(soma_program *p);
 extern const char *const soma_precisions[]; /* names, NULL-terminated */
 /* "f32", "bf16" or NULL (f32); what: who asks, for the sentence. bf16 only where this machine and build can do it. */
 soma_status soma_precision_parse(soma *s, const char *what, const char *name, soma_at at, bool *bf16);
+/* Parts of a concat written in place, slices of channels read in place (nest.c). strides: with layouts chosen and before kernels are
+ * prepared; parts: afterwards. */
+void soma_nest_strides(soma_program *p);
+void soma_nest_parts(soma_program *p);
+/* Where a slice begins in its input, in elements of one sample; -1: no slice of channels. */
+int64_t soma_slice_begin(const soma_program *p, const soma_plan_step *step);
 /* Kernels, layouts, prepare, reorders. */
 soma_status soma_select(soma_program *p);
 /* Who shares whose storage, lifetimes and sizes; may be called again after steps were added. */

@@ -83,6 +83,7 @@ static void add_clone(pass *w, int made, int at)
         soma_plan_value v = p->values[step->out[j]];
         v.storage = SOMA_STORE_NONE;
         v.graph_value = v.tensor = v.alias = -1;
+        v.inside = 0;
         w->clone[step->out[j]] = p->n_values;
         p->values[p->n_values++] = v;
     }

@@ -11,18 +11,21 @@
 #include <stdio.h>
 #include <string.h>
 
-static const soma_layout plain = {SOMA_PLAIN, 0, NULL, 0};
+static const soma_layout plain = {.kind = SOMA_PLAIN};
 
 size_t soma_arg_bytes(const soma_arg *arg)
 {
     if (arg->layout.kind == SOMA_PACKED)
         return arg->layout.bytes;
-    return (size_t)arg->elements * soma_dtype_size(arg->dtype);
+    int64_t elements = arg->elements;
+    if (arg->layout.batch_stride) /* up to the end of the last sample */
+        elements = (arg->shape.dim[0] - 1) * arg->layout.batch_stride + arg->elements / arg->shape.dim[0];
+    return (size_t)elements * soma_dtype_size(arg->dtype);
 }
 
 bool soma_same_layout(const soma_layout *a, const soma_layout *b)
 {
-    return a->kind == b->kind && (a->kind != SOMA_PACKED || a->key == b->key);
+    return a->kind == b->kind && a->batch_stride == b->batch_stride && (a->kind != SOMA_PACKED || a->key == b->key);
 }
 
 /* Blocked layouts only without padded lanes, so that no kernel ever meets one. */
@@ -118,6 +121,9 @@ const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, v
         return "this CPU lacks the instructions";
     if (v->bf16 ? kernel->bf16 == SOMA_BF16_NONE : soma_for_bf16_alone(kernel))
         return v->bf16 ? "not for bf16" : "for bf16 alone";
+    for (int j = 0; j < v->prepare.n_in + v->prepare.n_out && !kernel->strided; j++)
+        if (v->args[j].layout.batch_stride)
+            return "it takes dense arrays only";
     return kernel->accept && kernel->accept(&v->prepare) != SOMA_OK ? v->reason : NULL;
 }
 
@@ -216,6 +222,25 @@ static bool follows(const soma_program *p, const soma_plan_step *step, int32_t i
     return a->rank == 4 && b->rank == 4 && !memcmp(a->dim, b->dim, 4 * sizeof a->dim[0]);
 }
 
+/* Arguments of a TOGETHER kernel: those of rank 4, where each of them can have that layout. */
+static bool together(const soma_program *p, const soma_plan_step *step, soma_layout_kind kind)
+{
+    for (int j = 0; j < step->n_in + step->n_out; j++) {
+        int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+        if (id >= 0 && !layout_possible(&p->values[id].arg, kind))
+            return false;
+    }
+    return true;
+}
+
+/* Does the layout of this argument go with that of others? */
+static bool moves_along(const soma_program *p, const soma_plan_step *step, soma_layout_rule rule, int32_t id)
+{
+    if (rule == SOMA_LAYOUT_FOLLOW)
+        return follows(p, step, id);
+    return (rule == SOMA_LAYOUT_CONVERT || rule == SOMA_LAYOUT_TOGETHER) && converts(p, id);
+}
+
 /* Wishes spread over ops whose arguments follow each other until nothing changes, then over the next one that may convert
  * (so that what lies between two wishes is converted where that costs nothing), and so on. */
 static void spread(const soma_program *p, soma_layout_kind *wished, bool *is_wished)
@@ -226,20 +251,23 @@ static void spread(const soma_program *p, soma_layout_kind *wished, bool *is_wis
         changed = false;
         for (int i = 0; i < p->n_steps; i++) {
             const soma_plan_step *step = &p->steps[i];
-            bool convert = step->kernel->layouts == SOMA_LAYOUT_CONVERT;
-            if (convert ? !converting || changed : step->kernel->layouts != SOMA_LAYOUT_FOLLOW)
+            soma_layout_rule rule = step->kernel->layouts;
+            if (rule == SOMA_LAYOUT_CONVERT ? !converting || changed
+                                            : rule != SOMA_LAYOUT_FOLLOW && rule != SOMA_LAYOUT_TOGETHER)
                 continue;
             soma_layout_kind kind = SOMA_PLAIN;
             int n = step->n_in + step->n_out;
             for (int j = 0; j < n && kind == SOMA_PLAIN; j++) {
                 int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
-                if (id >= 0 && (convert ? converts(p, id) : follows(p, step, id)))
+                if (moves_along(p, step, rule, id))
                     kind = wished[id];
             }
+            if (rule == SOMA_LAYOUT_TOGETHER && !together(p, step, kind))
+                continue;
             for (int j = 0; j < n && kind != SOMA_PLAIN; j++) {
                 int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
                 if (id < 0 || is_wished[id] || wished[id] != SOMA_PLAIN || !layout_possible(&p->values[id].arg, kind) ||
-                    !(convert ? converts(p, id) : follows(p, step, id)))
+                    !moves_along(p, step, rule, id))
                     continue;
                 wished[id] = kind;
                 changed = true;
@@ -297,25 +325,28 @@ static void fix_layouts(soma_program *p, const soma_layout_kind *wished)
         soma_plan_step *step = &p->steps[i];
         for (int j = 0; j < step->n_in + step->n_out; j++) {
             int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
-            bool one = step->kernel->layouts == SOMA_LAYOUT_FOLLOW && follows(p, step, id);
-            bool any = step->kernel->layouts == SOMA_LAYOUT_CONVERT && converts(p, id);
-            if (one)
-                step->in_layout[j].kind = wished[step->out[0]];
-            if (any)
-                step->in_layout[j].kind = wished[id];
+            soma_layout_rule rule = step->kernel->layouts;
+            if (!moves_along(p, step, rule, id))
+                continue;
+            soma_layout_kind kind = wished[rule == SOMA_LAYOUT_CONVERT ? id : step->out[0]];
+            if (rule != SOMA_LAYOUT_TOGETHER || together(p, step, kind))
+                step->in_layout[j].kind = kind;
         }
     }
 }
 
 void soma_view_layouts(const soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, view *v)
 {
+    soma_layout_rule rule = kernel->layouts;
     wish(kernel, v);
     for (int j = 0; j < step->n_in + step->n_out; j++) {
         int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
-        if (kernel->layouts == SOMA_LAYOUT_FOLLOW && follows(p, step, id))
-            v->args[j].layout = step->out_layout[0];
-        if (kernel->layouts == SOMA_LAYOUT_CONVERT && id >= 0 && v->args[j].shape.rank == 4)
-            v->args[j].layout = step->in_layout[j];
+        if (!moves_along(p, step, rule, id) ||
+            (rule == SOMA_LAYOUT_TOGETHER && !together(p, step, step->out_layout[0].kind)))
+            continue;
+        soma_layout like = rule == SOMA_LAYOUT_CONVERT ? step->in_layout[j] : step->out_layout[0];
+        like.batch_stride = kernel->strided ? step->in_layout[j].batch_stride : 0;
+        v->args[j].layout = like;
     }
 }
 
@@ -432,6 +463,7 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     soma_plan_value v = p->values[id];
     v.storage = SOMA_STORE_NONE;
     v.tensor = v.graph_value = v.alias = v.sum = -1;
+    v.inside = 0;
     v.wanted = false;
     v.bytes = NULL;
     v.arg.layout = *layout;
@@ -595,6 +627,7 @@ soma_status soma_select(soma_program *p)
         spread(p, wished, is_wished);
         status = settle(p, wished, is_wished);
         fix_layouts(p, wished);
+        soma_nest_strides(p);
     }
     soma_release(p->s, wished);
     soma_release(p->s, is_wished);
@@ -604,6 +637,8 @@ soma_status soma_select(soma_program *p)
         status = soma_order(p); /* packed copies of weights go to the front */
     if (status == SOMA_OK)
         status = soma_tune_done(p);
+    if (status == SOMA_OK)
+        soma_nest_parts(p);
     if (status == SOMA_OK)
         p->record = record(p);
     return status;

@@ -101,6 +101,58 @@ static soma_broadcast *plan(soma_prepare *p)
     return s;
 }
 
+#if SOMA_ISA_LEVEL == 4
+#define STRIDED_RUN(p, s)
+#else
+#define STRIDED_RUN(p, s)                                                                                              \
+    if (strided(p))                                                                                                    \
+    set_rows(p, s)
+/* Samples as rows, of arrays that lie inside larger ones. */
+static void rows_part(void *context, int index, int count)
+{
+    const binary_job *job = context;
+    const soma_broadcast *s = job->s;
+    int64_t at, end, row = s->dim[1];
+    soma_share(s->n, 1024, index, count, &at, &end);
+    for (int64_t n; at < end; at += n) {
+        int64_t r = at / row, i = at % row;
+        n = row - i < end - at ? row - i : end - at;
+        s->span(job->a + r * s->a[0] + i * s->a[1], job->b + r * s->b[0] + i * s->b[1], job->y + at, n);
+    }
+}
+
+static soma_status run_rows(const void *state, void *const *arg, soma_run *run)
+{
+    const soma_broadcast *s = state;
+    binary_job job = {s, arg[0], arg[1], arg[2]};
+    soma_parallel(s->threads < run->threads ? s->threads : run->threads, rows_part, &job);
+    return SOMA_OK;
+}
+
+static void set_rows(soma_prepare *p, soma_broadcast *s)
+{
+    int64_t samples = p->out[0].shape.dim[0], step[2];
+    for (int j = 0; j < 2; j++)
+        step[j] = p->in[j].elements != s->n      ? 0
+                  : p->in[j].layout.batch_stride ? p->in[j].layout.batch_stride
+                                                 : s->n / samples;
+    s->rank = 2;
+    s->rows = samples;
+    s->dim[0] = samples;
+    s->dim[1] = s->n / samples;
+    s->a[0] = step[0];
+    s->a[1] = step[0] > 0;
+    s->b[0] = step[1];
+    s->b[1] = step[1] > 0;
+    p->run = run_rows;
+}
+
+static bool strided(const soma_prepare *p)
+{
+    return p->in[0].layout.batch_stride || p->in[1].layout.batch_stride;
+}
+#endif
+
 /* One layout for all: elements pair up by position, whatever the shape. */
 static soma_broadcast *plan_same(soma_prepare *p)
 {
@@ -174,6 +226,7 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
                  : !s->a[0]                         ? fn##_left_run                                                    \
                  : !s->b[0]                         ? fn##_right_run                                                   \
                                                     : fn##_same_run;                                                                           \
+        STRIDED_RUN(p, s);                                                                                             \
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
@@ -181,6 +234,7 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
                                                    .isa = SOMA_ISA_LEVEL,                                              \
                                                    .bf16 = SOMA_STORED_RULE,                                           \
                                                    .layouts = SOMA_LAYOUT_FOLLOW,                                      \
+                                                   .strided = SOMA_ISA_LEVEL != 4,                                     \
                                                    .accept = accept_same,                                              \
                                                    .prepare = fn##_prepare};
 

@@ -31,6 +31,7 @@ static void reorder_grad(soma_gradient *g)
 
 typedef struct reorder_state {
     int64_t channels, plane, elements, from, to; /* from, to: channels side by side */
+    int64_t sample, in_step, out_step;           /* elements of a sample, and from one to the next */
     size_t size;
 } reorder_state;
 
@@ -42,6 +43,8 @@ static soma_status reorder_run(const void *state, void *const *arg, soma_run *ru
         int64_t p = i % s->plane, c = i / s->plane % s->channels, first = i - c * s->plane - p;
         int64_t from = first + (c / s->from * s->plane + p) * s->from + c % s->from;
         int64_t to = first + (c / s->to * s->plane + p) * s->to + c % s->to;
+        from += i / s->sample * (s->in_step - s->sample);
+        to += i / s->sample * (s->out_step - s->sample);
         memcpy((char *)arg[1] + (size_t)to * s->size, (const char *)arg[0] + (size_t)from * s->size, s->size);
     }
     return SOMA_OK;
@@ -64,7 +67,15 @@ static soma_status reorder_prepare(soma_prepare *p)
     reorder_state *s = soma_prepare_state(p, sizeof *s);
     if (!s)
         return SOMA_MEMORY;
-    *s = (reorder_state){1, 1, p->in[0].elements, 1, 1, soma_dtype_size(p->in[0].dtype)};
+    *s = (reorder_state){.channels = 1,
+                         .plane = 1,
+                         .elements = p->in[0].elements,
+                         .from = 1,
+                         .to = 1,
+                         .sample = p->in[0].elements / (x->rank ? x->dim[0] : 1),
+                         .size = soma_dtype_size(p->in[0].dtype)};
+    s->in_step = p->in[0].layout.batch_stride ? p->in[0].layout.batch_stride : s->sample;
+    s->out_step = p->out[0].layout.batch_stride ? p->out[0].layout.batch_stride : s->sample;
     if (x->rank == 4) {
         s->channels = x->dim[1];
         s->plane = x->dim[2] * x->dim[3];
@@ -89,6 +100,7 @@ static const soma_kernel reorder_reference = {.name = "reference",
                                               .exact = true,
                                               .bf16 = SOMA_BF16_FOLLOW,
                                               .layouts = SOMA_LAYOUT_CONVERT,
+                                              .strided = true,
                                               .accept = soma_reorder_accept,
                                               .prepare = reorder_prepare};
 static const soma_kernel *const reorder_kernels[] = {SOMA_BF16_LIST(soma_cast_cpu) SOMA_ISA_LIST(soma_reorder_cpu)

@@ -3,6 +3,7 @@
  * op/shape/slice.c: y = x[begin .. end - 1] along one axis, and slice_grad, its inverse: dy in an array of zeros.
  * Each is the other's gradient.
  */
+#include "backend/cpu/parallel.h"
 #include "graph/graph.h"
 #include "op/element.h"
 #include "op/shape/shape.h"
@@ -106,36 +107,53 @@ static void grad_gradient(soma_gradient *g)
         g->din[0] = soma_slice(g->dout[0], .axis = (int)a->axis, .begin = a->begin, .end = a->begin + size);
 }
 
-/* ---- kernels: blocks of the long array, each with its slice ---- */
+/* ---- kernels: blocks of the long array, each with its slice (see shape.h) ---- */
 
 typedef struct slice_state {
     int64_t blocks;
-    size_t block, skip, bytes; /* bytes of a block of the long array, before the slice, and of the slice */
+    int threads;
+    size_t skip, bytes, rest; /* of a block: before the slice, of the slice, behind it */
+    size_t whole, slice;      /* from a block to the next */
 } slice_state;
 
-static soma_status run_slice(const void *state, void *const *arg, soma_run *run)
+typedef struct slice_job {
+    const slice_state *s;
+    void *const *arg;
+    bool grad;
+} slice_job;
+
+static void slice_share(void *context, int index, int count)
 {
-    (void)run;
-    const slice_state *s = state;
-    const char *x = (const char *)arg[0] + s->skip;
-    char *y = arg[1];
-    for (int64_t i = 0; i < s->blocks; i++, x += s->block, y += s->bytes)
-        memcpy(y, x, s->bytes);
+    const slice_job *job = context;
+    const slice_state *s = job->s;
+    int64_t begin, end;
+    soma_share(s->blocks, 1, index, count, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        const char *x = (const char *)job->arg[0] + (size_t)i * (job->grad ? s->slice : s->whole);
+        char *y = (char *)job->arg[1] + (size_t)i * (job->grad ? s->whole : s->slice);
+        if (job->grad) {
+            memset(y, 0, s->skip);
+            memset(y + s->skip + s->bytes, 0, s->rest);
+        }
+        memcpy(y + (job->grad ? s->skip : 0), x + (job->grad ? 0 : s->skip), s->bytes);
+    }
+}
+
+static soma_status run(const slice_state *s, void *const *arg, const soma_run *run, bool grad)
+{
+    slice_job job = {s, arg, grad};
+    soma_parallel(s->threads < run->threads ? s->threads : run->threads, slice_share, &job);
     return SOMA_OK;
 }
 
-static soma_status run_slice_grad(const void *state, void *const *arg, soma_run *run)
+static soma_status run_slice(const void *state, void *const *arg, soma_run *r)
 {
-    (void)run;
-    const slice_state *s = state;
-    const char *dy = arg[0];
-    char *dx = arg[1];
-    for (int64_t i = 0; i < s->blocks; i++, dx += s->block, dy += s->bytes) {
-        memset(dx, 0, s->skip);
-        memcpy(dx + s->skip, dy, s->bytes);
-        memset(dx + s->skip + s->bytes, 0, s->block - s->skip - s->bytes);
-    }
-    return SOMA_OK;
+    return run(state, arg, r, false);
+}
+
+static soma_status run_slice_grad(const void *state, void *const *arg, soma_run *r)
+{
+    return run(state, arg, r, true);
 }
 
 static soma_status prepare_blocks(soma_prepare *p, const soma_arg *whole, const soma_arg *slice, int64_t axis,
@@ -144,13 +162,16 @@ static soma_status prepare_blocks(soma_prepare *p, const soma_arg *whole, const 
     slice_state *s = soma_prepare_state(p, sizeof *s);
     if (!s)
         return SOMA_MEMORY;
-    s->blocks = 1;
-    for (int k = 0; k < (int)axis; k++)
-        s->blocks *= whole->shape.dim[k];
-    size_t size = soma_dtype_size(whole->dtype);
-    s->block = (size_t)(whole->elements / s->blocks) * size;
+    size_t size = soma_dtype_size(whole->dtype), block;
+    s->blocks = soma_blocks_before(whole, (int)axis);
+    block = (size_t)(whole->elements / s->blocks) * size;
     s->bytes = (size_t)(slice->elements / s->blocks) * size;
-    s->skip = s->block / (size_t)whole->shape.dim[axis] * (size_t)begin;
+    s->skip = block / (size_t)whole->shape.dim[axis] * (size_t)begin;
+    s->rest = block - s->skip - s->bytes;
+    s->whole = soma_block_step(whole, s->blocks);
+    s->slice = soma_block_step(slice, s->blocks);
+    s->threads = (int64_t)s->bytes * s->blocks >= SOMA_COPY_PARALLEL ? p->threads : 1;
+    p->parallel = s->threads > 1;
     p->state = s;
     return SOMA_OK;
 }
@@ -169,6 +190,30 @@ static soma_status grad_prepare(soma_prepare *p)
     return prepare_blocks(p, &p->out[0], &p->in[0], a->axis, a->begin);
 }
 
+static soma_status accept_channels(soma_prepare *p)
+{
+    if (((const soma_slice_attrs *)p->attrs)->axis == 1 && p->out[0].shape.rank == 4)
+        return SOMA_OK;
+    return soma_refuse(p->reason, "this kernel takes channels of images");
+}
+
+/* In a blocked layout a slice of channels is a run of bytes where it begins at a whole block. */
+static soma_status prepare_channels(soma_prepare *p)
+{
+    soma_layout_kind kind = p->in[0].layout.kind;
+    int64_t block = kind == SOMA_NCHW16C ? 16 : kind == SOMA_NCHW8C ? 8 : 1;
+    if (((const soma_slice_attrs *)p->attrs)->begin % block)
+        return soma_refuse(p->reason, "the slice begins inside a block of %lld channels", (long long)block);
+    return prepare(p);
+}
+
+static const soma_kernel channels = {.name = "copy channels",
+                                     .exact = true,
+                                     .bf16 = SOMA_BF16_FOLLOW,
+                                     .layouts = SOMA_LAYOUT_TOGETHER,
+                                     .strided = true,
+                                     .accept = accept_channels,
+                                     .prepare = prepare_channels};
 static const soma_kernel reference = {.name = "copy", .exact = true, .prepare = prepare};
 static const soma_kernel grad_reference = {.name = "copy", .exact = true, .prepare = grad_prepare};
 
@@ -176,6 +221,8 @@ static const soma_sample samples[] = {
     {.name = "columns", .attrs = "begin=2 end=5", .in = (const soma_shape[]){{2, {SOMA_N, 7}}}},
     {.name = "to the end", .attrs = "begin=3", .in = (const soma_shape[]){{2, {SOMA_N, 7}}}},
     {.name = "channels", .attrs = "begin=1 end=2", .in = (const soma_shape[]){{4, {SOMA_N, 3, 5, 7}}}},
+    {.name = "blocks of channels", .attrs = "begin=16 end=48", .in = (const soma_shape[]){{4, {SOMA_N, 64, 3, 5}}}},
+    {.name = "inside a block", .attrs = "begin=8 end=40", .in = (const soma_shape[]){{4, {SOMA_N, 64, 3, 5}}}},
     {.name = "last", .attrs = "axis=3 begin=1 end=6", .in = (const soma_shape[]){{4, {2, 3, 5, 7}}}},
     {.name = "front", .attrs = "axis=0 end=2", .in = (const soma_shape[]){{3, {5, 3, 2}}}},
     {.name = "all", .attrs = "axis=0", .in = (const soma_shape[]){{1, {5}}}},
@@ -199,7 +246,7 @@ const soma_op soma_op_slice = {
     .fields = fields,
     .infer = infer,
     .grad = gradient,
-    .kernels = (const soma_kernel *const[]){&reference, NULL},
+    .kernels = (const soma_kernel *const[]){&channels, &reference, NULL},
     .samples = samples,
     .n_in_samples = 1,
 };
