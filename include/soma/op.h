@@ -98,7 +98,7 @@ typedef struct soma_layout {
     const void *detail;   /* SOMA_PACKED: the library's descriptor, owned by the program */
     uint64_t key;         /* SOMA_PACKED: equal keys mean equal layouts */
     int64_t batch_stride; /* elements from one sample to the next where the array lies inside a larger one (a part of a
-                             concat, a slice of channels); 0: dense. Only kernels that say `strided` ever see one */
+                             concat, a slice of channels); 0: dense. Only inputs that a kernel's `strided` names ever have one */
 } soma_layout;
 
 /** One array as a kernel sees it at prepare: concrete shape (the piece's batch), type, layout. */
@@ -155,6 +155,8 @@ struct soma_run {
     char *reason; /* SOMA_REASON_MAX bytes, for soma_refuse */
 };
 
+#define SOMA_STRIDED_ALL UINT32_MAX
+
 /** How a kernel sees layouts. */
 typedef enum soma_layout_rule {
     SOMA_LAYOUT_PLAIN = 0, /* every argument plain */
@@ -181,8 +183,9 @@ typedef struct soma_kernel {
     bool exact;       /* same bits everywhere: allowed under --exact */
     soma_bf16_rule bf16;
     soma_layout_rule layouts;
-    bool
-        strided; /* its inputs may have a batch_stride, outputs as well for the ops that planning nests (concat, slice) */
+    uint32_t
+        strided; /* bit k: input k may have a batch_stride (bit 31: all from the 32nd on); outputs only have one where
+                         planning nests them (concat, slice) */
     soma_status (*accept)(soma_prepare *p);
     bool (*suits)(const soma_prepare *p); /* NULL: always */
     void (*wish)(soma_prepare *p);        /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */

@@ -83,7 +83,8 @@ static bool read_strided(soma_program *p, int32_t value, const soma_plan_step *e
         for (int j = 0; j < step->n_in; j++) {
             if (step->in[j] != value || (step == except && j == 0))
                 continue;
-            if (step == except || step->assigns || !step->kernel->strided || step->in_layout[j].kind != kind)
+            if (step == except || step->assigns || !soma_takes_stride(step->kernel, j, step->n_in) ||
+                step->in_layout[j].kind != kind)
                 return false;
             if (set)
                 step->in_layout[j].batch_stride = batch_stride;

@@ -177,6 +177,11 @@ soma_status soma_precision_parse(soma *s, const char *what, const char *name, so
  * prepared; parts: afterwards. */
 void soma_nest_strides(soma_program *p);
 void soma_nest_parts(soma_program *p);
+/* May argument `at` of n_in inputs and the outputs have a batch_stride? */
+static inline bool soma_takes_stride(const soma_kernel *kernel, int at, int n_in)
+{
+    return at < n_in ? kernel->strided >> (at < 31 ? at : 31) & 1 : kernel->strided != 0;
+}
 /* Where a slice begins in its input, in elements of one sample; -1: no slice of channels. */
 int64_t soma_slice_begin(const soma_program *p, const soma_plan_step *step);
 /* Kernels, layouts, prepare, reorders. */

@@ -121,8 +121,8 @@ const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, v
         return "this CPU lacks the instructions";
     if (v->bf16 ? kernel->bf16 == SOMA_BF16_NONE : soma_for_bf16_alone(kernel))
         return v->bf16 ? "not for bf16" : "for bf16 alone";
-    for (int j = 0; j < v->prepare.n_in + v->prepare.n_out && !kernel->strided; j++)
-        if (v->args[j].layout.batch_stride)
+    for (int j = 0; j < v->prepare.n_in + v->prepare.n_out; j++)
+        if (v->args[j].layout.batch_stride && !soma_takes_stride(kernel, j, v->prepare.n_in))
             return "it takes dense arrays only";
     return kernel->accept && kernel->accept(&v->prepare) != SOMA_OK ? v->reason : NULL;
 }
@@ -345,7 +345,7 @@ void soma_view_layouts(const soma_program *p, const soma_plan_step *step, const 
             (rule == SOMA_LAYOUT_TOGETHER && !together(p, step, step->out_layout[0].kind)))
             continue;
         soma_layout like = rule == SOMA_LAYOUT_CONVERT ? step->in_layout[j] : step->out_layout[0];
-        like.batch_stride = kernel->strided ? step->in_layout[j].batch_stride : 0;
+        like.batch_stride = soma_takes_stride(kernel, j, step->n_in) ? step->in_layout[j].batch_stride : 0;
         v->args[j].layout = like;
     }
 }

@@ -124,15 +124,16 @@ static void sum(const soma_norm_units *s, void *const *arg, const soma_norm_unit
     soma_norm_sums lanes = {0};
     int64_t offset, n;
     while (soma_norm_run(s, &begin, end, &offset, &n)) {
+        int64_t at = offset + soma_norm_x(s, offset);
         if (s->lines) {
             for (int64_t i = 0; i < n; i += block)
-                line_block(x + offset + i, n - i < block ? n - i : block, sums);
+                line_block(x + at + i, n - i < block ? n - i : block, sums);
             continue;
         }
         int64_t rows = n / s->group, rest = n % s->group;
-        rows_sum(x + offset, &groups, rows, &lanes);
+        rows_sum(x + at, &groups, rows, &lanes);
         if (rest)
-            rows_sum(x + offset + rows * groups.step, &single, rest, sums);
+            rows_sum(x + at + rows * groups.step, &single, rest, sums);
     }
     if (!s->lines)
         soma_norm_fold(s, u, &lanes, join, sums);
@@ -221,7 +222,7 @@ static void rows_apply(const soma_norm_units *s, const float *x, const float *z,
 static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
                   const soma_norm_sums *sums, bool first)
 {
-    const float *x = (const float *)arg[0] + u->offset;
+    const float *all = (const float *)arg[0] + u->offset;
     const float *z = s->c.z < 0 ? NULL : (const float *)arg[s->c.z] + u->offset;
     float *y = (float *)arg[s->c.out] + u->offset;
     soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
@@ -230,6 +231,7 @@ static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_un
     make_affine(s, arg, u, sums, first, &a);
     while (soma_norm_run(s, &begin, end, &offset, &n)) {
         int64_t rows = n / s->group, rest = n % s->group, at = offset + rows * groups.step;
+        const float *x = all + soma_norm_x(s, offset);
         if (s->lines) {
             line_apply(s, x + offset, z ? z + offset : NULL, y + offset, n, &a);
             continue;
@@ -262,5 +264,9 @@ static soma_status accept(soma_prepare *p)
     return soma_norm_enough(p, &p->in[0]) == SOMA_OK ? SOMA_OK : soma_refuse(p->reason, "one value per channel");
 }
 
-const soma_kernel SOMA_ISA(soma_batch_norm_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_batch_norm_cpu) = {.name = "cpu",
+                                                   .isa = SOMA_ISA_LEVEL,
+                                                   .layouts = SOMA_LAYOUT_FOLLOW,
+                                                   .strided = 1,
+                                                   .accept = accept,
+                                                   .prepare = prepare};

@@ -47,7 +47,7 @@ static arrays arrays_at(const soma_norm_units *s, void *const *arg, int64_t offs
 {
     const soma_norm_case *c = &s->c;
     return (arrays){(const float *)arg[0] + offset,
-                    (const float *)arg[1] + offset,
+                    (const float *)arg[1] + offset + soma_norm_x(s, offset),
                     c->y < 0 ? NULL : (const float *)arg[c->y] + offset,
                     (float *)arg[c->out] + offset,
                     c->dz < 0 ? NULL : (float *)arg[c->dz] + offset,
@@ -279,11 +279,13 @@ static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_un
     int64_t offset, n, group = s->lines ? SOMA_LANES : s->group;
     while (soma_norm_run(s, &begin, end, &offset, &n)) {
         int64_t rows = n / group, rest = n % group;
-        apply_any(s, &p, offset, &groups, rows, m, &a);
+        arrays q = p;
+        q.x += soma_norm_x(s, offset);
+        apply_any(s, &q, offset, &groups, rows, m, &a);
         if (s->lines)
             single = (soma_norm_rows){SOMA_LANES, 1, (int)rest};
         if (rest)
-            apply_any(s, &p, offset + rows * groups.step, &single, s->lines ? 1 : rest, m, &a);
+            apply_any(s, &q, offset + rows * groups.step, &single, s->lines ? 1 : rest, m, &a);
     }
 }
 
@@ -308,5 +310,9 @@ static soma_status accept(soma_prepare *p)
     return soma_norm_enough(p, &p->in[1]) == SOMA_OK ? SOMA_OK : soma_refuse(p->reason, "one value per channel");
 }
 
-const soma_kernel SOMA_ISA(soma_batch_norm_grad_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_batch_norm_grad_cpu) = {.name = "cpu",
+                                                        .isa = SOMA_ISA_LEVEL,
+                                                        .layouts = SOMA_LAYOUT_FOLLOW,
+                                                        .strided = 2,
+                                                        .accept = accept,
+                                                        .prepare = prepare};

@@ -32,6 +32,7 @@ typedef struct soma_norm_units {
                    * next to each other would take each other's lines away */
     int64_t units, width, unit_step;
     int64_t outer, outer_step;
+    int64_t x_extra; /* from a run of x to the next, beyond outer_step */
     int64_t positions, step;
     int64_t group;   /* positions that are read as one row of whole vectors: 2 of 8 channels fill 16 lanes */
     float low, high; /* the activation's bounds */
@@ -91,6 +92,12 @@ static inline soma_norm_unit soma_norm_unit_at(const soma_norm_units *s, int64_t
 {
     int64_t first = u * s->width, n = s->c.c - first < s->width ? s->c.c - first : s->width;
     return (soma_norm_unit){u * s->unit_step, first, (int)n};
+}
+
+/* What x's offset has beyond the other arrays', where x is a part of a larger array. */
+static inline int64_t soma_norm_x(const soma_norm_units *s, int64_t offset)
+{
+    return s->x_extra ? offset / s->outer_step * s->x_extra : 0;
 }
 
 /* Positions begin .. end of a unit, run by run: sets offset and count of the next piece; false: no more. */
@@ -276,6 +283,11 @@ static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_cas
     if (!s)
         return SOMA_MEMORY;
     *s = soma_norm_units_of(c, p->in[x].layout.kind, x);
+    if (p->in[x].layout.batch_stride) {
+        if (!s->outer_step)
+            return soma_refuse(p->reason, "the kernel takes dense arrays where a plane is one position");
+        s->x_extra = p->in[x].layout.batch_stride - s->outer_step;
+    }
     s->scratch = p->n_in + p->n_out;
     s->between = s->units > 1 && s->step > s->width && s->outer * s->positions >= 64 * (int64_t)c->threads;
     p->scratch = (s->between && threads > 1 ? (size_t)s->units : threads - 1) * threads * sizeof(soma_norm_sums);

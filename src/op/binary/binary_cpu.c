@@ -234,7 +234,7 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
                                                    .isa = SOMA_ISA_LEVEL,                                              \
                                                    .bf16 = SOMA_STORED_RULE,                                           \
                                                    .layouts = SOMA_LAYOUT_FOLLOW,                                      \
-                                                   .strided = SOMA_ISA_LEVEL != 4,                                     \
+                                                   .strided = SOMA_ISA_LEVEL == 4 ? 0 : SOMA_STRIDED_ALL,              \
                                                    .accept = accept_same,                                              \
                                                    .prepare = fn##_prepare};
 

@@ -100,7 +100,7 @@ static const soma_kernel reorder_reference = {.name = "reference",
                                               .exact = true,
                                               .bf16 = SOMA_BF16_FOLLOW,
                                               .layouts = SOMA_LAYOUT_CONVERT,
-                                              .strided = true,
+                                              .strided = SOMA_STRIDED_ALL,
                                               .accept = soma_reorder_accept,
                                               .prepare = reorder_prepare};
 static const soma_kernel *const reorder_kernels[] = {SOMA_BF16_LIST(soma_cast_cpu) SOMA_ISA_LIST(soma_reorder_cpu)

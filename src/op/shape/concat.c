@@ -137,7 +137,7 @@ static const soma_kernel channels = {.name = "copy channels",
                                      .exact = true,
                                      .bf16 = SOMA_BF16_FOLLOW,
                                      .layouts = SOMA_LAYOUT_TOGETHER,
-                                     .strided = true,
+                                     .strided = SOMA_STRIDED_ALL,
                                      .accept = accept_channels,
                                      .prepare = prepare};
 static const soma_kernel reference = {.name = "copy", .exact = true, .bf16 = SOMA_BF16_FOLLOW, .prepare = prepare};
