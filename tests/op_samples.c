@@ -151,12 +151,12 @@ static bool assigned(const sample_case *c, int input)
 
 static soma_value make_input(sample_case *c, int j)
 {
+    if (!c->in[j].at) /* absent: the sample may end before it */
+        return soma_none();
     soma_shape shape = c->sample->in[j];
     soma_dtype dtype = c->in[j].integer ? c->in[j].dtype : c->dtype;
     char name[16];
     snprintf(name, sizeof name, "x%d", j);
-    if (!c->in[j].at)
-        return soma_none();
     if (assigned(c, j))
         return soma_parameter(c->m, name, shape, .dtype = dtype);
     bool batch = shape.rank > 0 && shape.dim[0] == SOMA_N;

@@ -318,7 +318,7 @@ int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const 
     const soma_optimizer *opt = o->optimizer && o->optimizer->name ? o->optimizer : &preset;
     if (!optimizer_sound(graph, opt, o))
         return -1;
-    soma_updates_room room = {NULL};
+    soma_updates_room room = {0};
     int n = -1;
     if (take_room(&room, graph)) {
         soma_updating u = {.graph = graph,
