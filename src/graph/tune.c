@@ -13,10 +13,11 @@
 #define CANDIDATES 8
 #define ARGUMENTS 12
 #define KERNEL_TEXT 48
-#define LEAST_ROUNDS 5
+#define LEAST_ROUNDS 3
 #define MOST_ROUNDS 20
 #define ROUND_SECONDS 0.03 /* for each candidate, as soon as there are enough rounds */
 #define HOPELESS 6         /* times the best of the first round: not run again */
+#define SLOW 1.5           /* likewise, from the second round on */
 #define MARGIN 0.98        /* of the rule's kernel: what is not clearly faster does not replace it */
 
 /* A candidate, prepared in a program of its own that is thrown away after the timing. */
@@ -25,8 +26,9 @@ typedef struct trial {
     bool f32; /* in f32 although the step is a bf16 one: conversions count as reorders do */
     soma_program program;
     soma_view view;
-    double seconds; /* of one run, the fastest */
-    double total;   /* of one step with its reorders; < 0: out */
+    double seconds;  /* of one run, the fastest */
+    double reorders; /* seconds of one step */
+    bool out;
 } trial;
 
 typedef struct timing {
@@ -218,32 +220,6 @@ static double one_run(timing *t, const trial *c, void *const *data)
     return status == SOMA_OK ? seconds : -1;
 }
 
-/* The first round warms up, and sorts out what refuses or is hopeless; then all in turn, the fastest run counts. */
-static void time_all(timing *t)
-{
-    double best = -1, spent = 0;
-    for (int i = 0; i < t->n; i++) {
-        trial *c = &t->trials[i];
-        c->seconds = one_run(t, c, t->data);
-        c->total = c->seconds < 0 ? -1 : 0;
-        if (c->seconds >= 0 && (best < 0 || c->seconds < best))
-            best = c->seconds;
-    }
-    for (int i = 1; i < t->n; i++)
-        if (t->trials[i].seconds > HOPELESS * best)
-            t->trials[i].total = -1;
-    for (int round = 0; round < MOST_ROUNDS && (round < LEAST_ROUNDS || spent < ROUND_SECONDS * t->n); round++)
-        for (int i = 0; i < t->n; i++) {
-            trial *c = &t->trials[i];
-            double seconds = c->total < 0 ? -1 : one_run(t, c, t->data);
-            if (seconds < 0)
-                continue;
-            spent += seconds;
-            if (seconds < c->seconds || round == 0) /* not the warm-up */
-                c->seconds = seconds;
-        }
-}
-
 /* ---- reorders ---- */
 
 /* Seconds of one reorder of an argument between two layouts. */
@@ -282,13 +258,12 @@ static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg 
     return status;
 }
 
-/* The step's total for a candidate: its runs, and the reorders that its layouts force. A weight is reordered once a step,
- * and not at all where it never changes. */
+/* What the layouts and types that a candidate wants cost a step. A weight is reordered once a step, and not at all where it
+ * never changes. */
 static soma_status add_reorders(timing *t, trial *c)
 {
     double runs = soma_runs_per_step(t->p, t->step);
-    c->total = runs * c->seconds;
-    for (int j = 0; j < t->n_args && c->total >= 0; j++) {
+    for (int j = 0; j < t->n_args && !c->out; j++) {
         soma_arg *arg = &c->view.args[j], there = *arg;
         there.layout = t->step->in_layout[j];
         there.dtype = t->step->in_dtype[j];
@@ -300,9 +275,52 @@ static soma_status add_reorders(timing *t, trial *c)
         soma_status status = time_reorder(t, in ? &there : arg, in ? arg : &there, &seconds);
         if (status == SOMA_MEMORY)
             return status;
-        c->total = status == SOMA_OK ? c->total + seconds * (arg->batched ? runs : 1) : -1;
+        c->out = status != SOMA_OK;
+        c->reorders += seconds * (arg->batched ? runs : 1);
     }
     return SOMA_OK;
+}
+
+/* Seconds of a step. */
+static double total(const timing *t, const trial *c)
+{
+    return soma_runs_per_step(t->p, t->step) * c->seconds + c->reorders;
+}
+
+/* Puts out who takes more than `factor` times the best. */
+static void sort_out(timing *t, double factor)
+{
+    const trial *best = NULL;
+    for (int i = 0; i < t->n; i++)
+        if (!t->trials[i].out && (!best || total(t, &t->trials[i]) < total(t, best)))
+            best = &t->trials[i];
+    for (int i = 0; i < t->n; i++)
+        t->trials[i].out = t->trials[i].out || total(t, &t->trials[i]) > factor * total(t, best);
+}
+
+/* The first round warms up, and sorts out what refuses or is hopeless; then all in turn, the fastest run counts. */
+static void time_all(timing *t)
+{
+    double spent = 0;
+    for (int i = 0; i < t->n; i++) {
+        t->trials[i].seconds = one_run(t, &t->trials[i], t->data);
+        t->trials[i].out = t->trials[i].out || t->trials[i].seconds < 0;
+    }
+    sort_out(t, HOPELESS);
+    for (int round = 0; round < MOST_ROUNDS && (round < LEAST_ROUNDS || spent < ROUND_SECONDS * t->n); round++) {
+        for (int i = 0; i < t->n; i++) {
+            trial *c = &t->trials[i];
+            double seconds = c->out ? -1 : one_run(t, c, t->data);
+            c->out = seconds < 0;
+            if (c->out)
+                continue;
+            spent += seconds;
+            if (seconds < c->seconds || round == 0) /* not the warm-up */
+                c->seconds = seconds;
+        }
+        if (round > 0)
+            sort_out(t, SLOW);
+    }
 }
 
 /* ---- the choice ---- */
@@ -315,9 +333,8 @@ static void describe(const timing *t, char text[SOMA_REASON_MAX])
     for (int i = 0; i < t->n && used < SOMA_REASON_MAX; i++) {
         const trial *c = &t->trials[i];
         char name[KERNEL_TEXT];
-        double ms = 1e3 * (c->total < 0 ? c->seconds * soma_runs_per_step(t->p, t->step) : c->total);
         used += (size_t)snprintf(text + used, SOMA_REASON_MAX - used, "%s%s %.4g ms", i ? ", " : "",
-                                 kernel_text(c->kernel, c->f32, name), ms);
+                                 kernel_text(c->kernel, c->f32, name), 1e3 * total(t, c));
     }
 }
 
@@ -327,18 +344,18 @@ static soma_status time_step(timing *t, char name[KERNEL_TEXT], char detail[SOMA
     soma_status status = make_data(t);
     if (status == SOMA_OK) {
         unsigned word = soma_float_enter(!t->p->s->exact, t->p->threads);
-        time_all(t);
         for (int i = 0; i < t->n && status == SOMA_OK; i++)
-            if (t->trials[i].total >= 0)
-                status = add_reorders(t, &t->trials[i]);
+            status = add_reorders(t, &t->trials[i]);
+        if (status == SOMA_OK)
+            time_all(t);
         soma_float_leave(word, t->p->threads);
     }
     free_data(t);
     const trial *first = &t->trials[0], *found = first;
     for (int i = 1; i < t->n && status == SOMA_OK; i++) {
         const trial *c = &t->trials[i];
-        double limit = found == first && first->total >= 0 ? MARGIN * first->total : found->total;
-        if (c->total >= 0 && (found->total < 0 || c->total < limit))
+        double limit = found == first ? MARGIN * total(t, first) : total(t, found);
+        if (!c->out && (found->out || total(t, c) < limit))
             found = c;
     }
     kernel_text(found->kernel, found->f32, name);
