@@ -14,10 +14,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BATCH = 4, SIDE = 64, CLASSES = 1000, STEPS = 5 };
+enum { BATCH = 4, MOST = 64, CLASSES = 1000, STEPS = 5 };
 #define GRADIENT_LR 65536.0
 
 static const char *folder;
+static int64_t side; /* of the model's pictures */
 
 static void die(const soma *s, const char *what)
 {
@@ -42,6 +43,19 @@ static void read_raw(const char *model, const char *what, void *data, size_t siz
     fclose(f);
 }
 
+/* Square pictures; the file's size says how large. */
+static void read_pictures(const char *model, float *x, size_t room)
+{
+    FILE *f = fopen(path_of(model, "x"), "rb");
+    size_t n = f ? fread(x, 1, room, f) : 0;
+    side = (int64_t)(sqrt((double)n / (sizeof *x * BATCH * 3)) + 0.5);
+    if (n == 0 || n != (size_t)(side * side) * sizeof *x * BATCH * 3) {
+        fprintf(stderr, "soma-torchvision: %s is no batch of pictures\n", path_of(model, "x"));
+        exit(1);
+    }
+    fclose(f);
+}
+
 static soma *open_context(void)
 {
     const char *threads = getenv("SOMA_BENCH_THREADS");
@@ -52,7 +66,7 @@ static soma *open_context(void)
 /* A model with the tensors of one of the files. */
 static soma_model *load(soma *s, const char *name, const char *what, bool partial)
 {
-    soma_model *m = soma_zoo(s, name, .input = SOMA_SHAPE(3, SIDE, SIDE), .no_dropout = true);
+    soma_model *m = soma_zoo(s, name, .input = SOMA_SHAPE(3, side, side), .no_dropout = true);
     if (!m || soma_load_weights(m, path_of(name, what), .partial = partial) != SOMA_OK)
         die(s, name);
     return m;
@@ -72,7 +86,7 @@ static double squares(const float *a, const float *b, int64_t n)
 static double outputs(soma *s, soma_model *m, const char *name, float *x)
 {
     static float y[BATCH * CLASSES], want[BATCH * CLASSES];
-    soma_tensor tx = {SOMA_F32, SOMA_SHAPE(BATCH, 3, SIDE, SIDE), x}, ty = {SOMA_F32, SOMA_SHAPE(BATCH, CLASSES), y};
+    soma_tensor tx = {SOMA_F32, SOMA_SHAPE(BATCH, 3, side, side), x}, ty = {SOMA_F32, SOMA_SHAPE(BATCH, CLASSES), y};
     if (soma_predict(m, &tx, &ty) != SOMA_OK)
         die(s, name);
     read_raw(name, "logits", want, sizeof want);
@@ -87,7 +101,7 @@ static double outputs(soma *s, soma_model *m, const char *name, float *x)
 static void train(soma *s, soma_model *m, const char *name, float *x, int32_t *labels, soma_optimizer optimizer,
                   int64_t steps)
 {
-    soma_tensor tx = {SOMA_F32, SOMA_SHAPE(BATCH, 3, SIDE, SIDE), x}, ty = {SOMA_I32, SOMA_SHAPE(BATCH), labels};
+    soma_tensor tx = {SOMA_F32, SOMA_SHAPE(BATCH, 3, side, side), x}, ty = {SOMA_I32, SOMA_SHAPE(BATCH), labels};
     soma_dataset *d = soma_dataset_arrays(s, .x = tx, .y = ty, .n_classes = CLASSES);
     if (soma_fit(m, d, .optimizer = optimizer, .batch_size = BATCH, .epochs = steps, .no_shuffle = true) != SOMA_OK)
         die(s, name);
@@ -96,7 +110,7 @@ static void train(soma *s, soma_model *m, const char *name, float *x, int32_t *l
 /* Does the training use Winograd convolutions, whose rounding errors are larger? */
 static bool uses_winograd(soma *s, soma_model *m, float *x, int32_t *labels)
 {
-    soma_tensor tx = {SOMA_F32, SOMA_SHAPE(BATCH, 3, SIDE, SIDE), x}, ty = {SOMA_I32, SOMA_SHAPE(BATCH), labels};
+    soma_tensor tx = {SOMA_F32, SOMA_SHAPE(BATCH, 3, side, side), x}, ty = {SOMA_I32, SOMA_SHAPE(BATCH), labels};
     soma_trainer *t = soma_trainer_new(m, soma_dataset_arrays(s, .x = tx, .y = ty, .n_classes = CLASSES),
                                        .batch_size = BATCH);
     const soma_program *p = t ? soma_trainer_program(t) : NULL;
@@ -177,10 +191,10 @@ static double compare_steps(soma_model *before, soma_model *after, soma_model *e
 
 static void compare(const char *name)
 {
-    static float x[BATCH * 3 * SIDE * SIDE];
+    static float x[BATCH * 3 * MOST * MOST];
     static int32_t labels[BATCH];
     double torch[4] = {NAN, NAN, NAN, NAN};
-    read_raw(name, "x", x, sizeof x);
+    read_pictures(name, x, sizeof x);
     read_raw(name, "y", labels, sizeof labels);
     FILE *f = fopen(path_of(name, "torch32"), "r");
     if (!f || fscanf(f, "%lf %lf %lf %lf", &torch[0], &torch[1], &torch[2], &torch[3]) != 4)
