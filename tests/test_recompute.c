@@ -101,7 +101,7 @@ static double distance(soma_model *a, soma_model *b)
 static void recomputation_changes_no_bit(void **state)
 {
     (void)state;
-    const double shares[] = {0.9, 0.7, 0.55, 0.45}; /* of the activations */
+    const double shares[] = {0.9, 0.7, 0.6, 0.5}; /* of the activations */
     for (int exact = 0; exact < 2; exact++) {
         net all;
         float want[STEPS], got[STEPS];

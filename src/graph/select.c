@@ -492,7 +492,8 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     step.out_dtype[0] = dtype;
     view view_of_step;
     soma_status status = soma_view_make(p, &step, &view_of_step);
-    set_forms(&step, &view_of_step);
+    if (status == SOMA_OK)
+        set_forms(&step, &view_of_step);
     if (status == SOMA_OK && choose(p, &step, &view_of_step, 0) < 0)
         status = no_kernel(p, &step);
     if (status == SOMA_OK)
