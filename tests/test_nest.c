@@ -58,11 +58,10 @@ static void build_dense(net *n, bool exact, int64_t channels, int64_t growth)
 }
 
 /* Runs one step of `values` and copies what they are, one after the other. */
-static float *run(net *n, int64_t batch, int64_t piece, const soma_value *values, int count, uint64_t budget,
-                  soma_program **program)
+static float *run(net *n, int64_t batch, int64_t piece, const soma_value *values, int count, soma_program **program)
 {
     soma_program *p = soma_compile(n->m, .batch = batch, .values = values, .n_values = count, .micro_batch = piece,
-                                   .training = true, .max_memory = budget);
+                                   .training = true);
     assert_string_equal(soma_error(n->s), "");
     soma_tensor x = soma_program_input(p, n->x);
     for (int64_t i = 0; i < soma_shape_elements(&x.shape); i++)
@@ -158,13 +157,13 @@ static void dense_blocks_share_one_array(void **state)
             soma_value a[LAYERS + 2] = {exact.y, exact.loss}, b[LAYERS + 2] = {fast.y, fast.loss};
             memcpy(a + 2, exact.dw, LAYERS * sizeof *a);
             memcpy(b + 2, fast.dw, LAYERS * sizeof *b);
-            float *want = run(&exact, batch, batch, a, LAYERS + 2, 0, NULL);
+            float *want = run(&exact, batch, batch, a, LAYERS + 2, NULL);
             for (int64_t piece = batch; piece > 0; piece--) {
                 soma_program *p;
                 int nested, views;
                 if (batch % piece)
                     continue;
-                float *got = run(&fast, batch, piece, b, LAYERS + 2, 0, &p);
+                float *got = run(&fast, batch, piece, b, LAYERS + 2, &p);
                 near(got, want, n);
                 free(got);
                 count_nested(p, &nested, &views);
@@ -197,8 +196,8 @@ static void norms_read_prefixes(void **state)
             build_norm(&fast, false, channels, growth);
             for (int k = -1; k < LAYERS; k++) { /* y, then gradients, each by its own largest */
                 soma_value a = k < 0 ? exact.y : exact.dw[k], b = k < 0 ? fast.y : fast.dw[k];
-                float *want = run(&exact, batch, batch, &a, 1, 0, NULL);
-                float *got = run(&fast, batch, batch, &b, 1, 0, &p);
+                float *want = run(&exact, batch, batch, &a, 1, NULL);
+                float *got = run(&fast, batch, batch, &b, 1, &p);
                 soma_tensor t = soma_read(p, b);
                 near_by(got, want, soma_shape_elements(&t.shape), 1e-3);
                 count_nested(p, &nested, &views);
@@ -239,8 +238,8 @@ static void exceptions_are_copied(void **state)
         int64_t channels = 32 + 48 + 32 + 96 + 48 + 16 + 16 + 16 + 32;
         for (int64_t batch = 1; batch <= 3; batch += 2) {
             for (int k = 0; k <= count; k++) { /* all, and each alone */
-                float *got = k < count ? run(&n, batch, batch, values + k, 1, 0, NULL)
-                                       : run(&n, batch, batch, values, count, 0, NULL);
+                float *got = k < count ? run(&n, batch, batch, values + k, 1, NULL)
+                                       : run(&n, batch, batch, values, count, NULL);
                 if (k == count && batch == 3) {
                     if (exact)
                         want = got;
