@@ -248,6 +248,42 @@ static void packed_gradients_do_not_pile_up(void **state)
     soma_close(n.s);
 }
 
+/* Large packed copies of a program that updates lie in the work block, each from its reorder to the one step behind it; they are
+ * kept between steps where several pieces, or several steps, read them. */
+static void packed_weights_pass(void **state)
+{
+    (void)state;
+    soma_context_options o = {.struct_size = sizeof o, .seed = 3, .threads = 1};
+    soma *s = soma_open(&o);
+    soma_model *m = soma_model_new(s, "wide");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(64, 16, 16)), updates[8], loss, h = x;
+    for (int i = 0; i < 3; i++)
+        h = soma_conv2d(h, .filters = 128, .kernel = {3, 3}, .same = true, .activation = "relu");
+    loss = soma_reduce_mean(soma_square(h));
+    soma_optimizer sgd = soma_sgd(.lr = 0.02);
+    int n = soma_updates(loss, updates, 8, .optimizer = &sgd, .total_steps = 10);
+    for (int c = 0; c < 3; c++) { /* training, in pieces, and forward alone */
+        soma_program *p = soma_compile(m, .batch = 8, .values = &loss, .n_values = 1, .updates = updates,
+                                       .n_updates = c < 2 ? n : 0, .micro_batch = c == 1 ? 4 : 8);
+        assert_string_equal(soma_error(s), "");
+        int copies = 0;
+        for (int i = 0; i < p->n_steps; i++) {
+            const soma_plan_step *step = &p->steps[i];
+            const soma_plan_value *in = &p->values[step->in[0]], *out = &p->values[step->out[0]];
+            if (strcmp(step->op->name, "reorder") != 0 || in->storage != SOMA_STORE_TENSOR || out->size < 256000)
+                continue;
+            copies++;
+            assert_int_equal(out->storage, c == 0 ? SOMA_STORE_WORK : SOMA_STORE_KEPT);
+            if (c == 0)
+                assert_true(out->first == i && out->last == i + 1);
+        }
+        assert_true(copies >= (c < 2 ? 4 : 2));
+        assert_true(c == 0 ? p->kept_size < 256000 : p->kept_size > (size_t)copies * 256000);
+        soma_program_free(p);
+    }
+    soma_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -257,6 +293,7 @@ int main(void)
         cmocka_unit_test(what_is_read_from_outside_is_kept),
         cmocka_unit_test(placing_leaves_few_holes),
         cmocka_unit_test(packed_gradients_do_not_pile_up),
+        cmocka_unit_test(packed_weights_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

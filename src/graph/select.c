@@ -452,11 +452,26 @@ typedef struct insertion {
     int n_made, capacity;
 } insertion;
 
+/* A program that updates packs its weights in every step. Where the batch is one piece, large copies are made just before each
+ * reader, forward and backward, and lie in the work block only that long: packing twice costs far less than keeping them all. */
+#define LARGE_COPY (128 << 10)
+
+static bool is_passing_copy(const soma_program *p, int32_t id, const soma_layout *layout, soma_dtype dtype,
+                            const soma_plan_step *reader)
+{
+    soma_arg copy = p->values[id].arg;
+    copy.layout = *layout;
+    copy.dtype = dtype;
+    return p->updates && p->piece == p->batch && p->values[id].class == SOMA_CLASS_STATE &&
+           reader->class == SOMA_CLASS_SAMPLE && !reader->assigns && soma_arg_bytes(&copy) > LARGE_COPY;
+}
+
 /* Emits reorder(id) in `layout` and `dtype` and returns the new value, or -1. */
 static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout, soma_dtype dtype,
                            const soma_plan_step *reader)
 {
-    for (int i = 0; i < in->n_made; i++)
+    bool passing = is_passing_copy(in->p, id, layout, dtype, reader);
+    for (int i = 0; i < in->n_made && !passing; i++)
         if (in->made[i].from == id && in->made[i].dtype == dtype && soma_same_layout(&in->made[i].layout, layout))
             return in->made[i].to;
     soma_program *p = in->p;
@@ -469,6 +484,7 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     v.arg.layout = *layout;
     v.arg.dtype = dtype;
     v.halves = false;
+    v.class = passing ? SOMA_CLASS_SAMPLE : v.class;
     soma_dtype from = p->values[id].arg.dtype;
     int32_t to = soma_plan_add_value(p, &v);
     soma_plan_step step = {.op = soma_op_find("reorder"),
