@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The fast kernels of batch_norm and its gradient in every layout, at every instruction set of this machine and on one to three
- * threads, against the f64 reference on the samples of the ops; results in place of x and dy too.
+ * threads, against the f64 reference on the samples of the ops; results in place of x and dy too. Kernels for bf16 read samples that
+ * are rounded to bf16, and may be off by half an ulp of it more where they store it.
  */
 #include "op_samples.h"
 
@@ -54,15 +55,16 @@ static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kin
     int n = c->n_in + n_out;
     for (int i = 0; i < n; i++) {
         const sample_array *a = i < c->n_in ? &c->in[i] : &c->out[i - c->n_in];
-        k.arg[i] = (soma_arg){.dtype = SOMA_F32, .shape = a->shape, .elements = a->at ? a->n : 0};
+        soma_dtype dtype = kernel->isa == 4 && a->shape.rank > 1 ? SOMA_BF16 : SOMA_F32;
+        k.arg[i] = (soma_arg){.dtype = dtype, .shape = a->shape, .elements = a->at ? a->n : 0};
         if (!a->at)
             continue;
         k.arg[i].layout.kind = a->shape.rank == 4 ? kind : SOMA_PLAIN;
-        float *there = k.data[i] = aligned_alloc(64, ((size_t)a->n * sizeof *there + 127) / 64 * 64);
+        k.data[i] = aligned_alloc(64, ((size_t)a->n * soma_dtype_size(dtype) + 127) / 64 * 64);
         for (int64_t e = 0; e < a->n; e++) /* outputs hold NaN before */
-            there[place(&a->shape, kind, e)] = i < c->n_in ? (float)a->at[e] : NAN;
+            soma_set(k.data[i], dtype, place(&a->shape, kind, e), i < c->n_in ? a->at[e] : (double)NAN);
     }
-    float *own = k.data[c->n_in];
+    void *own = k.data[c->n_in];
     if (in_place)
         k.data[c->n_in] = k.data[0];
     k.p = (soma_prepare){.op = c->op,
@@ -89,8 +91,12 @@ static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kin
         for (int64_t e = 0; a->at && e < a->n; e++)
             largest = fmax(largest, fabs(a->at[e]));
         for (int64_t e = 0; a->at && e < a->n; e++) {
-            double y = (double)((float *)k.data[c->n_in + i])[place(&a->shape, kind, e)], want = a->at[e];
-            if (!(fabs(y - want) <= 8 * (double)FLT_EPSILON * (fabs(want) + largest)))
+            soma_dtype dtype = k.arg[c->n_in + i].dtype;
+            double y = soma_get(k.data[c->n_in + i], dtype, place(&a->shape, kind, e)), want = a->at[e];
+            double bound = 8 * (double)FLT_EPSILON * (fabs(want) + largest);
+            if (dtype == SOMA_BF16)
+                bound += 0x1p-8 * (fabs(want) + bound);
+            if (!(fabs(y - want) <= bound))
                 fail_msg("%s \"%s\", kernel %s %s, layout %d, %d threads%s: output %d[%lld] is %.9g, not %.9g",
                          c->op->name, c->sample->name, kernel->name, soma_isa_name(kernel->isa), kind, threads,
                          in_place ? ", in place" : "", i, (long long)e, y, want);
@@ -103,21 +109,31 @@ static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kin
     soma_close(s);
 }
 
-static void in_every_layout(const soma_op *op)
+/* What bf16 can hold, in arrays that kernels for it read so. */
+static void round_halves(sample_case *c)
+{
+    for (int i = 0; i < c->n_in; i++)
+        for (int64_t e = 0; c->in[i].at && c->in[i].shape.rank > 1 && e < c->in[i].n; e++)
+            c->in[i].at[e] = (double)soma_from_bf16(soma_to_bf16((float)c->in[i].at[e]));
+}
+
+static void in_every_layout(const soma_op *op, bool half)
 {
     int runs = 0;
     for (const soma_sample *sample = op->samples; sample->name; sample++) {
         sample_case c;
         char error[512];
         sample_begin(&c, op, sample);
+        if (half)
+            round_halves(&c);
         assert_true(sample_run(&c, op, SOMA_F64, true, error, sizeof error));
         for (int k = 0; op->kernels[k + 1]; k++)
             for (size_t l = 0; l < sizeof kinds / sizeof kinds[0]; l++) {
                 const soma_shape *x = &c.in[op == &soma_op_batch_norm ? 0 : 1].shape;
                 int64_t block = kinds[l] == SOMA_NCHW16C ? 16 : kinds[l] == SOMA_NCHW8C ? 8 : 1;
                 bool fits = kinds[l] == SOMA_PLAIN || (x->rank == 4 && x->dim[1] % block == 0);
-                for (int threads = 1; threads <= 3 && fits && op->kernels[k]->isa <= soma_cpu_isa();
-                     threads++, runs++) {
+                fits = fits && op->kernels[k]->isa <= soma_cpu_isa() && (op->kernels[k]->isa == 4) == half;
+                for (int threads = 1; threads <= 3 && fits; threads++, runs++) {
                     run(&c, op->kernels[k], kinds[l], threads, false, c.n_out);
                     run(&c, op->kernels[k], kinds[l], threads, true, c.n_out);
                     run(&c, op->kernels[k], kinds[l], threads, true, 3); /* without dz */
@@ -125,26 +141,27 @@ static void in_every_layout(const soma_op *op)
             }
         sample_end(&c);
     }
-    assert_true(runs > 100);
+    assert_true(runs > 100 || (half && soma_cpu_isa() < 4));
 }
 
 static void normalises_in_every_layout(void **state)
 {
     (void)state;
-    in_every_layout(&soma_op_batch_norm);
+    in_every_layout(&soma_op_batch_norm, false);
+    in_every_layout(&soma_op_batch_norm, true);
 }
 
 static void differentiates_in_every_layout(void **state)
 {
     (void)state;
-    in_every_layout(&soma_op_batch_norm_grad);
+    in_every_layout(&soma_op_batch_norm_grad, false);
+    in_every_layout(&soma_op_batch_norm_grad, true);
 }
 
 /* Arrays beyond the caches, whose results are stored past them. */
-static void large_results_are_stored(void **state)
+static void store_large_results(bool half)
 {
-    (void)state;
-    int64_t side = 2 * (int64_t)sqrt((double)soma_cache_bytes() / (4 * 2 * 16 * 4)) + 2;
+    int64_t size = half ? 2 : 4, side = 2 * (int64_t)sqrt((double)soma_cache_bytes() / (double)(size * 2 * 16 * 4)) + 2;
     const soma_shape x = {4, {2, 16, side, side}}, one = {1, {16}}, none = {0, {0}};
     const soma_shape in[2][7] = {{x, one, one, one, one, none}, {x, x, one, one, one, one, none}};
     const char *fill[2] = {"nnpnn-", "nnnpnn-"};
@@ -154,10 +171,12 @@ static void large_results_are_stored(void **state)
         sample_case c;
         char error[512];
         sample_begin(&c, ops[k], &sample);
-        assert_true((uint64_t)c.in[0].n * 4 > soma_cache_bytes());
+        if (half)
+            round_halves(&c);
+        assert_true((uint64_t)(c.in[0].n * size) > soma_cache_bytes());
         assert_true(sample_run(&c, ops[k], SOMA_F64, true, error, sizeof error));
         int best = 0;
-        while (ops[k]->kernels[best]->isa > soma_cpu_isa())
+        while (ops[k]->kernels[best]->isa > soma_cpu_isa() || (ops[k]->kernels[best]->isa == 4) != half)
             best++;
         for (int in_place = 0; in_place < 2; in_place++) {
             run(&c, ops[k]->kernels[best], SOMA_NCHW16C, 2, in_place, 3);
@@ -165,6 +184,14 @@ static void large_results_are_stored(void **state)
         }
         sample_end(&c);
     }
+}
+
+static void large_results_are_stored(void **state)
+{
+    (void)state;
+    store_large_results(false);
+    if (soma_cpu_isa() >= 4)
+        store_large_results(true);
 }
 
 /* A channel whose mean is a thousand times its deviation, and whose first values are far from all others. */

@@ -30,6 +30,12 @@ int __wrap_soma_cpu_isa(void)
     return pretended_isa >= 0 ? pretended_isa : __real_soma_cpu_isa();
 }
 
+#ifdef SOMA_BF16_EMULATED
+#define EMULATED true /* products run in f32 */
+#else
+#define EMULATED false
+#endif
+
 static bool can_run(void)
 {
 #ifdef SOMA_HAVE_ONEDNN
@@ -114,10 +120,11 @@ static void activations_are_bf16_and_state_is_not(void **state)
                                        .optimizer = soma_adam());
     assert_string_equal(soma_error(s), "");
     soma_program *p = soma_trainer_program(t);
-    assert_true(count(p, "conv2d", "bf16[") == 2 && count(p, "conv2d_input_grad", "bf16[") == 1);
+    assert_int_equal(count(p, "conv2d", "bf16["), EMULATED ? 0 : 2);
+    assert_int_equal(count(p, "conv2d_input_grad", "bf16["), EMULATED ? 0 : 1);
     assert_true(count(p, "add", "bf16[") >= 1);
     assert_int_equal(count(p, "conv2d_weight_grad", "f32["), 2);
-    assert_true(count(p, "reorder", "bf16[") >= 4); /* the pictures, and the weights of each layer */
+    assert_true(EMULATED || count(p, "reorder", "bf16[") >= 4); /* the pictures, and the weights of each layer */
     for (int i = 0; i < p->n_values; i++) {
         const soma_plan_value *v = &p->values[i];
         if (v->arg.dtype == SOMA_BF16)
@@ -148,7 +155,7 @@ static void activations_take_less_memory(void **state)
         bytes[k] = soma_program_memory(soma_trainer_program(t)).activations;
         soma_close(s);
     }
-    assert_true(bytes[1] < bytes[0]);
+    assert_true(EMULATED || bytes[1] < bytes[0]);
 }
 
 /* ---- near to f32, and the same bits twice ---- */

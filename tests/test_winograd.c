@@ -122,6 +122,9 @@ static problem layer(int direction, int64_t n, int64_t c, int64_t k, int64_t h, 
 /* The highest level of kernels in f32: level 4 is for bf16. */
 static int f32_isa(void)
 {
+#ifdef SOMA_BF16_EMULATED
+    return 2;
+#endif
     return soma_cpu_isa() < 4 ? soma_cpu_isa() : 3;
 }
 

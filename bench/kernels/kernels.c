@@ -310,12 +310,21 @@ static double seconds(bench *b)
     return best;
 }
 
+/* Level 4 is for bf16. */
+static int f32_isa(void)
+{
+#ifdef SOMA_BF16_EMULATED
+    return 2;
+#endif
+    return soma_cpu_isa() < 4 ? soma_cpu_isa() : 3;
+}
+
 static void run_case(const bench_case *c, int threads, double peak)
 {
     const soma_op *op = soma_op_find(c->op);
     for (int k = 0; op->kernels[k] && op->kernels[k + 1]; k++) {
         bench b = {0};
-        if (op->kernels[k]->isa > 0 && op->kernels[k]->isa != (soma_cpu_isa() < 4 ? soma_cpu_isa() : 3)) /* f32 only */
+        if (op->kernels[k]->isa > 0 && op->kernels[k]->isa != f32_isa())
             continue;
         if (!strncmp(op->kernels[k]->name, "cpu", 3) && !op->kernels[k]->isa)
             continue;

@@ -23,6 +23,9 @@ int soma_cpu_isa(void)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
         return 0;
+#ifdef SOMA_BF16_EMULATED
+    return 4;
+#endif
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))
         return __builtin_cpu_supports("avx512bf16") ? 4 : 3;
@@ -32,9 +35,15 @@ int soma_cpu_isa(void)
 #endif
 }
 
+#ifdef SOMA_BF16_EMULATED
+#define BF16_NAME "AVX2, bf16 emulated"
+#else
+#define BF16_NAME "AVX-512 bf16"
+#endif
+
 const char *soma_isa_name(int isa)
 {
-    return isa == 4 ? "AVX-512 bf16" : isa == 3 ? "AVX-512" : isa == 2 ? "AVX2" : "baseline";
+    return isa == 4 ? BF16_NAME : isa == 3 ? "AVX-512" : isa == 2 ? "AVX2" : "baseline";
 }
 
 void soma_cpu_name(char text[SOMA_CPU_NAME])
@@ -79,7 +88,7 @@ const char *soma_build_info(void)
 #define SOMA_BUILD_TEXT(isa) "soma " SOMA_VERSION ", " SOMA_COMPILER_TEXT ", " isa SOMA_LIBRARIES_TEXT
     switch (soma_cpu_isa()) { /* one literal each: nothing to compose at run time, nothing to free */
     case 4:
-        return SOMA_BUILD_TEXT("AVX-512 bf16");
+        return SOMA_BUILD_TEXT(BF16_NAME);
     case 3:
         return SOMA_BUILD_TEXT("AVX-512");
     case 2:

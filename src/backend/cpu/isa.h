@@ -23,7 +23,10 @@
 
 /* Files in the list SOMA_BF16_SOURCES of CMakeLists.txt are compiled once more as level 4: AVX-512, with batched arrays stored in
  * bf16 and computed with in f32. Their source names the stored element soma_stored and its type SOMA_STORED (see
- * backend/cpu/vec.h for loads and stores), and lists the kernel before the others by SOMA_BF16_LIST. */
+ * backend/cpu/vec.h for loads and stores), and lists the kernel before the others by SOMA_BF16_LIST.
+ *
+ * SOMA_BF16_EMULATED (a build for tests): level 4 is AVX2 that converts by integer shifts, and there is no level 3. What a file
+ * makes of wide registers therefore hangs on SOMA_LANES, not on the level. */
 #if SOMA_ISA_LEVEL == 4
 #define SOMA_STORED SOMA_BF16
 #define SOMA_STORED_RULE SOMA_BF16_FOLLOW
@@ -44,7 +47,10 @@ typedef float soma_stored;
 #define SOMA_BF16_LIST(name)
 #endif
 
-#if defined(__x86_64__)
+#if defined(__x86_64__) && defined(SOMA_BF16_EMULATED)
+#define SOMA_ISA_DECLARE(name) extern const soma_kernel name##_isa0, name##_isa2;
+#define SOMA_ISA_LIST(name) &name##_isa2, &name##_isa0,
+#elif defined(__x86_64__)
 #define SOMA_ISA_DECLARE(name) extern const soma_kernel name##_isa0, name##_isa2, name##_isa3;
 #define SOMA_ISA_LIST(name) &name##_isa3, &name##_isa2, &name##_isa0,
 #else
@@ -53,9 +59,9 @@ typedef float soma_stored;
 #endif
 
 /* f32 lanes of a vector register at this level. */
-#if SOMA_ISA_LEVEL >= 3
+#if SOMA_ISA_LEVEL == 3 || (SOMA_ISA_LEVEL == 4 && !defined(SOMA_BF16_EMULATED))
 #define SOMA_LANES 16
-#elif SOMA_ISA_LEVEL == 2
+#elif SOMA_ISA_LEVEL >= 2
 #define SOMA_LANES 8
 #else
 #define SOMA_LANES 4

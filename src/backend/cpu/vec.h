@@ -12,15 +12,15 @@
 #include <string.h>
 
 /* Keeps a loaded vector in a register: gcc would rather load it again for every use, and then loads set the speed. */
-#if SOMA_ISA_LEVEL >= 3
+#if SOMA_LANES == 16
 #define SOMA_VPIN(v) __asm__("" : "+v"(v))
-#elif SOMA_ISA_LEVEL == 2
+#elif SOMA_LANES == 8
 #define SOMA_VPIN(v) __asm__("" : "+x"(v))
 #else
 #define SOMA_VPIN(v) ((void)(v))
 #endif
 
-#if SOMA_ISA_LEVEL >= 3
+#if SOMA_LANES == 16
 
 #include <immintrin.h>
 typedef __m512 soma_vf;
@@ -313,6 +313,53 @@ static inline void soma_transpose_16(const float *from, int64_t from_step, int r
 
 /* Elements as batched arrays store them: f32, or bf16 at level 4 (rounded to nearest even when stored). */
 #if SOMA_ISA_LEVEL == 4
+static inline float soma_get1(soma_stored x)
+{
+    uint32_t bits = (uint32_t)x.bits << 16;
+    float y;
+    memcpy(&y, &bits, sizeof y);
+    return y;
+}
+static inline soma_stored soma_put1(float x)
+{
+    uint32_t bits; /* without a branch: loops of it become vectors */
+    memcpy(&bits, &x, sizeof bits);
+    uint32_t near = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+    return (soma_stored){(uint16_t)(x == x ? near : bits >> 16 | 0x40)};
+}
+#ifdef SOMA_BF16_EMULATED
+typedef uint16_t soma_vhalf __attribute__((vector_size(2 * SOMA_LANES)));
+typedef uint32_t soma_vbits __attribute__((vector_size(4 * SOMA_LANES)));
+static inline soma_vf soma_vget_n(const soma_stored *p, int n)
+{
+    soma_vhalf half = {0};
+    if (n == SOMA_LANES)
+        memcpy(&half, p, sizeof half);
+    for (int i = 0; i < n && n < SOMA_LANES; i++)
+        half[i] = p[i].bits;
+    return (soma_vf)(__builtin_convertvector(half, soma_vbits) << 16);
+}
+static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
+{
+    soma_vbits bits = (soma_vbits)v, near = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, number = (soma_vbits)(v == v);
+    soma_vhalf half = __builtin_convertvector((near & number) | ((bits >> 16 | 0x40) & ~number), soma_vhalf);
+    if (n == SOMA_LANES)
+        memcpy(p, &half, sizeof half);
+    for (int i = 0; i < n && n < SOMA_LANES; i++)
+        p[i].bits = half[i];
+}
+static inline void soma_vput_stream(soma_stored *p, soma_vf v)
+{
+    soma_vput_n(p, v, SOMA_LANES);
+}
+static inline void soma_transpose_stored_16(const soma_stored *from, int64_t from_step, int rows, soma_stored *to,
+                                            int64_t to_step, int columns)
+{
+    for (int j = 0; j < columns; j++)
+        for (int i = 0; i < 16; i++)
+            to[j * to_step + i] = from[(i < rows ? i : 0) * from_step + j];
+}
+#else
 static inline soma_vf soma_vget_n(const soma_stored *p, int n)
 {
     __m256i half = __builtin_constant_p(n) && n == SOMA_LANES ? _mm256_loadu_si256((const __m256i *)(const void *)p)
@@ -327,6 +374,24 @@ static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
     else
         _mm256_mask_storeu_epi16(p, soma_vfirst(n), half);
 }
+/* soma_vstream; p is aligned to what one vector stores. */
+static inline void soma_vput_stream(soma_stored *p, soma_vf v)
+{
+    _mm256_stream_si256((__m256i *)(void *)p, (__m256i)_mm512_cvtneps_pbh(v));
+}
+/* soma_transpose_16 of what is stored. */
+static inline void soma_transpose_stored_16(const soma_stored *from, int64_t from_step, int rows, soma_stored *to,
+                                            int64_t to_step, int columns)
+{
+    __m512 a[16], b[16];
+    for (int i = 0; i < 16; i++)
+        a[i] = soma_vget_n(from + (i < rows ? i : 0) * from_step, columns);
+    soma_transpose_network(a, b);
+    for (int j = 0; j < 16; j++)
+        if (j < columns)
+            soma_vput_n(to + j * to_step, b[j], SOMA_LANES);
+}
+#endif
 /* Rows that a loop in f32 takes in turns: n elements to and from f32. */
 static inline void soma_widen(const soma_stored *x, float *y, int64_t n)
 {
@@ -345,31 +410,16 @@ static inline void soma_narrow(const float *x, soma_stored *y, int64_t n)
         soma_vput_n(y + i, soma_vload_n(x + i, (int)(n - i)), (int)(n - i));
 }
 #define SOMA_ROW 512 /* elements of such a row: stays in the first cache */
-/* soma_transpose_16 of what is stored. */
-static inline void soma_transpose_stored_16(const soma_stored *from, int64_t from_step, int rows, soma_stored *to,
-                                            int64_t to_step, int columns)
+/* The first n lanes; the others are those of `rest`. */
+static inline soma_vf soma_vget_or(const soma_stored *p, int n, soma_vf rest)
 {
-    __m512 a[16], b[16];
-    for (int i = 0; i < 16; i++)
-        a[i] = soma_vget_n(from + (i < rows ? i : 0) * from_step, columns);
-    soma_transpose_network(a, b);
-    for (int j = 0; j < 16; j++)
-        if (j < columns)
-            soma_vput_n(to + j * to_step, b[j], SOMA_LANES);
-}
-static inline float soma_get1(soma_stored x)
-{
-    uint32_t bits = (uint32_t)x.bits << 16;
-    float y;
-    memcpy(&y, &bits, sizeof y);
-    return y;
-}
-static inline soma_stored soma_put1(float x)
-{
-    uint32_t bits; /* without a branch: loops of it become vectors */
-    memcpy(&bits, &x, sizeof bits);
-    uint32_t near = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return (soma_stored){(uint16_t)(x == x ? near : bits >> 16 | 0x40)};
+#ifdef SOMA_BF16_EMULATED
+    for (int i = 0; i < n; i++)
+        rest[i] = soma_get1(p[i]);
+    return rest;
+#else
+    return soma_vchoose(soma_vfirst(n), soma_vget_n(p, n), rest);
+#endif
 }
 #else
 static inline soma_vf soma_vget_n(const soma_stored *p, int n)
@@ -379,6 +429,14 @@ static inline soma_vf soma_vget_n(const soma_stored *p, int n)
 static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
 {
     soma_vstore_n(p, v, n);
+}
+static inline void soma_vput_stream(soma_stored *p, soma_vf v)
+{
+    soma_vstream(p, v);
+}
+static inline soma_vf soma_vget_or(const soma_stored *p, int n, soma_vf rest)
+{
+    return soma_vload_or(p, n, rest);
 }
 #define soma_transpose_stored_16 soma_transpose_16
 static inline float soma_get1(soma_stored x)

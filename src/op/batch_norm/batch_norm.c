@@ -330,8 +330,10 @@ static const soma_sample samples[] = {
      (const soma_shape[]){S(2, 32, 28, 37), S(32), S(32), S(32), S(32), S(1)}, "nnpnn-", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
+SOMA_BF16_DECLARE(soma_batch_norm_cpu)
 SOMA_ISA_DECLARE(soma_batch_norm_cpu)
-static const soma_kernel *const kernels[] = {SOMA_ISA_LIST(soma_batch_norm_cpu) & reference, NULL};
+static const soma_kernel *const kernels[] = {
+    SOMA_BF16_LIST(soma_batch_norm_cpu) SOMA_ISA_LIST(soma_batch_norm_cpu) & reference, NULL};
 
 const soma_op soma_op_batch_norm = {
     .name = "batch_norm",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/batch_norm/batch_norm_cpu.c: batch_norm in f32, any layout: a pass that reads x, and a pass that reads x (and z) and writes y.
+ * op/batch_norm/batch_norm_cpu.c: batch_norm, any layout: a pass that reads x, and a pass that reads x (and z) and writes y.
  * Mean and squared deviations of each block of 8 KB are found in two loops over it while it is in the first cache, then
  * joined in f64 (Chan, Golub and LeVeque 1979): no difference of large numbers anywhere.
  */
@@ -22,13 +22,13 @@ static void join(soma_norm_sums *to, const soma_norm_sums *from, int n)
     to->count = count;
 }
 
-SOMA_NORM_INLINE soma_vf load(const float *x, int v, int vectors, int last)
+SOMA_NORM_INLINE soma_vf load(const soma_stored *x, int v, int vectors, int last)
 {
-    return v == vectors - 1 ? soma_vload_n(x + v * SOMA_LANES, last) : soma_vload(x + v * SOMA_LANES);
+    return v == vectors - 1 ? soma_vget_n(x + v * SOMA_LANES, last) : soma_vget(x + v * SOMA_LANES);
 }
 
 /* rows of `vectors` vectors, the last of them of `last` lanes. */
-SOMA_NORM_INLINE void channels_block(const float *x, int64_t step, int64_t rows, int vectors, int last,
+SOMA_NORM_INLINE void channels_block(const soma_stored *x, int64_t step, int64_t rows, int vectors, int last,
                                      soma_norm_sums *sums)
 {
     const int unroll = SOMA_NORM_VECTORS / vectors;
@@ -75,7 +75,7 @@ SOMA_NORM_INLINE void channels_block(const float *x, int64_t step, int64_t rows,
 }
 
 /* n positions of one channel. */
-static void line_block(const float *x, int64_t n, soma_norm_sums *sums)
+static void line_block(const soma_stored *x, int64_t n, soma_norm_sums *sums)
 {
     const int64_t whole = n / (4 * SOMA_LANES) * (4 * SOMA_LANES);
     soma_vf sum[4], square[4], mean;
@@ -83,26 +83,26 @@ static void line_block(const float *x, int64_t n, soma_norm_sums *sums)
         sum[k] = square[k] = soma_vset(0);
     for (int64_t i = 0; i < whole; i += 4 * SOMA_LANES)
         for (int k = 0; k < 4; k++)
-            sum[k] += soma_vload(x + i + k * SOMA_LANES);
+            sum[k] += soma_vget(x + i + k * SOMA_LANES);
     for (int64_t i = whole; i < n; i += SOMA_LANES)
-        sum[0] += soma_vload_n(x + i, n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES);
+        sum[0] += soma_vget_n(x + i, n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES);
     soma_norm_sums block = {.count = (double)n};
     block.a[0] = (double)soma_vsum((sum[0] + sum[1]) + (sum[2] + sum[3])) / (double)n;
     mean = soma_vset((float)block.a[0]);
     for (int64_t i = 0; i < whole; i += 4 * SOMA_LANES)
         for (int k = 0; k < 4; k++) {
-            soma_vf d = soma_vload(x + i + k * SOMA_LANES) - mean;
+            soma_vf d = soma_vget(x + i + k * SOMA_LANES) - mean;
             square[k] = soma_vfma(d, d, square[k]);
         }
     for (int64_t i = whole; i < n; i += SOMA_LANES) {
-        soma_vf d = soma_vload_or(x + i, n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES, mean) - mean;
+        soma_vf d = soma_vget_or(x + i, n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES, mean) - mean;
         square[0] = soma_vfma(d, d, square[0]);
     }
     block.b[0] = (double)soma_vsum((square[0] + square[1]) + (square[2] + square[3]));
     join(sums, &block, 1);
 }
 
-SOMA_NORM_INLINE void channels_rows(const float *x, int64_t step, int64_t rows, soma_norm_sums *sums, int vectors,
+SOMA_NORM_INLINE void channels_rows(const soma_stored *x, int64_t step, int64_t rows, soma_norm_sums *sums, int vectors,
                                     int last)
 {
     const int64_t block = SOMA_NORM_BLOCK / vectors;
@@ -110,7 +110,7 @@ SOMA_NORM_INLINE void channels_rows(const float *x, int64_t step, int64_t rows, 
         channels_block(x + i * step, step, rows - i < block ? rows - i : block, vectors, last, sums);
 }
 
-static void rows_sum(const float *x, const soma_norm_rows *r, int64_t rows, soma_norm_sums *sums)
+static void rows_sum(const soma_stored *x, const soma_norm_rows *r, int64_t rows, soma_norm_sums *sums)
 {
     SOMA_NORM_ROWS(*r, channels_rows, x, r->step, rows, sums);
 }
@@ -118,7 +118,7 @@ static void rows_sum(const float *x, const soma_norm_rows *r, int64_t rows, soma
 static void sum(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
                 soma_norm_sums *sums)
 {
-    const float *x = (const float *)arg[s->x] + u->offset;
+    const soma_stored *x = (const soma_stored *)arg[s->x] + u->offset;
     const int64_t block = SOMA_NORM_BLOCK * SOMA_LANES;
     soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
     soma_norm_sums lanes = {0};
@@ -171,25 +171,26 @@ static void make_affine(const soma_norm_units *s, void *const *arg, const soma_n
     soma_norm_repeat(s, u, a->shift);
 }
 
-SOMA_NORM_INLINE void channels_row(const float *x, const float *z, float *y, int vectors, int last, const affine *a,
-                                   soma_vf low, soma_vf high, bool stream)
+SOMA_NORM_INLINE void channels_row(const soma_stored *x, const soma_stored *z, soma_stored *y, int vectors, int last,
+                                   const affine *a, soma_vf low, soma_vf high, bool stream)
 {
     for (int k = 0; k < vectors; k++) {
         int at = k * SOMA_LANES, n = k == vectors - 1 ? last : SOMA_LANES;
-        soma_vf v = soma_vfma(soma_vload_n(x + at, n) - soma_vload(a->mean + at), soma_vload(a->factor + at),
+        soma_vf v = soma_vfma(soma_vget_n(x + at, n) - soma_vload(a->mean + at), soma_vload(a->factor + at),
                               soma_vload(a->shift + at));
         if (z)
-            v += soma_vload_n(z + at, n);
+            v += soma_vget_n(z + at, n);
         v = soma_vclamp(v, low, high);
         if (stream)
-            soma_vstream(y + at, v);
+            soma_vput_stream(y + at, v);
         else
-            soma_vstore_n(y + at, v, n);
+            soma_vput_n(y + at, v, n);
     }
 }
 
-SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const float *x, const float *z, float *y, int64_t step,
-                                     int64_t rows, const affine *a, bool stream, int vectors, int last)
+SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const soma_stored *x, const soma_stored *z,
+                                     soma_stored *y, int64_t step, int64_t rows, const affine *a, bool stream,
+                                     int vectors, int last)
 {
     soma_vf low = soma_vset(s->low), high = soma_vset(s->high);
     const affine mine = *a; /* stores to y cannot reach it */
@@ -197,21 +198,22 @@ SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const float *x, c
         channels_row(x + at, z ? z + at : NULL, y + at, vectors, last, &mine, low, high, stream);
 }
 
-static void line_apply(const soma_norm_units *s, const float *x, const float *z, float *y, int64_t n, const affine *a)
+static void line_apply(const soma_norm_units *s, const soma_stored *x, const soma_stored *z, soma_stored *y, int64_t n,
+                       const affine *a)
 {
     soma_vf low = soma_vset(s->low), high = soma_vset(s->high);
     soma_vf mean = soma_vset(a->mean[0]), factor = soma_vset(a->factor[0]), shift = soma_vset(a->shift[0]);
     for (int64_t i = 0; i < n; i += SOMA_LANES) {
         int k = n - i < SOMA_LANES ? (int)(n - i) : SOMA_LANES;
-        soma_vf v = soma_vfma(soma_vload_n(x + i, k) - mean, factor, shift);
+        soma_vf v = soma_vfma(soma_vget_n(x + i, k) - mean, factor, shift);
         if (z)
-            v += soma_vload_n(z + i, k);
-        soma_vstore_n(y + i, soma_vclamp(v, low, high), k);
+            v += soma_vget_n(z + i, k);
+        soma_vput_n(y + i, soma_vclamp(v, low, high), k);
     }
 }
 
-static void rows_apply(const soma_norm_units *s, const float *x, const float *z, float *y, const soma_norm_rows *r,
-                       int64_t rows, const affine *a)
+static void rows_apply(const soma_norm_units *s, const soma_stored *x, const soma_stored *z, soma_stored *y,
+                       const soma_norm_rows *r, int64_t rows, const affine *a)
 {
     if (s->stream && x != y)
         channels_apply(s, x, z, y, r->step, rows, a, true, 1, SOMA_LANES);
@@ -222,16 +224,16 @@ static void rows_apply(const soma_norm_units *s, const float *x, const float *z,
 static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
                   const soma_norm_sums *sums, bool first)
 {
-    const float *all = (const float *)arg[0] + u->offset;
-    const float *z = s->c.z < 0 ? NULL : (const float *)arg[s->c.z] + u->offset;
-    float *y = (float *)arg[s->c.out] + u->offset;
+    const soma_stored *all = (const soma_stored *)arg[0] + u->offset;
+    const soma_stored *z = s->c.z < 0 ? NULL : (const soma_stored *)arg[s->c.z] + u->offset;
+    soma_stored *y = (soma_stored *)arg[s->c.out] + u->offset;
     soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
     int64_t offset, n;
     affine a;
     make_affine(s, arg, u, sums, first, &a);
     while (soma_norm_run(s, &begin, end, &offset, &n)) {
         int64_t rows = n / s->group, rest = n % s->group, at = offset + rows * groups.step;
-        const float *x = all + soma_norm_x(s, offset);
+        const soma_stored *x = all + soma_norm_x(s, offset);
         if (s->lines) {
             line_apply(s, x + offset, z ? z + offset : NULL, y + offset, n, &a);
             continue;
@@ -259,13 +261,14 @@ static soma_status prepare(soma_prepare *p)
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[0].dtype != SOMA_F32)
-        return soma_refuse(p->reason, "the cpu kernel is for f32, x is %s", soma_dtype_name(p->in[0].dtype));
+    if (soma_norm_accept(p) != SOMA_OK)
+        return SOMA_UNSUPPORTED;
     return soma_norm_enough(p, &p->in[0]) == SOMA_OK ? SOMA_OK : soma_refuse(p->reason, "one value per channel");
 }
 
 const soma_kernel SOMA_ISA(soma_batch_norm_cpu) = {.name = "cpu",
                                                    .isa = SOMA_ISA_LEVEL,
+                                                   .bf16 = SOMA_STORED_RULE,
                                                    .layouts = SOMA_LAYOUT_FOLLOW,
                                                    .strided = 1,
                                                    .accept = accept,

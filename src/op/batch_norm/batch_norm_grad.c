@@ -199,8 +199,10 @@ static const soma_sample samples[] = {
      0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
+SOMA_BF16_DECLARE(soma_batch_norm_grad_cpu)
 SOMA_ISA_DECLARE(soma_batch_norm_grad_cpu)
-static const soma_kernel *const kernels[] = {SOMA_ISA_LIST(soma_batch_norm_grad_cpu) & reference, NULL};
+static const soma_kernel *const kernels[] = {
+    SOMA_BF16_LIST(soma_batch_norm_grad_cpu) SOMA_ISA_LIST(soma_batch_norm_grad_cpu) & reference, NULL};
 
 const soma_op soma_op_batch_norm_grad = {
     .name = "batch_norm_grad",

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/batch_norm/batch_norm_grad_cpu.c: batch_norm_grad in f32, any layout: a pass that reads dy and x (and y) and sums, and a pass
+ * op/batch_norm/batch_norm_grad_cpu.c: batch_norm_grad, any layout: a pass that reads dy and x (and y) and sums, and a pass
  * that reads them again and writes dx. What the activation let pass, where it is asked for (dz), is written by the first
  * pass and read by the second in place of dy and y. Blocks of 128 vectors are summed in f32, blocks in f64.
  */
@@ -10,9 +10,9 @@
 typedef enum mask { NONE, FROM_X, FROM_Y } mask;
 
 typedef struct arrays {
-    const float *dy, *x, *y;
-    float *dx, *dz;
-    const float *own; /* dy, whatever stands for it later */
+    const soma_stored *dy, *x, *y;
+    soma_stored *dx, *dz;
+    const soma_stored *own; /* dy, whatever stands for it later */
 } arrays;
 
 /* Per lane: what the sums need, then what dx needs: dx = factor (g - mean_g) - slope (x - mean). */
@@ -46,23 +46,23 @@ static mask mask_of(const soma_norm_case *c)
 static arrays arrays_at(const soma_norm_units *s, void *const *arg, int64_t offset)
 {
     const soma_norm_case *c = &s->c;
-    return (arrays){(const float *)arg[0] + offset,
-                    (const float *)arg[1] + offset + soma_norm_x(s, offset),
-                    c->y < 0 ? NULL : (const float *)arg[c->y] + offset,
-                    (float *)arg[c->out] + offset,
-                    c->dz < 0 ? NULL : (float *)arg[c->dz] + offset,
-                    (const float *)arg[0] + offset};
+    return (arrays){(const soma_stored *)arg[0] + offset,
+                    (const soma_stored *)arg[1] + offset + soma_norm_x(s, offset),
+                    c->y < 0 ? NULL : (const soma_stored *)arg[c->y] + offset,
+                    (soma_stored *)arg[c->out] + offset,
+                    c->dz < 0 ? NULL : (soma_stored *)arg[c->dz] + offset,
+                    (const soma_stored *)arg[0] + offset};
 }
 
 /* g: dy where the activation let pass; d: x - mean. at: from the arrays' begin; k: the lanes' first channel in a. */
 SOMA_NORM_INLINE soma_vf passed(const arrays *p, int64_t at, int n, mask m, const numbers *a, int k, soma_vf d)
 {
-    soma_vf dy = soma_vload_n(p->dy + at, n);
+    soma_vf dy = soma_vget_n(p->dy + at, n);
     if (m == FROM_X)
         dy = soma_vkeep(
             soma_vinside(soma_vfma(d, soma_vload(a->factor + k), soma_vload(a->shift + k)), a->low, a->high), dy);
     if (m == FROM_Y)
-        dy = soma_vkeep(soma_vinside(soma_vload_n(p->y + at, n), a->low, a->high), dy);
+        dy = soma_vkeep(soma_vinside(soma_vget_n(p->y + at, n), a->low, a->high), dy);
     return dy;
 }
 
@@ -81,10 +81,10 @@ SOMA_NORM_INLINE void sum_row(const arrays *p, int64_t at, int vectors, int last
 {
     for (int k = 0; k < vectors; k++) {
         int n = k == vectors - 1 ? last : SOMA_LANES, l = k * SOMA_LANES;
-        soma_vf d = soma_vload_n(p->x + at + l, n) - soma_vload(a->mean + l);
+        soma_vf d = soma_vget_n(p->x + at + l, n) - soma_vload(a->mean + l);
         soma_vf v = passed(p, at + l, n, m, a, l, d);
         if (p->dz)
-            soma_vstore_n(p->dz + at + l, v, n);
+            soma_vput_n(p->dz + at + l, v, n);
         g[k] += v;
         gd[k] = soma_vfma(v, d, gd[k]);
     }
@@ -221,13 +221,13 @@ SOMA_NORM_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int la
 {
     for (int k = 0; k < vectors; k++) {
         int n = k == vectors - 1 ? last : SOMA_LANES, l = k * SOMA_LANES;
-        soma_vf d = soma_vload_n(p->x + at + l, n) - soma_vload(a->mean + l);
+        soma_vf d = soma_vget_n(p->x + at + l, n) - soma_vload(a->mean + l);
         soma_vf g = passed(p, at + l, n, m, a, l, d) - soma_vload(a->mean_g + l);
         g = g * soma_vload(a->factor + l) - d * soma_vload(a->slope + l);
         if (stream)
-            soma_vstream(p->dx + at + l, g);
+            soma_vput_stream(p->dx + at + l, g);
         else
-            soma_vstore_n(p->dx + at + l, g, n);
+            soma_vput_n(p->dx + at + l, g, n);
     }
 }
 
@@ -242,7 +242,7 @@ SOMA_NORM_INLINE void apply_channels(const arrays *p, int64_t at, int64_t step, 
 static void apply_any(const soma_norm_units *s, const arrays *p, int64_t at, const soma_norm_rows *r, int64_t rows,
                       mask m, const numbers *a)
 {
-    bool stream = s->stream && (const float *)p->dx != p->own;
+    bool stream = s->stream && p->dx != p->own;
     if (stream && m == NONE)
         apply_channels(p, at, r->step, rows, NONE, a, true, 1, SOMA_LANES);
     else if (stream && m == FROM_X)
@@ -305,13 +305,14 @@ static soma_status prepare(soma_prepare *p)
 
 static soma_status accept(soma_prepare *p)
 {
-    if (p->in[1].dtype != SOMA_F32)
-        return soma_refuse(p->reason, "the cpu kernel is for f32, x is %s", soma_dtype_name(p->in[1].dtype));
+    if (soma_norm_accept(p) != SOMA_OK)
+        return SOMA_UNSUPPORTED;
     return soma_norm_enough(p, &p->in[1]) == SOMA_OK ? SOMA_OK : soma_refuse(p->reason, "one value per channel");
 }
 
 const soma_kernel SOMA_ISA(soma_batch_norm_grad_cpu) = {.name = "cpu",
                                                         .isa = SOMA_ISA_LEVEL,
+                                                        .bf16 = SOMA_STORED_RULE,
                                                         .layouts = SOMA_LAYOUT_FOLLOW,
                                                         .strided = 2,
                                                         .accept = accept,

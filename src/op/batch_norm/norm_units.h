@@ -147,7 +147,7 @@ static inline int64_t soma_norm_even(const soma_norm_units *s, int count)
 /* Positions that all units go through before the next: they share lines, or pages at least. */
 static inline int64_t soma_norm_stretch(const soma_norm_units *s)
 {
-    int64_t fits = SOMA_NORM_STRETCH / (4 * s->c.c);
+    int64_t fits = SOMA_NORM_STRETCH / ((int64_t)sizeof(soma_stored) * s->c.c);
     return s->between ? (fits < 64 ? 64 : fits) : s->outer * s->positions;
 }
 
@@ -275,6 +275,18 @@ static inline float soma_norm_factor(float scale, float variance, double epsilon
     return (float)((double)scale / sqrt((double)variance + epsilon));
 }
 
+/* Batched arrays as this level stores them, what is per channel in f32. */
+static inline soma_status soma_norm_accept(const soma_prepare *p)
+{
+    for (int i = 0; i < p->n_in + p->n_out; i++) {
+        const soma_arg *a = i < p->n_in ? &p->in[i] : &p->out[i - p->n_in];
+        if (a->shape.rank >= 0 && a->dtype != (a->shape.rank > 1 ? SOMA_STORED : SOMA_F32))
+            return soma_refuse(p->reason, "the kernel is for %s, not for %s", soma_dtype_name(SOMA_STORED),
+                               soma_dtype_name(a->dtype));
+    }
+    return SOMA_OK;
+}
+
 /* x: its position among the inputs. */
 static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_case *c, int x, soma_run_fn run)
 {
@@ -295,7 +307,7 @@ static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_cas
     if (!s->lines && !s->between)
         rows = soma_norm_rows_of(s, &(soma_norm_unit){0, 0, (int)s->width}, s->group);
     s->stream = rows.vectors == 1 && rows.last == SOMA_LANES && c->plane % s->group == 0 &&
-                4 * (uint64_t)p->in[x].elements > soma_cache_bytes();
+                sizeof(soma_stored) * (uint64_t)p->in[x].elements > soma_cache_bytes();
     p->parallel = threads > 1;
     p->state = s;
     p->run = run;

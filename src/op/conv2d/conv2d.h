@@ -108,7 +108,7 @@ static inline double soma_conv2d_flops(const soma_conv2d_case *c)
 
 extern const soma_op soma_op_conv2d, soma_op_conv2d_input_grad, soma_op_conv2d_weight_grad;
 /* conv2d_mixed_cpu.c, for AVX-512 alone */
-#if defined(__x86_64__)
+#if defined(__x86_64__) && !defined(SOMA_BF16_EMULATED)
 extern const soma_kernel soma_conv2d_mixed_cpu, soma_conv2d_input_grad_mixed_cpu, soma_conv2d_weight_grad_mixed_cpu;
 #define SOMA_CONV2D_MIXED(name) &name,
 #else

@@ -21,7 +21,7 @@
 #include <immintrin.h>
 #endif
 
-#if SOMA_ISA_LEVEL >= 3
+#if SOMA_LANES == 16
 typedef __m512i words;
 #define ORDER                                                                                                          \
     {                                                                                                                  \
@@ -35,7 +35,7 @@ typedef __m512i words;
 #define JOIN(low, up) _mm512_mask_blend_epi32(0xaaaa, low, up)
 #define ALL(a) _mm512_set1_epi64((long long)(a))
 #define LOAD(p) _mm512_loadu_si512(p)
-#elif SOMA_ISA_LEVEL == 2
+#elif SOMA_LANES == 8
 typedef __m256i words;
 #define ORDER                                                                                                          \
     {                                                                                                                  \
@@ -96,10 +96,10 @@ static void plain(const job *j, const float *x, float *y, int64_t begin, int64_t
 /* One register of decisions applied to 2 * LANES elements. */
 static inline void keep(const float *x, float *y, words number, uint32_t threshold, float scale)
 {
-#if SOMA_ISA_LEVEL >= 3
+#if SOMA_LANES == 16
     __mmask16 kept = _mm512_cmpge_epu32_mask(number, _mm512_set1_epi32((int)threshold));
     _mm512_storeu_ps(y, _mm512_maskz_mul_ps(kept, _mm512_loadu_ps(x), _mm512_set1_ps(scale)));
-#elif SOMA_ISA_LEVEL == 2
+#elif SOMA_LANES == 8
     __m256i kept = _mm256_cmpeq_epi32(_mm256_max_epu32(number, _mm256_set1_epi32((int)threshold)), number);
     __m256 scaled = _mm256_mul_ps(_mm256_loadu_ps(x), _mm256_set1_ps(scale));
     _mm256_storeu_ps(y, _mm256_and_ps(scaled, _mm256_castsi256_ps(kept)));
