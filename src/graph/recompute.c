@@ -4,8 +4,9 @@
  * dropped: its late readers get a clone's result, run just before the first of them with the same prepared kernel, so with the
  * same bits and the same random numbers. Each step runs at most once more. Which ones is chosen by what a second of
  * recomputation takes off the bytes above the target, summed over the step (a lazy greedy cover: cached scores are
- * looked at again before they win). Never cloned: steps that assign, that add up pieces, or whose result is read from outside
- * or outside the body.
+ * looked at again before they win). What is read outside the body besides (the statistics that an update of a normalisation
+ * reads) stays as the first run made it, for all readers. Never cloned: steps that assign, that add up pieces, or whose result is
+ * read from outside or outside the body.
  */
 #include "base/size.h"
 #include "graph/program.h"
@@ -33,6 +34,7 @@ typedef struct pass {
     int *reader; /* base steps, ascending */
     bool *free_to_drop;
     bool *dropped, *trial, *best; /* per base step */
+    bool *stays;                  /* per value: read outside the body, so no reader gets a clone's */
     int *cut;                     /* per base step: readers after this one get the clone's result */
     int32_t *clone;               /* per value, while a schedule is made: its clone or -1 */
     soma_plan_step *steps;        /* room for every step and every clone */
@@ -103,7 +105,7 @@ static void add_clone(pass *w, int made, int at)
 static int32_t resolve(pass *w, int32_t value, int at)
 {
     int made = w->maker[value];
-    if (made < 0 || !w->trial[made] || at <= w->cut[made])
+    if (made < 0 || !w->trial[made] || at <= w->cut[made] || w->stays[value])
         return value;
     if (w->clone[value] < 0)
         add_clone(w, made, at);
@@ -158,37 +160,48 @@ static void mark_readers(const pass *w, int32_t value, bool *read)
     }
 }
 
+/* The output with the most bytes; -1: none. */
+static int32_t main_output(const pass *w, const soma_plan_step *step)
+{
+    int32_t main = -1;
+    for (int j = 0; j < step->n_out; j++)
+        if (step->out[j] >= 0 && (main < 0 || w->p->values[step->out[j]].size > w->p->values[main].size))
+            main = step->out[j];
+    return main;
+}
+
+static bool read_outside(const pass *w, int32_t value)
+{
+    for (int k = w->first[value]; k < w->first[value + 1]; k++)
+        if (!in_body(&w->base[w->reader[k]]))
+            return true;
+    return false;
+}
+
 static bool may_drop(const pass *w, int index)
 {
     const soma_plan_step *step = &w->base[index];
+    int32_t main = main_output(w, step);
     if (step->assigns || step->skip_first || step->class != SOMA_CLASS_SAMPLE)
         return false;
     for (int j = 0; j < step->n_out; j++) {
         const soma_plan_value *v = step->out[j] >= 0 ? &w->p->values[step->out[j]] : NULL;
         if (!v)
             continue;
-        if (v->wanted || v->sum >= 0 || v->class != SOMA_CLASS_SAMPLE || v->storage != SOMA_STORE_WORK)
+        if (v->wanted || v->sum >= 0 || v->class != SOMA_CLASS_SAMPLE ||
+            (w->stays[step->out[j]] ? step->out[j] == main : v->storage != SOMA_STORE_WORK))
             return false;
-        for (int k = w->first[step->out[j]]; k < w->first[step->out[j] + 1]; k++)
-            if (!in_body(&w->base[w->reader[k]]))
-                return false;
     }
-    return true;
+    return main >= 0;
 }
 
-/* The output with the most bytes decides where the step is cut: at the longest gap between two readers of it or its views;
+/* The main output decides where the step is cut: at the longest gap between two readers of it or its views;
  * behind the last one where there is none, for those who need it only to run something else again. */
 static bool find_cut(pass *w, int index, bool *read)
 {
     const soma_plan_step *step = &w->base[index];
-    int32_t main = -1;
-    for (int j = 0; j < step->n_out; j++)
-        if (step->out[j] >= 0 && (main < 0 || w->p->values[step->out[j]].size > w->p->values[main].size))
-            main = step->out[j];
-    if (main < 0)
-        return false;
     memset(read, 0, (size_t)w->n_base * sizeof *read);
-    mark_readers(w, main, read);
+    mark_readers(w, main_output(w, step), read);
     int before = index, gap = LEAST_GAP - 1;
     for (int i = index + 1; i < w->n_base; i++) {
         if (!read[i])
@@ -202,6 +215,13 @@ static bool find_cut(pass *w, int index, bool *read)
     if (gap < LEAST_GAP)
         w->cut[index] = before;
     return gap >= LEAST_GAP;
+}
+
+/* A packed copy of a weight is made anew, never kept for a clone. */
+static bool packs(const pass *w, int index)
+{
+    const soma_plan_step *step = &w->base[index];
+    return !strcmp(step->op->name, "reorder") && w->p->values[step->in[0]].class <= SOMA_CLASS_STATE;
 }
 
 /* Marks the step, the views of what it makes, and (dead) what it reads that nobody keeps till then. */
@@ -220,10 +240,10 @@ static void drop(pass *w, int index, bool dead)
             w->cut[view] = w->cut[index];
             drop(w, view, false);
         }
-    for (int j = 0; dead && j < step->n_in; j++) {
+    for (int j = 0; j < step->n_in; j++) {
         int32_t in = step->in[j];
         int made = in >= 0 ? w->maker[in] : -1;
-        if (made >= 0 && (last_reader(w, in) <= w->cut[index] || w->base[made].op->view))
+        if (made >= 0 && (dead || packs(w, made)) && (last_reader(w, in) <= w->cut[index] || w->base[made].op->view))
             drop(w, made, true);
     }
 }
@@ -356,19 +376,22 @@ static soma_status set_up(pass *w)
     w->first = soma_alloc_array(s, values, sizeof *w->first);
     w->reader = soma_alloc_array(s, args, sizeof *w->reader);
     w->free_to_drop = soma_alloc_array(s, 4 * n, sizeof *w->free_to_drop);
+    w->stays = soma_alloc_array(s, values, sizeof *w->stays);
     w->cut = soma_alloc_array(s, n, sizeof *w->cut);
     w->clone = soma_alloc_array(s, values, sizeof *w->clone);
     w->steps = soma_alloc_array(s, 2 * n, sizeof *w->steps);
     w->args = soma_arena_array(&p->arena, 2 * args, sizeof *w->args);
     w->alive = soma_alloc_array(s, 2 * n, sizeof *w->alive);
     w->candidates = soma_alloc_array(s, 2 * n, sizeof *w->candidates);
-    if (status != SOMA_OK || !w->maker || !w->first || !w->reader || !w->free_to_drop || !w->cut || !w->clone ||
-        !w->steps || !w->args || !w->alive || !w->candidates)
+    if (status != SOMA_OK || !w->maker || !w->first || !w->reader || !w->free_to_drop || !w->stays || !w->cut ||
+        !w->clone || !w->steps || !w->args || !w->alive || !w->candidates)
         return SOMA_MEMORY;
     w->dropped = w->free_to_drop + n;
     w->trial = w->dropped + n;
     w->best = w->trial + n;
     find_readers(w);
+    for (int i = 0; i < w->n_values; i++)
+        w->stays[i] = read_outside(w, i);
     for (int i = 0; i < w->n_base; i++)
         w->free_to_drop[i] = may_drop(w, i);
     for (int i = 0; i < w->n_base; i++) {
@@ -409,6 +432,7 @@ soma_status soma_recompute(soma_program *p, size_t work)
     soma_release(s, w.first);
     soma_release(s, w.reader);
     soma_release(s, w.free_to_drop);
+    soma_release(s, w.stays);
     soma_release(s, w.cut);
     soma_release(s, w.clone);
     soma_release(s, w.alive);
