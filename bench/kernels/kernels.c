@@ -45,6 +45,19 @@ typedef struct bench_case {
             {S(n, c, h, w), S(n, k, oh, ow)}, -1                                                                       \
     }
 #define SAME(name, n, c, k, h) CONV(name, n, c, h, h, k, 3, h, h, "1,1,1,1")
+#define POINTWISE(name, n, c, k, h, s, oh)                                                                             \
+    {name " forward", "conv2d", "activation=relu stride=" #s "," #s, 3, 1, {S(n, c, h, h), S(k, c, 1, 1), S(k)}, -1},  \
+        {name " input",                                                                                                \
+         "conv2d_input_grad",                                                                                          \
+         "stride=" #s "," #s " size=" #h "," #h,                                                                       \
+         2,                                                                                                            \
+         1,                                                                                                            \
+         {S(n, k, oh, oh), S(k, c, 1, 1)},                                                                             \
+         -1},                                                                                                          \
+    {                                                                                                                  \
+        name " weights", "conv2d_weight_grad", "stride=" #s "," #s " size=1,1", 2, 1,                                  \
+            {S(n, c, h, h), S(n, k, oh, oh)}, -1                                                                       \
+    }
 #define DEPTHWISE(name, n, c, h, s, oh)                                                                                \
     {name " forward",                                                                                                  \
      "conv2d",                                                                                                         \
@@ -174,6 +187,30 @@ static const bench_case cases[] = {
     SAME("ResNet 128-128 28 b1", 1, 128, 128, 28),
     SAME("ResNet 256-256 14 b1", 1, 256, 256, 14),
     SAME("ResNet 512-512 7 b1", 1, 512, 512, 7),
+    POINTWISE("point 64-64 56 b16", 16, 64, 64, 56, 1, 56),
+    POINTWISE("point 64-256 56 b16", 16, 64, 256, 56, 1, 56),
+    POINTWISE("point 256-64 56 b16", 16, 256, 64, 56, 1, 56),
+    POINTWISE("point 512-128 28 b16", 16, 512, 128, 28, 1, 28),
+    POINTWISE("point 128-512 28 b16", 16, 128, 512, 28, 1, 28),
+    POINTWISE("point 1024-256 14 b16", 16, 1024, 256, 14, 1, 14),
+    POINTWISE("point 256-1024 14 b16", 16, 256, 1024, 14, 1, 14),
+    POINTWISE("point 2048-512 7 b16", 16, 2048, 512, 7, 1, 7),
+    POINTWISE("point 512-2048 7 b16", 16, 512, 2048, 7, 1, 7),
+    POINTWISE("point 256-512 56/2 b16", 16, 256, 512, 56, 2, 28),
+    POINTWISE("point 512-1024 28/2 b16", 16, 512, 1024, 28, 2, 14),
+    POINTWISE("point 1024-2048 14/2 b16", 16, 1024, 2048, 14, 2, 7),
+    POINTWISE("point 64-64 56 b1", 1, 64, 64, 56, 1, 56),
+    POINTWISE("point 64-256 56 b1", 1, 64, 256, 56, 1, 56),
+    POINTWISE("point 256-64 56 b1", 1, 256, 64, 56, 1, 56),
+    POINTWISE("point 512-128 28 b1", 1, 512, 128, 28, 1, 28),
+    POINTWISE("point 128-512 28 b1", 1, 128, 512, 28, 1, 28),
+    POINTWISE("point 1024-256 14 b1", 1, 1024, 256, 14, 1, 14),
+    POINTWISE("point 256-1024 14 b1", 1, 256, 1024, 14, 1, 14),
+    POINTWISE("point 2048-512 7 b1", 1, 2048, 512, 7, 1, 7),
+    POINTWISE("point 512-2048 7 b1", 1, 512, 2048, 7, 1, 7),
+    POINTWISE("point 256-512 56/2 b1", 1, 256, 512, 56, 2, 28),
+    POINTWISE("point 512-1024 28/2 b1", 1, 512, 1024, 28, 2, 14),
+    POINTWISE("point 1024-2048 14/2 b1", 1, 1024, 2048, 14, 2, 7),
     SAME("narrow 16-16 32 b128", 128, 16, 16, 32),
     SAME("narrow 32-32 16 b128", 128, 32, 32, 16),
     SAME("narrow 64-64 8 b128", 128, 64, 64, 8),

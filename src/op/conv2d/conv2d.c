@@ -170,6 +170,10 @@ static const soma_sample samples[] = {
     {"8 to 64, 1x1", NULL, (const soma_shape[]){S(1, 8, 9, 9), S(64, 8, 1, 1), S(64)}, "nn--", 0, true},
     {"residual 24 to 24, 1x1", NULL, (const soma_shape[]){S(2, 24, 7, 7), S(24, 24, 1, 1), S(24), S(2, 24, 7, 7)},
      "nnnn", 0, true},
+    {"24 to 40, 1x1, stride 2 and 3", "stride=2,3 activation=relu",
+     (const soma_shape[]){S(SOMA_N, 24, 9, 8), S(40, 24, 1, 1), S(40)}, "nnn-", 0, true},
+    {"residual 528 to 16, 1x1", "activation=relu6",
+     (const soma_shape[]){S(2, 528, 9, 11), S(16, 528, 1, 1), S(16), S(2, 16, 9, 11)}, "nnnn", 0, true},
     {"48 to 80, pad 0 and 2", "pad=0,1,2,0 activation=relu6",
      (const soma_shape[]){S(2, 48, 10, 13), S(80, 48, 3, 3), S(80), S(2, 80, 10, 12)}, "nnnn", 0, true},
     {"128 to 64", "pad=1,1,1,1", (const soma_shape[]){S(1, 128, 11, 18), S(64, 128, 3, 3), S(64)}, "nn--", 0, true},
@@ -180,13 +184,15 @@ SOMA_ISA_DECLARE(soma_conv2d_winograd6_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_depthwise)
 SOMA_ISA_DECLARE(soma_conv2d_depthwise_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_winograd_cpu)
+SOMA_ISA_DECLARE(soma_conv2d_pointwise_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn)
 static const soma_kernel *const kernels[] = {
     SOMA_CONV2D_MIXED(soma_conv2d_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_depthwise)
             SOMA_ISA_LIST(soma_conv2d_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_cpu)
                 SOMA_ISA_LIST(soma_conv2d_winograd6_cpu) SOMA_ISA_LIST(soma_conv2d_winograd_cpu)
-                    SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd) SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
+                    SOMA_ISA_LIST(soma_conv2d_pointwise_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd)
+                        SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
         soma_conv2d_reference,
     NULL};
 

@@ -116,6 +116,9 @@ static const soma_sample input_samples[] = {
     {"depthwise 32, stride 2", "groups=32 pad=1,1,1,1 stride=2,2 size=15,12",
      (const soma_shape[]){S(SOMA_N, 32, 8, 6), S(32, 1, 3, 3)}, NULL, 0, true},
     {"48 to 24, 1x1", "size=5,7", (const soma_shape[]){S(SOMA_N, 48, 5, 7), S(48, 24, 1, 1)}, NULL, 0, true},
+    {"40 to 24, 1x1, stride 2 and 3", "stride=2,3 size=9,8", (const soma_shape[]){S(SOMA_N, 40, 5, 3), S(40, 24, 1, 1)},
+     NULL, 0, true},
+    {"528 to 16, 1x1", "size=9,11", (const soma_shape[]){S(2, 528, 9, 11), S(528, 16, 1, 1)}, NULL, 0, true},
     {"40 to 96, 1x1", "size=8,6", (const soma_shape[]){S(2, 40, 8, 6), S(40, 96, 1, 1)}, NULL, 0, true},
     {"depthwise 24, 5x5", "groups=24 pad=2,1,2,3 size=11,13", (const soma_shape[]){S(1, 24, 11, 13), S(24, 1, 5, 5)},
      NULL, 0, true},
@@ -129,12 +132,13 @@ SOMA_ISA_DECLARE(soma_conv2d_input_grad_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_depthwise)
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_depthwise_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_winograd_cpu)
+SOMA_ISA_DECLARE(soma_conv2d_input_grad_pointwise_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn)
 static const soma_kernel *const input_kernels[] = {
     SOMA_CONV2D_MIXED(soma_conv2d_input_grad_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_depthwise)
             SOMA_ISA_LIST(soma_conv2d_input_grad_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_cpu)
-                SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu)
+                SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_pointwise_cpu)
                     SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd)
                         SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
         soma_conv2d_input_grad_reference,

@@ -111,11 +111,11 @@ static void output(const wino_job *j, int64_t kb, int64_t first, int64_t count, 
 /* One register block: `rows` tiles x 1 or 2 vectors of written channels, over all read channels. */
 SOMA_INLINE void rows_of(const wino_state *s, int rows, int vectors, const float *v, const float *u, float *to)
 {
-    soma_vf sum[SOMA_WINOGRAD_ROWS][2];
+    soma_vf sum[SOMA_PRODUCT_ROWS][2];
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < vectors; i++)
             sum[r][i] = soma_vset(0);
-    soma_winograd_multiply(rows, vectors, s->g.c / L, s->block * L - L, L, 1, L, v, vectors * L, L, u, sum);
+    soma_conv2d_multiply(rows, vectors, s->g.c / L, s->block * L - L, L, 1, L, v, vectors * L, L, u, sum);
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < vectors; i++)
             soma_vstore(to + i * s->block * L + r * L, sum[r][i]);
@@ -130,8 +130,8 @@ SOMA_INLINE void rows_of(const wino_state *s, int rows, int vectors, const float
     }
 SOMA_INLINE void all_rows(const wino_state *s, int vectors, int64_t count, const float *v, const float *u, float *to)
 {
-    ROWS(SOMA_WINOGRAD_ROWS)
-#if SOMA_WINOGRAD_ROWS > 8
+    ROWS(SOMA_PRODUCT_ROWS)
+#if SOMA_PRODUCT_ROWS > 8
     ROWS(8)
 #endif
     ROWS(4)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/conv2d/winograd_tile.h: the arithmetic of Winograd convolution on vectors of channels: one-dimensional transforms
- * (applied to columns, then to rows), tiles of arrays, and the block of a matrix product that stays in registers.
+ * (applied to columns, then to rows), and tiles of arrays.
  *
  * Points are 0, pairs +-p, and infinity; Q_p is the product of (x^2 - q^2) over the other pairs q:
  *     B' rows  0: (x^2 - p^2) Q_p;   +-p: (x^2 +- p x) Q_p;   infinity: x times row 0
@@ -13,9 +13,9 @@
 #define SOMA_OP_CONV2D_WINOGRAD_TILE_H
 
 #include "backend/cpu/vec.h"
+#include "op/conv2d/product.h"
 #include "op/conv2d/winograd.h"
 
-#define SOMA_INLINE static inline __attribute__((always_inline))
 #define SOMA_TILE 8 /* the largest m + 2 */
 
 /* x + a y */
@@ -191,32 +191,6 @@ SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const 
                 soma_vstore(v + (r * size + c) * v_step, out[c]);
         }
     }
-}
-
-/* Products: sum[r][v] = sum over `outer` and `inner` of a[r a_row] b[v], at most SOMA_WINOGRAD_ROWS rows x 2 vectors
- * in registers. a moves by a_inner, and by a_outer more after each inner run; b by b_step each time. */
-#if SOMA_ISA_LEVEL == 3
-#define SOMA_WINOGRAD_ROWS 14
-#else
-#define SOMA_WINOGRAD_ROWS 6
-#endif
-SOMA_INLINE void soma_winograd_multiply(int rows, int vectors, int64_t outer, int64_t a_outer, int64_t inner,
-                                        int64_t a_inner, int64_t a_row, const float *a, int64_t b_step,
-                                        int64_t b_vector, const float *b, soma_vf sum[SOMA_WINOGRAD_ROWS][2])
-{
-    for (int64_t o = 0; o < outer; o++, a += a_outer)
-        for (int64_t i = 0; i < inner; i++, a += a_inner, b += b_step) {
-            soma_vf u[2];
-            for (int v = 0; v < vectors; v++) {
-                u[v] = soma_vload(b + v * b_vector);
-                SOMA_VPIN(u[v]);
-            }
-            for (int r = 0; r < rows; r++) {
-                soma_vf x = soma_vset(a[r * a_row]);
-                for (int v = 0; v < vectors; v++)
-                    sum[r][v] = soma_vfma(u[v], x, sum[r][v]);
-            }
-        }
 }
 
 #endif

@@ -94,12 +94,12 @@ static parts parts_of(const weight_job *j, int64_t copy)
 SOMA_INLINE void rows_of(const weight_state *s, int vectors, int64_t tiles, const float *z, const float *v, float *d,
                          bool add)
 {
-    soma_vf sum[SOMA_WINOGRAD_ROWS][2];
+    soma_vf sum[SOMA_PRODUCT_ROWS][2];
     int64_t d_vector = s->g.k * L;
     for (int r = 0; r < ROWS; r++)
         for (int i = 0; i < vectors; i++)
             sum[r][i] = soma_vset(0);
-    soma_winograd_multiply(ROWS, vectors, 1, 0, tiles, L, 1, z, L, s->block * L, v, sum);
+    soma_conv2d_multiply(ROWS, vectors, 1, 0, tiles, L, 1, z, L, s->block * L, v, sum);
     for (int r = 0; r < ROWS; r++)
         for (int i = 0; i < vectors; i++) {
             float *to = d + r * L + i * d_vector;

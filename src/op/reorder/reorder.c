@@ -95,6 +95,7 @@ static const soma_sample reorder_samples[] = {{"image", NULL, (const soma_shape[
 SOMA_BF16_DECLARE(soma_cast_cpu)
 SOMA_ISA_DECLARE(soma_reorder_cpu)
 SOMA_ISA_DECLARE(soma_reorder_winograd_cpu)
+SOMA_ISA_DECLARE(soma_reorder_pointwise_cpu)
 SOMA_ONEDNN_DECLARE(soma_reorder_onednn)
 static const soma_kernel reorder_reference = {.name = "reference",
                                               .exact = true,
@@ -103,11 +104,11 @@ static const soma_kernel reorder_reference = {.name = "reference",
                                               .strided = SOMA_STRIDED_ALL,
                                               .accept = soma_reorder_accept,
                                               .prepare = reorder_prepare};
-static const soma_kernel *const reorder_kernels[] = {SOMA_BF16_LIST(soma_cast_cpu) SOMA_ISA_LIST(soma_reorder_cpu)
-                                                             SOMA_ISA_LIST(soma_reorder_winograd_cpu)
-                                                                 SOMA_ONEDNN_LIST(soma_reorder_onednn) &
-                                                         reorder_reference,
-                                                     NULL};
+static const soma_kernel *const reorder_kernels[] = {
+    SOMA_BF16_LIST(soma_cast_cpu) SOMA_ISA_LIST(soma_reorder_cpu) SOMA_ISA_LIST(soma_reorder_winograd_cpu)
+            SOMA_ISA_LIST(soma_reorder_pointwise_cpu) SOMA_ONEDNN_LIST(soma_reorder_onednn) &
+        reorder_reference,
+    NULL};
 
 const soma_op soma_op_reorder = {
     .name = "reorder",

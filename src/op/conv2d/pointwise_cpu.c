@@ -1,0 +1,453 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * op/conv2d/pointwise_cpu.c: 1x1 convolutions forward and backward to x (pointwise.h). Positions count over all images and
+ * are taken in blocks of tiles, a tile being the rows of a register block. A block is copied into the second-level cache,
+ * tile by tile, so that a product reads one stream whatever image, stride and size of the picture are; then a panel of
+ * weights, two vectors of written channels for what read ones leave in the first-level cache, meets all tiles of the block.
+ */
+#include "op/conv2d/pointwise.h"
+#include "backend/cpu/parallel.h"
+#include "op/conv2d/product.h"
+
+#define L SOMA_LANES
+
+#if SOMA_ISA_LEVEL >= 2
+
+#define ROWS SOMA_PRODUCT_ROWS
+#define MOST_TILES (192 / ROWS)
+#define BLOCK_BYTES (192 << 10) /* of a block's copy, in the second-level cache */
+#define IN_PLACE 128
+#define PANEL (2048 / L) /* read channels of a panel: 16 KB */
+
+typedef struct point_state {
+    int64_t n, c, k;              /* images, read and written channels */
+    int64_t width, small;         /* of the smaller side's picture: a row, and all positions */
+    int64_t in_width, in_plane;   /* of what is read */
+    int64_t out_width, out_plane; /* of what is written */
+    int64_t out_height;
+    int64_t from_step[2], to_step[2]; /* positions apart: 1, or the stride */
+    int64_t positions;
+    bool dense;            /* no stride */
+    bool split;            /* threads split written channels, else positions */
+    int64_t tiles, blocks; /* of all positions */
+    int64_t most;          /* tiles in a block */
+    int64_t groups;        /* of two vectors of written channels */
+    int64_t panels;
+    size_t bytes;                       /* of scratch, for a thread */
+    int bias, addend, scratch, threads; /* positions in arg; -1: none */
+    soma_act activation;
+} point_state;
+
+typedef struct point_job {
+    const point_state *s;
+    const float *x, *w, *bias, *addend;
+    float *y;
+    char *scratch;
+} point_job;
+
+/* Where a position is read and written, and how many rows and columns it stands for where it is written: with a stride
+ * those between are zeros. */
+typedef struct place {
+    int64_t from, to;
+    int down, right;
+    bool beside; /* the first of a tile: the others follow it on both sides */
+} place;
+
+/* Few channels are read where they are: a copy would take too large a share of the time. */
+static bool in_place(const point_state *s, const place *p)
+{
+    return p->beside && s->c <= IN_PLACE;
+}
+
+static int least(int64_t a, int64_t b)
+{
+    return (int)(a < b ? a : b);
+}
+
+/* The last tile is filled up with its last position, which is then computed again and not stored. */
+static void find_places(const point_state *s, int64_t first, int64_t count, int64_t padded, place *p)
+{
+    int64_t n = first / s->small, row = first % s->small / s->width, column = first % s->width;
+    for (int64_t i = 0; i < padded; i++) {
+        if (i >= count) {
+            p[i] = p[count - 1];
+            continue;
+        }
+        int64_t from = row * s->from_step[0] * s->in_width + column * s->from_step[1];
+        int64_t to = row * s->to_step[0] * s->out_width + column * s->to_step[1];
+        p[i].from = (n * s->c * s->in_plane) + from * L;
+        p[i].to = (n * s->k * s->out_plane) + to * L;
+        p[i].down = least(s->to_step[0], s->out_height - row * s->to_step[0]);
+        p[i].right = least(s->to_step[1], s->out_width - column * s->to_step[1]);
+        if (++column == s->width) {
+            column = 0;
+            if (++row * s->width == s->small) {
+                row = 0;
+                n++;
+            }
+        }
+    }
+    for (int64_t i = 0; i < padded; i += ROWS)
+        p[i].beside = s->dense && p[i + ROWS - 1].to - p[i].to == (ROWS - 1) * L;
+}
+
+/* Where to read a block's tiles: v[tile][block of channels][row], or x itself. */
+static void copy(const point_job *j, const place *p, int64_t tiles, float *v)
+{
+    const point_state *s = j->s;
+    for (int64_t cb = 0; cb < s->c / L; cb++) {
+        const float *x = j->x + cb * s->in_plane * L;
+        float *to = v + cb * ROWS * L;
+        for (int64_t t = 0; t < tiles; t++, to += s->c * ROWS)
+            for (int r = 0; r < ROWS && !in_place(s, p + t * ROWS); r++)
+                soma_vstore(to + r * L, soma_vload(x + p[t * ROWS + r].from));
+    }
+}
+
+/* Zeros where the gradient of x has no dy. */
+static void clear_between(const point_state *s, const place *p, float *y)
+{
+    for (int i = 0; i < p->down; i++)
+        for (int c = 0; c < p->right; c++)
+            if (i || c)
+                soma_vstore(y + (i * s->out_width + c) * L, soma_vset(0));
+}
+
+/* What is read next while a block is worked on: the next block of positions, into the second-level cache. */
+typedef struct ahead {
+    const place *p; /* NULL: nothing more */
+    int64_t tiles, tile, block, quota;
+} ahead;
+
+static void look_ahead(const point_job *j, ahead *a)
+{
+    const point_state *s = j->s;
+    const int step = s->from_step[1] > 1 || L == 16 ? 1 : 16 / L;
+    for (int64_t i = 0; i < a->quota && a->tile < a->tiles; i++) {
+        const float *x = j->x + a->block * s->in_plane * L;
+        for (int r = 0; r < ROWS; r += step)
+            __builtin_prefetch(x + a->p[a->tile * ROWS + r].from, 0, 2);
+        if (++a->block == s->c / L) {
+            a->block = 0;
+            a->tile++;
+        }
+    }
+}
+
+SOMA_INLINE soma_vf activate(soma_act activation, soma_vf y)
+{
+    if (activation == SOMA_ACT_RELU)
+        return soma_vkeep(soma_vpasses(y), y);
+    return activation == SOMA_ACT_RELU6 ? soma_vrelu6(y) : y;
+}
+
+/* A tile whose positions lie side by side, from registers. */
+SOMA_INLINE void finish(const point_job *j, int vectors, int64_t at, soma_vf sum[SOMA_PRODUCT_ROWS][2])
+{
+    const point_state *s = j->s;
+    for (int v = 0; v < vectors; v++, at += s->out_plane * L) {
+        float *y = j->y + at;
+        if (j->addend)
+            for (int r = 0; r < ROWS; r++)
+                sum[r][v] += soma_vload(j->addend + at + r * L);
+        if (s->activation == SOMA_ACT_RELU)
+            for (int r = 0; r < ROWS; r++)
+                sum[r][v] = activate(SOMA_ACT_RELU, sum[r][v]);
+        else if (s->activation == SOMA_ACT_RELU6)
+            for (int r = 0; r < ROWS; r++)
+                sum[r][v] = activate(SOMA_ACT_RELU6, sum[r][v]);
+        for (int r = 0; r < ROWS; r++)
+            soma_vstore(y + r * L, sum[r][v]);
+    }
+}
+
+/* Any tile, from memory. */
+static void finish_apart(const point_job *j, int vectors, int64_t kb, const place *p, int count, const float *m)
+{
+    const point_state *s = j->s;
+    for (int v = 0; v < vectors; v++)
+        for (int r = 0; r < count; r++) {
+            int64_t at = p[r].to + (kb + v) * s->out_plane * L;
+            soma_vf y = soma_vload(m + (2 * r + v) * L);
+            if (j->addend)
+                y += soma_vload(j->addend + at);
+            soma_vstore(j->y + at, activate(s->activation, y));
+            if (p[r].down * p[r].right > 1)
+                clear_between(s, p + r, j->y + at);
+        }
+}
+
+/* One panel of weights, `blocks` of read channels, and one block of tiles. Sums wait in m between panels. */
+typedef struct panel {
+    int64_t kb, count, from, blocks; /* from: the first of read channels */
+    const place *p;
+    const float *v, *w;
+    float *m;
+    bool first, last;
+    ahead *ahead;
+} panel;
+
+/* Where a tile after the next is written, and what is added there: stores wait for lines that are not in the cache. */
+static void look_at_result(const point_job *j, int vectors, int64_t at)
+{
+    for (int i = 0; i < vectors; i++, at += j->s->out_plane * L)
+        for (int l = 0; l < ROWS * L; l += 16) {
+            __builtin_prefetch(j->y + at + 2 * ROWS * L + l, 1);
+            if (j->addend)
+                __builtin_prefetch(j->addend + at + 2 * ROWS * L + l);
+        }
+}
+
+SOMA_INLINE void begin(int vectors, const float *bias, const float *m, soma_vf sum[SOMA_PRODUCT_ROWS][2])
+{
+    for (int i = 0; i < vectors; i++)
+        for (int r = 0; r < ROWS; r++)
+            sum[r][i] = m ? soma_vload(m + (2 * r + i) * L) : bias ? soma_vload(bias + i * L) : soma_vset(0);
+}
+
+SOMA_INLINE void panel_of(const point_job *j, int vectors, const panel *b)
+{
+    const point_state *s = j->s;
+    const float *bias = j->bias ? j->bias + b->kb * L : NULL, *v = b->v + b->from * ROWS * L;
+    const int64_t tiles = (b->count + ROWS - 1) / ROWS, width = vectors * L, size = b->blocks * L * width;
+    const int64_t share = (size / tiles + 15) / 16 * 16;
+    const float *next = b->w + size; /* the next panel: each tile fetches a share of it */
+    float *m = b->m;
+    for (int64_t t = 0; t < tiles; t++, v += s->c * ROWS, m += ROWS * 2 * L, next += share) {
+        const place *p = b->p + t * ROWS;
+        const int count = least(ROWS, b->count - t * ROWS);
+        const int64_t at = p->to + b->kb * s->out_plane * L;
+        const bool here = in_place(s, p);
+        soma_vf sum[SOMA_PRODUCT_ROWS][2];
+        for (int64_t i = 0; i < share; i += 16)
+            __builtin_prefetch(next + i, 0, 2);
+        if (b->last)
+            look_at_result(j, vectors, at);
+        look_ahead(j, b->ahead);
+        begin(vectors, bias, b->first ? NULL : m, sum);
+        soma_conv2d_multiply(ROWS, vectors, b->blocks, (here ? s->in_plane : ROWS) * L - L, L, 1, L,
+                             here ? j->x + p->from + b->from * s->in_plane * L : v, width, L, b->w, sum);
+        if (b->last && count == ROWS && p->beside) {
+            finish(j, vectors, at, sum);
+            continue;
+        }
+        for (int r = 0; r < ROWS; r++)
+            for (int i = 0; i < vectors; i++)
+                soma_vstore(m + (2 * r + i) * L, sum[r][i]);
+        if (b->last)
+            finish_apart(j, vectors, b->kb, p, count, m);
+    }
+}
+static void panel_2(const point_job *j, const panel *b)
+{
+    panel_of(j, 2, b);
+}
+static void panel_1(const point_job *j, const panel *b)
+{
+    panel_of(j, 1, b);
+}
+
+static void channels(const point_job *j, int64_t begin, int64_t end, const place *p, int64_t count, float *v, ahead *a)
+{
+    const point_state *s = j->s;
+    const int64_t blocks = s->c / L, steps = (end - begin) * s->panels;
+    panel b = {.count = count, .p = p, .v = v, .m = v + s->most * ROWS * s->c, .ahead = a};
+    a->quota = (blocks + steps - 1) / steps;
+    for (int64_t g = begin; g < end; g++) {
+        int vectors = s->k / L - 2 * g < 2 ? 1 : 2;
+        b.kb = 2 * g;
+        for (int64_t i = 0; i < s->panels; i++) {
+            b.from = blocks * i / s->panels;
+            b.blocks = blocks * (i + 1) / s->panels - b.from;
+            b.w = j->w + 2 * g * L * s->c + b.from * L * vectors * L;
+            b.first = i == 0;
+            b.last = i == s->panels - 1;
+            (vectors == 2 ? panel_2 : panel_1)(j, &b);
+        }
+    }
+}
+
+/* Positions of block b: their number, and where they are. */
+static int64_t block_of(const point_state *s, int64_t b, place *p, int64_t *tiles)
+{
+    int64_t tile = s->tiles * b / s->blocks, from = tile * ROWS;
+    *tiles = s->tiles * (b + 1) / s->blocks - tile;
+    int64_t count = *tiles * ROWS < s->positions - from ? *tiles * ROWS : s->positions - from;
+    find_places(s, from, count, *tiles * ROWS, p);
+    return count;
+}
+
+static void part(void *context, int index, int count)
+{
+    const point_job *j = context;
+    const point_state *s = j->s;
+    float *v = (float *)(void *)(j->scratch + (size_t)index * s->bytes);
+    place p[2][MOST_TILES * ROWS];
+    int64_t begin = 0, end = s->groups, first = 0, last = s->blocks, positions = 0, tiles = 0, now;
+    if (s->split)
+        soma_share(s->groups, 1, index, count, &begin, &end);
+    else
+        soma_share(s->blocks, 1, index, count, &first, &last);
+    if (first < last)
+        positions = block_of(s, first, p[0], &tiles);
+    for (int64_t b = first; b < last && begin < end; b++) {
+        const place *here = p[(b - first) & 1];
+        place *there = p[(b - first + 1) & 1];
+        ahead a = {.p = there};
+        copy(j, here, tiles, v);
+        now = positions;
+        if (b + 1 < last)
+            positions = block_of(s, b + 1, there, &a.tiles);
+        tiles = a.tiles;
+        channels(j, begin, end, here, now, v, &a);
+    }
+}
+
+static soma_status run(const void *state, void *const *arg, soma_run *r)
+{
+    const point_state *s = state;
+    point_job j = {.s = s, .x = arg[0], .w = arg[1], .y = arg[s->scratch - 1], .scratch = arg[s->scratch]};
+    j.bias = s->bias >= 0 ? arg[s->bias] : NULL;
+    j.addend = s->addend >= 0 ? arg[s->addend] : NULL;
+    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &j);
+    return SOMA_OK;
+}
+
+/* Threads share positions, but where weights are larger than x, which each of them would read. */
+static void schedule(point_state *s)
+{
+    s->tiles = (s->positions + ROWS - 1) / ROWS;
+    s->groups = (s->k / L + 1) / 2;
+    s->split = s->threads > 1 && s->groups >= s->threads && s->positions < s->k;
+    s->most = BLOCK_BYTES / (s->c * ROWS * (int64_t)sizeof(float));
+    s->most = s->most < 4 ? 4 : s->most > MOST_TILES ? MOST_TILES : s->most;
+    s->blocks = (s->tiles + s->most - 1) / s->most;
+    if (!s->split)
+        s->blocks = (s->blocks + s->threads - 1) / s->threads * s->threads;
+    if (s->blocks > s->tiles)
+        s->blocks = s->tiles;
+    s->most = (s->tiles + s->blocks - 1) / s->blocks;
+    s->panels = (s->c + PANEL - 1) / PANEL;
+    s->bytes = (size_t)(s->most * ROWS * (s->c + 2 * L)) * sizeof(float);
+}
+
+static void geometry(point_state *s, const soma_conv2d_case *c, bool turned)
+{
+    int64_t *strided = turned ? s->to_step : s->from_step, *dense = turned ? s->from_step : s->to_step;
+    s->n = c->n;
+    s->c = turned ? c->k : c->c;
+    s->k = turned ? c->c : c->k;
+    s->width = c->ow;
+    s->small = c->oh * c->ow;
+    s->positions = s->n * s->small;
+    s->in_width = turned ? c->ow : c->w;
+    s->in_plane = turned ? s->small : c->h * c->w;
+    s->out_width = turned ? c->w : c->ow;
+    s->out_height = turned ? c->h : c->oh;
+    s->out_plane = s->out_width * s->out_height;
+    s->dense = c->a->stride[0] * c->a->stride[1] == 1;
+    for (int i = 0; i < 2; i++) {
+        strided[i] = c->a->stride[i];
+        dense[i] = 1;
+    }
+}
+
+static soma_status prepare(soma_prepare *p, bool turned)
+{
+    soma_conv2d_case c = turned ? soma_conv2d_input_case(p) : soma_conv2d_forward_case(p);
+    const soma_layout_kind kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
+    bool added = !turned && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
+    if (p->in[0].layout.kind != kind || p->out[0].layout.kind != kind ||
+        (added && p->in[SOMA_CONV2D_ADDED].layout.kind != kind)) {
+        soma_refuse(p->reason, "it wants x and y in blocks of %d channels", L);
+        return SOMA_UNSUPPORTED;
+    }
+    point_state *s = soma_prepare_state(p, sizeof *s);
+    if (!s)
+        return SOMA_MEMORY;
+    geometry(s, &c, turned);
+    s->threads = soma_conv2d_flops(&c) >= 2e5 ? p->threads : 1;
+    s->activation = turned ? SOMA_ACT_NONE : (soma_act)c.a->activation;
+    s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
+    s->addend = added ? SOMA_CONV2D_ADDED : -1;
+    s->scratch = p->n_in + p->n_out;
+    schedule(s);
+    p->scratch = (size_t)s->threads * s->bytes;
+    p->in[1].layout = (soma_layout){
+        .kind = SOMA_PACKED, .bytes = (size_t)c.c * (size_t)c.k * sizeof(float), .key = soma_pointwise_key(turned, L)};
+    p->parallel = s->threads > 1;
+    p->state = s;
+    p->run = run;
+    snprintf(p->note, SOMA_REASON_MAX, "%lld blocks of %lld positions, threads share %s", (long long)s->blocks,
+             (long long)(s->most * ROWS), s->split ? "channels" : "positions");
+    return SOMA_OK;
+}
+
+#else
+static soma_status prepare(soma_prepare *p, bool turned)
+{
+    (void)turned;
+    return soma_refuse(p->reason, "made for AVX2 and AVX-512");
+}
+#endif
+
+static void wish(soma_prepare *p)
+{
+    p->in[0].layout.kind = p->out[0].layout.kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
+    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED)) /* conv2d only: the gradient has fewer inputs */
+        p->in[SOMA_CONV2D_ADDED].layout.kind = p->out[0].layout.kind;
+}
+static soma_status forward_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_forward_case(p);
+    return soma_pointwise_check(p, &c, L);
+}
+static soma_status input_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    return soma_pointwise_check(p, &c, L);
+}
+/* The rule on shapes, from the table in docs/benchmarks.md: the library is not slower forward, nor where all arrays are in
+ * the cache. With AVX-512 nobody has compared them; there, as everywhere, --tune may find it faster. */
+static bool forward_suits(const soma_prepare *p)
+{
+    (void)p;
+#ifdef SOMA_HAVE_ONEDNN
+    return false;
+#else
+    return true;
+#endif
+}
+static bool input_suits(const soma_prepare *p)
+{
+#ifdef SOMA_HAVE_ONEDNN
+    soma_conv2d_case c = soma_conv2d_input_case(p);
+    return SOMA_ISA_LEVEL == 2 && c.c >= 256 && c.k >= 2 * c.c && c.n * c.oh * c.ow * (c.c + c.k) >= 3 << 19;
+#else
+    (void)p;
+    return true;
+#endif
+}
+static soma_status forward_prepare(soma_prepare *p)
+{
+    return prepare(p, false);
+}
+static soma_status input_prepare(soma_prepare *p)
+{
+    return prepare(p, true);
+}
+
+const soma_kernel SOMA_ISA(soma_conv2d_pointwise_cpu) = {.name = "pointwise",
+                                                         .isa = SOMA_ISA_LEVEL,
+                                                         .layouts = SOMA_LAYOUT_ASK,
+                                                         .accept = forward_accept,
+                                                         .suits = forward_suits,
+                                                         .wish = wish,
+                                                         .prepare = forward_prepare};
+const soma_kernel SOMA_ISA(soma_conv2d_input_grad_pointwise_cpu) = {.name = "pointwise",
+                                                                    .isa = SOMA_ISA_LEVEL,
+                                                                    .layouts = SOMA_LAYOUT_ASK,
+                                                                    .accept = input_accept,
+                                                                    .suits = input_suits,
+                                                                    .wish = wish,
+                                                                    .prepare = input_prepare};
