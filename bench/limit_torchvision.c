@@ -16,6 +16,7 @@
 
 enum { BATCH = 4, MOST = 64, CLASSES = 1000, STEPS = 5 };
 #define GRADIENT_LR 65536.0
+#define ZERO 1e-9 /* as in export_torchvision.py */
 
 static const char *folder;
 static int64_t side; /* of the model's pictures */
@@ -133,9 +134,8 @@ static bool is_slot(const soma_named_tensor *t)
     return !strncmp(t->name, "optimizer/", 10);
 }
 
-/* What a tensor's error is measured against at least: a thousandth of its share of the whole gradient's norm, per
- * square root of an element (export_torchvision.py says why). */
-static double least_norm(soma_model *before, soma_model *expected)
+/* An element's share of the whole gradient's norm. */
+static double share_of(soma_model *before, soma_model *expected)
 {
     double sum = 0, n = 0;
     for (int i = 0; i < soma_tensor_count(before); i++) {
@@ -146,13 +146,35 @@ static double least_norm(soma_model *before, soma_model *expected)
         sum += squares(data_of(expected, b.name), NULL, elements);
         n += (double)elements;
     }
-    return 1e-3 * sqrt(sum / n);
+    return sqrt(sum / n);
 }
 
-/* The worst tensor; its name goes into worst. */
-static double compare_gradients(soma_model *before, soma_model *after, soma_model *expected, char worst[128])
+typedef struct gradient_errors {
+    double most, most_zero; /* the worst of the tensors with a gradient, and of those whose true gradient is zero */
+    int n, n_zero;          /* how many there are */
+    char worst[128];        /* the name of the first */
+} gradient_errors;
+
+/* A tensor's error against its norm; where that is nothing but the rounding of f64 (the true gradient is zero), against a thousandth
+ * of its share of the whole gradient's norm. */
+static void add_error(gradient_errors *e, const char *name, double difference, double norm, double share)
 {
-    double most = -1, least = least_norm(before, expected);
+    if (norm < ZERO * share) {
+        e->n_zero++;
+        e->most_zero = fmax(e->most_zero, difference / (1e-3 * share));
+        return;
+    }
+    e->n++;
+    if (difference / norm <= e->most)
+        return;
+    e->most = difference / norm;
+    snprintf(e->worst, sizeof e->worst, "%s", name);
+}
+
+static gradient_errors compare_gradients(soma_model *before, soma_model *after, soma_model *expected)
+{
+    gradient_errors errors = {.most = -1};
+    double share = share_of(before, expected);
     for (int i = 0; i < soma_tensor_count(before); i++) {
         soma_named_tensor b = soma_tensor_at(before, i);
         if (b.frozen || is_slot(&b))
@@ -164,13 +186,11 @@ static double compare_gradients(soma_model *before, soma_model *after, soma_mode
             double d = ((double)x[k] - (double)a[k]) / GRADIENT_LR - (double)g[k];
             difference += d * d;
         }
-        double error = sqrt(difference) / fmax(sqrt(squares(g, NULL, n)), least * sqrt((double)n));
-        if (!(error <= most)) {
-            most = error;
-            snprintf(worst, 128, "%s", b.name);
-        }
+        if (!isfinite(difference))
+            difference = HUGE_VAL;
+        add_error(&errors, b.name, sqrt(difference), sqrt(squares(g, NULL, n)), share * sqrt((double)n));
     }
-    return most;
+    return errors;
 }
 
 /* All parameters, or all running statistics, against how far they moved. */
@@ -193,11 +213,11 @@ static void compare(const char *name)
 {
     static float x[BATCH * 3 * MOST * MOST];
     static int32_t labels[BATCH];
-    double torch[4] = {NAN, NAN, NAN, NAN};
+    double torch[5] = {NAN, NAN, NAN, NAN, NAN};
     read_pictures(name, x, sizeof x);
     read_raw(name, "y", labels, sizeof labels);
     FILE *f = fopen(path_of(name, "torch32"), "r");
-    if (!f || fscanf(f, "%lf %lf %lf %lf", &torch[0], &torch[1], &torch[2], &torch[3]) != 4)
+    if (!f || fscanf(f, "%lf %lf %lf %lf %lf", &torch[0], &torch[1], &torch[2], &torch[3], &torch[4]) != 5)
         fprintf(stderr, "soma-torchvision: %s cannot be read\n", path_of(name, "torch32"));
     if (f)
         fclose(f);
@@ -208,17 +228,19 @@ static void compare(const char *name)
     soma_model *after = load(s, name, "weights.safetensors", false),
                *expected = load(s, name, "grads.safetensors", true);
     train(s, after, name, x, labels, soma_sgd(.lr = GRADIENT_LR), 1);
-    char worst[128] = "";
-    double g = compare_gradients(before, after, expected, worst);
-    printf("%s_gradients %.3g %s\n%s_gradients_torch %.3g\n", name, g, worst, name, torch[1]);
+    gradient_errors g = compare_gradients(before, after, expected);
+    printf("%s_gradients %.3g worst of %d tensors, %s\n%s_gradients_torch %.3g\n", name, g.most, g.n, g.worst, name,
+           torch[1]);
+    printf("%s_zero_gradients %.3g worst of %d tensors\n%s_zero_gradients_torch %.3g\n", name, g.most_zero, g.n_zero,
+           name, torch[2]);
     soma_model_free(after);
     soma_model_free(expected);
     after = load(s, name, "weights.safetensors", false);
     expected = load(s, name, "after.safetensors", false);
     train(s, after, name, x, labels, soma_sgd(.lr = 0.01, .momentum = 0.9), STEPS);
-    printf("%s_steps %.3g\n%s_steps_torch %.3g\n", name, compare_steps(before, after, expected, false), name, torch[2]);
+    printf("%s_steps %.3g\n%s_steps_torch %.3g\n", name, compare_steps(before, after, expected, false), name, torch[3]);
     printf("%s_statistics %.3g\n%s_statistics_torch %.3g\n", name, compare_steps(before, after, expected, true), name,
-           torch[3]);
+           torch[4]);
     soma_close(s);
 }
 
