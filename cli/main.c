@@ -8,6 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define COLUMNS 100 /* of a line of help, at most */
+
 static const cli_command commands[] = {
     {"train", "MODEL", "train a model on a data set and save it", cli_train},
     {"eval", "MODEL", "loss, accuracy and a table per class on a data set", cli_eval},
@@ -24,10 +26,14 @@ static void help(FILE *out)
     fprintf(out, "usage: soma COMMAND [OPTIONS]\n\ncommands:\n");
     for (const cli_command *c = commands; c->name; c++)
         fprintf(out, "  %-8s %-20s %s\n", c->name, c->arguments, c->doc);
-    fprintf(out, "\nMODEL is an architecture (");
-    for (int i = 0; soma_zoo_at(i); i++)
-        fprintf(out, "%s%s", i ? ", " : "", soma_zoo_at(i)->name);
-    fprintf(out, "),\na description of layers (FILE.yaml), or a saved model (FILE.safetensors).\n"
+    int column = fprintf(out, "\nMODEL is an architecture (") - 1;
+    for (int i = 0; soma_zoo_at(i); i++) {
+        const char *name = soma_zoo_at(i)->name;
+        if (column + (int)strlen(name) + 2 > COLUMNS) /* with the comma, or the bracket and its comma */
+            column = fprintf(out, "\n  ") - 1;
+        column += fprintf(out, "%s%s", name, soma_zoo_at(i + 1) ? ", " : "),\n");
+    }
+    fprintf(out, "a description of layers (FILE.yaml), or a saved model (FILE.safetensors).\n"
                  "`soma COMMAND --help` explains a command; `soma --version` tells what was built in.\n");
 }
 
