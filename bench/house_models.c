@@ -97,7 +97,8 @@ static soma_dataset *noise(house_case *c)
 static void build_model(house_case *c)
 {
     if (strcmp(c->kind->name, "tiny")) {
-        c->m = soma_zoo(c->s, c->kind->name);
+        c->m = !strcmp(c->kind->name, "resnet20") ? soma_zoo(c->s, c->kind->name, .input = SOMA_SHAPE(1, 32, 32))
+                                                  : soma_zoo(c->s, c->kind->name);
         c->optimizer = soma_zoo_find(c->kind->name)->optimizer();
         return;
     }
