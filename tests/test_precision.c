@@ -226,6 +226,25 @@ static void predictions_come_near_f32(void **state)
     soma_close(s);
 }
 
+/* Concats, slices and what is read where it lies inside a larger array. */
+static void large_networks_have_programs(void **state)
+{
+    (void)state;
+    NEEDS_BF16
+    static const char *const names[] = {"resnet20", "densenet121", "mobilenetv2", "squeezenet1_0"};
+    for (int i = 0; i < 4; i++) {
+        soma *s = opened(2);
+        soma_model *m = soma_zoo(s, names[i], .width = 0.5, .classes = 4, .input = SOMA_SHAPE(3, 64, 64));
+        soma_tensor x = {SOMA_F32, SOMA_SHAPE(3, 3, 64, 64), pictures}, y = {SOMA_I32, SOMA_SHAPE(3), labels};
+        soma_dataset *d = soma_dataset_arrays(s, x, .y = y, .n_classes = 4);
+        soma_trainer *t = soma_trainer_new(m, d, .batch_size = 3, .precision = "bf16");
+        assert_string_equal(soma_error(s), "");
+        soma_program *p = soma_trainer_program(t);
+        assert_true(count(p, "batch_norm", "f32[") == 0 && count(p, "batch_norm_grad", "f32[") == 0);
+        soma_close(s);
+    }
+}
+
 /* What soma_read hands out is f32, whatever the program stores. */
 static void what_is_read_is_f32(void **state)
 {
@@ -310,6 +329,7 @@ int main(void)
                                        cmocka_unit_test(activations_take_less_memory),
                                        cmocka_unit_test(training_comes_near_f32),
                                        cmocka_unit_test(predictions_come_near_f32),
+                                       cmocka_unit_test(large_networks_have_programs),
                                        cmocka_unit_test(what_is_read_is_f32),
                                        cmocka_unit_test(refusals_say_why)};
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -84,8 +84,8 @@ static bool read_strided(soma_program *p, int32_t value, const soma_plan_step *e
             if (step->in[j] != value || (step == except && j == 0))
                 continue;
             if (step == except || step->assigns || !soma_takes_stride(step->kernel, j, step->n_in) ||
-                step->in_layout[j].kind != kind)
-                return false;
+                step->in_layout[j].kind != kind || step->in_dtype[j] != p->values[value].arg.dtype)
+                return false; /* another type: what converts takes dense arrays */
             if (set)
                 step->in_layout[j].batch_stride = batch_stride;
         }
