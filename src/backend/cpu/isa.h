@@ -30,12 +30,14 @@
 #if SOMA_ISA_LEVEL == 4
 #define SOMA_STORED SOMA_BF16
 #define SOMA_STORED_RULE SOMA_BF16_FOLLOW
+#define SOMA_PRODUCT_RULE SOMA_BF16_MULTIPLY
 typedef struct soma_stored {
     uint16_t bits;
 } soma_stored;
 #else
 #define SOMA_STORED SOMA_F32
 #define SOMA_STORED_RULE SOMA_BF16_NONE
+#define SOMA_PRODUCT_RULE SOMA_BF16_NONE
 typedef float soma_stored;
 #endif
 

@@ -180,9 +180,11 @@ static const soma_sample samples[] = {
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_cpu)
+SOMA_BF16_DECLARE(soma_conv2d_winograd6_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_winograd6_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_depthwise)
 SOMA_ISA_DECLARE(soma_conv2d_depthwise_cpu)
+SOMA_BF16_DECLARE(soma_conv2d_winograd_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_winograd_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_pointwise_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_onednn_winograd)
@@ -190,9 +192,10 @@ SOMA_ONEDNN_DECLARE(soma_conv2d_onednn)
 static const soma_kernel *const kernels[] = {
     SOMA_CONV2D_MIXED(soma_conv2d_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_depthwise)
             SOMA_ISA_LIST(soma_conv2d_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_cpu)
-                SOMA_ISA_LIST(soma_conv2d_winograd6_cpu) SOMA_ISA_LIST(soma_conv2d_winograd_cpu)
-                    SOMA_ISA_LIST(soma_conv2d_pointwise_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd)
-                        SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
+                SOMA_BF16_LIST(soma_conv2d_winograd6_cpu) SOMA_BF16_LIST(soma_conv2d_winograd_cpu)
+                    SOMA_ISA_LIST(soma_conv2d_winograd6_cpu) SOMA_ISA_LIST(soma_conv2d_winograd_cpu)
+                        SOMA_ISA_LIST(soma_conv2d_pointwise_cpu) SOMA_ONEDNN_LIST(soma_conv2d_onednn_winograd)
+                            SOMA_ONEDNN_LIST(soma_conv2d_onednn) &
         soma_conv2d_reference,
     NULL};
 

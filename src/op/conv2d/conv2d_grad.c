@@ -131,6 +131,7 @@ static const soma_sample input_samples[] = {
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_depthwise)
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_depthwise_cpu)
+SOMA_BF16_DECLARE(soma_conv2d_input_grad_winograd_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_winograd_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_pointwise_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn_winograd)
@@ -138,9 +139,10 @@ SOMA_ONEDNN_DECLARE(soma_conv2d_input_grad_onednn)
 static const soma_kernel *const input_kernels[] = {
     SOMA_CONV2D_MIXED(soma_conv2d_input_grad_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_depthwise)
             SOMA_ISA_LIST(soma_conv2d_input_grad_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_cpu)
-                SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_pointwise_cpu)
-                    SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd)
-                        SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
+                SOMA_BF16_LIST(soma_conv2d_input_grad_winograd_cpu) SOMA_ISA_LIST(soma_conv2d_input_grad_winograd_cpu)
+                    SOMA_ISA_LIST(soma_conv2d_input_grad_pointwise_cpu)
+                        SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn_winograd)
+                            SOMA_ONEDNN_LIST(soma_conv2d_input_grad_onednn) &
         soma_conv2d_input_grad_reference,
     NULL};
 
@@ -256,13 +258,14 @@ static const soma_sample weight_samples[] = {
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_depthwise)
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_depthwise_cpu)
+SOMA_BF16_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
 static const soma_kernel *const weight_kernels[] = {
     SOMA_CONV2D_MIXED(soma_conv2d_weight_grad_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_depthwise)
             SOMA_ISA_LIST(soma_conv2d_weight_grad_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu)
-                SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
+                SOMA_BF16_LIST(soma_conv2d_weight_grad_winograd_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
                     SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
                         SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
         soma_conv2d_weight_grad_reference,

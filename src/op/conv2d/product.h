@@ -11,7 +11,7 @@
 
 /* Products: sum[r][v] = sum over `outer` and `inner` of a[r a_row] b[v], at most SOMA_PRODUCT_ROWS rows x 2 vectors
  * in registers. a moves by a_inner, and by a_outer more after each inner run; b by b_step each time. */
-#if SOMA_ISA_LEVEL == 3
+#if SOMA_LANES == 16
 #define SOMA_PRODUCT_ROWS 14
 #else
 #define SOMA_PRODUCT_ROWS 6

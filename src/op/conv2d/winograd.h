@@ -7,11 +7,13 @@
  *     y  = A' [ U . (B' x B) ] A      U = G w G'     forward; backward to x is forward with turned weights
  *     dw = G' [ (A dy A') . (B' x B) ] G             summed over all tiles before the last transform
  *
- * Knows layouts nChw8c and nChw16c (the block is a vector), no library.
+ * Knows layouts nChw8c and nChw16c (the block is a vector), no library. x, y and their gradients may be stored in bf16; what is in
+ * the transformed domain is f32, and so is all arithmetic.
  */
 #ifndef SOMA_OP_CONV2D_WINOGRAD_H
 #define SOMA_OP_CONV2D_WINOGRAD_H
 
+#include "backend/cpu/isa.h"
 #include "op/conv2d/conv2d.h"
 
 #include <stdio.h>
@@ -62,16 +64,25 @@ static inline soma_winograd soma_winograd_of(const soma_conv2d_case *c, int m, b
     return g;
 }
 
-/* Refuses what is no f32 3x3 convolution of stride 1 with whole blocks of channels. */
-static inline soma_status soma_winograd_check(soma_prepare *p, const soma_conv2d_case *c, int block)
+/* x and dy are stored as this level stores them, and so is what is added; weights are f32. */
+static inline bool soma_winograd_types(const soma_prepare *p, bool weights)
+{
+    bool added = !weights && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
+    return p->in[0].dtype == SOMA_STORED && p->in[1].dtype == (weights ? SOMA_STORED : SOMA_F32) &&
+           (!added || p->in[SOMA_CONV2D_ADDED].dtype == SOMA_STORED);
+}
+
+/* Refuses what is no 3x3 convolution of stride 1 with whole blocks of channels; weights: their gradient. */
+static inline soma_status soma_winograd_check(soma_prepare *p, const soma_conv2d_case *c, int block, bool weights)
 {
     const soma_conv2d_attrs *a = c->a;
     bool unit = a->stride[0] == 1 && a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1 && a->groups == 1;
     bool pads = a->pad[0] <= 2 && a->pad[1] <= 2 && a->pad[2] <= 2 && a->pad[3] <= 2;
     if (block < 8)
         soma_refuse(p->reason, "Winograd convolution is made for AVX2 and AVX-512");
-    else if (p->in[0].dtype != SOMA_F32 || !unit || c->kh != 3 || c->kw != 3 || !pads)
-        soma_refuse(p->reason, "Winograd convolution is made for f32, 3x3, stride 1, one group, padding of at most 2");
+    else if (!soma_winograd_types(p, weights) || !unit || c->kh != 3 || c->kw != 3 || !pads)
+        soma_refuse(p->reason, "Winograd convolution is made for %s, 3x3, stride 1, one group, padding of at most 2",
+                    soma_dtype_name(SOMA_STORED));
     else if (c->c % block || c->k % block)
         soma_refuse(p->reason, "Winograd convolution wants channels and filters in multiples of %d, not %lld and %lld",
                     block, (long long)c->c, (long long)c->k);
@@ -82,19 +93,25 @@ static inline soma_status soma_winograd_check(soma_prepare *p, const soma_conv2d
     return SOMA_UNSUPPORTED;
 }
 
-/* The rule on shapes: where a third of the products is saved, for so many tiles that reading U (forward) or writing the
+/* How many times fewer products the rule on shapes asks for: as many as save a third in f32. Libraries multiply bf16 twice as
+ * fast; the gradient of the weights, whose sums are transformed, is slower here and not there. */
+#define SOMA_WINOGRAD_SAVES (SOMA_STORED == SOMA_BF16 ? 3 : 1.5)
+#define SOMA_WINOGRAD_WEIGHTS_SAVE (SOMA_STORED == SOMA_BF16 ? 3.5 : 1.5)
+
+/* The rule on shapes: where so many products are saved, for so many tiles that reading U (forward) or writing the
  * gradient (weights) does not take longer. Without a library the choice is between this and the reference kernel. */
-static inline bool soma_winograd_suits(const soma_conv2d_case *c, int m, bool turned, int64_t tiles)
+static inline bool soma_winograd_suits(const soma_conv2d_case *c, int m, bool turned, int64_t tiles, double saves)
 {
 #ifdef SOMA_HAVE_ONEDNN
     soma_winograd g = soma_winograd_of(c, m, turned);
     double direct = 9.0 * (double)(g.n * g.oh * g.ow), products = (double)((m + 2) * (m + 2)) * (double)g.tiles;
-    return g.c >= 16 && g.k >= 16 && g.tiles >= tiles && direct >= 1.5 * products;
+    return g.c >= 16 && g.k >= 16 && g.tiles >= tiles && direct >= saves * products;
 #else
     (void)c;
     (void)m;
     (void)turned;
     (void)tiles;
+    (void)saves;
     return true;
 #endif
 }

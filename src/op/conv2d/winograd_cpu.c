@@ -25,13 +25,15 @@ typedef struct wino_state {
     size_t v_bytes, m_bytes;
     int bias, addend, scratch, threads; /* positions in arg; -1: none */
     int w;
+    bool wide; /* y is f32, whatever x is */
     soma_act activation;
 } wino_state;
 
 typedef struct wino_job {
     const wino_state *s;
-    const float *x, *u, *bias, *addend;
-    float *y;
+    const soma_stored *x, *addend;
+    const float *u, *bias;
+    void *y;
     char *scratch;
     int64_t first, tiles; /* of the shared block */
 } wino_job;
@@ -52,6 +54,14 @@ static void input(const wino_job *j, int64_t cb, int64_t first, int64_t count, f
         input_6(j, cb, first, count, v);
 }
 
+static inline void put_y(const wino_job *j, int64_t at, soma_vf y)
+{
+    if (SOMA_STORED != SOMA_F32 && j->s->wide)
+        soma_vstore((float *)j->y + at, y);
+    else
+        soma_vput((soma_stored *)j->y + at, y);
+}
+
 /* y = act(A' M A + bias + addend) of the same tiles, one block of channels */
 SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t first, int64_t count, const float *from)
 {
@@ -66,7 +76,7 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
         soma_vf column[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], row[SOMA_TILE];
         for (int r = 0; r < m; r++)
             for (int c = 0; c < m; c++)
-                __builtin_prefetch(j->y + at + (r * g->ow + 2 * m + c) * L, 1);
+                __builtin_prefetch((soma_stored *)j->y + at + (r * g->ow + 2 * m + c) * L, 1);
         for (int c = 0; c < size; c++) {
             for (int r = 0; r < size; r++)
                 column[r] = soma_vload(from + (r * size + c) * s->m_step);
@@ -81,12 +91,12 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
                     break;
                 soma_vf y = row[c] + bias;
                 if (j->addend)
-                    y += soma_vload(j->addend + at + c * L);
+                    y += soma_vget(j->addend + at + c * L);
                 if (s->activation == SOMA_ACT_RELU)
                     y = soma_vkeep(soma_vpasses(y), y);
                 else if (s->activation == SOMA_ACT_RELU6)
                     y = soma_vrelu6(y);
-                soma_vstore(j->y + at + c * L, y);
+                put_y(j, at + c * L, y);
             }
         }
     }
@@ -279,6 +289,7 @@ static soma_status prepare(soma_prepare *p, int m, bool turned)
     s->threads = p->threads;
     s->activation = turned ? SOMA_ACT_NONE : (soma_act)c.a->activation;
     s->w = 1;
+    s->wide = p->out[0].dtype == SOMA_F32;
     s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
     s->addend = added ? SOMA_CONV2D_ADDED : -1;
     s->scratch = p->n_in + p->n_out;
@@ -321,12 +332,12 @@ static void wish(soma_prepare *p)
 static soma_status forward_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    return soma_winograd_check(p, &c, L);
+    return soma_winograd_check(p, &c, L, false);
 }
 static soma_status input_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_input_case(p);
-    return soma_winograd_check(p, &c, L);
+    return soma_winograd_check(p, &c, L, false);
 }
 /* Larger tiles have larger errors: for programs that do not train. */
 static soma_status predict_accept(soma_prepare *p)
@@ -339,19 +350,19 @@ static soma_status predict_accept(soma_prepare *p)
 static bool forward_suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    return soma_winograd_suits(&c, 4, false, 8);
+    return soma_winograd_suits(&c, 4, false, 8, SOMA_WINOGRAD_SAVES);
 }
 static bool input_suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_input_case(p);
-    return soma_winograd_suits(&c, 4, true, 8);
+    return soma_winograd_suits(&c, 4, true, 8, SOMA_WINOGRAD_SAVES);
 }
 /* Where pictures are large enough for its tiles; else it takes as long as the smaller ones, which are more exact. */
 static bool predict_suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
     soma_winograd small = soma_winograd_of(&c, 4, false), large = soma_winograd_of(&c, 6, false);
-    return soma_winograd_suits(&c, 6, false, 8) && 36 * small.tiles > 64 * large.tiles * 115 / 100;
+    return soma_winograd_suits(&c, 6, false, 8, SOMA_WINOGRAD_SAVES) && 36 * small.tiles > 64 * large.tiles * 115 / 100;
 }
 static soma_status forward_prepare(soma_prepare *p)
 {
@@ -368,6 +379,7 @@ static soma_status input_prepare(soma_prepare *p)
 
 const soma_kernel SOMA_ISA(soma_conv2d_winograd_cpu) = {.name = "winograd",
                                                         .isa = SOMA_ISA_LEVEL,
+                                                        .bf16 = SOMA_PRODUCT_RULE,
                                                         .layouts = SOMA_LAYOUT_ASK,
                                                         .accept = forward_accept,
                                                         .suits = forward_suits,
@@ -375,6 +387,7 @@ const soma_kernel SOMA_ISA(soma_conv2d_winograd_cpu) = {.name = "winograd",
                                                         .prepare = forward_prepare};
 const soma_kernel SOMA_ISA(soma_conv2d_winograd6_cpu) = {.name = "winograd6",
                                                          .isa = SOMA_ISA_LEVEL,
+                                                         .bf16 = SOMA_PRODUCT_RULE,
                                                          .layouts = SOMA_LAYOUT_ASK,
                                                          .accept = predict_accept,
                                                          .suits = predict_suits,
@@ -382,6 +395,7 @@ const soma_kernel SOMA_ISA(soma_conv2d_winograd6_cpu) = {.name = "winograd6",
                                                          .prepare = predict_prepare};
 const soma_kernel SOMA_ISA(soma_conv2d_input_grad_winograd_cpu) = {.name = "winograd",
                                                                    .isa = SOMA_ISA_LEVEL,
+                                                                   .bf16 = SOMA_PRODUCT_RULE,
                                                                    .layouts = SOMA_LAYOUT_ASK,
                                                                    .accept = input_accept,
                                                                    .suits = input_suits,

@@ -147,27 +147,27 @@ static inline void soma_winograd_next(const soma_winograd *g, soma_winograd_plac
 }
 
 /* What hangs over an edge of x [h,w]: size x size elements from (top, left) on, with zeros outside. */
-static inline void soma_winograd_edge(const float *x, int64_t h, int64_t w, int64_t top, int64_t left, int size,
-                                      float *copy)
+static inline void soma_winograd_edge(const soma_stored *x, int64_t h, int64_t w, int64_t top, int64_t left, int size,
+                                      soma_stored *copy)
 {
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
             bool inside = top + i >= 0 && top + i < h && left + j >= 0 && left + j < w;
-            soma_vstore(copy + (i * size + j) * SOMA_LANES,
-                        inside ? soma_vload(x + ((top + i) * w + left + j) * SOMA_LANES) : soma_vset(0));
+            soma_vput(copy + (i * size + j) * SOMA_LANES,
+                      inside ? soma_vget(x + ((top + i) * w + left + j) * SOMA_LANES) : soma_vset(0));
         }
 }
 
 /* v = B' x B of tiles first .. first + count - 1, one block of channels; elements lie v_step apart */
-SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const float *x, int64_t cb, int64_t first,
-                                           int64_t count, float *v, int64_t v_step)
+SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const soma_stored *x, int64_t cb,
+                                           int64_t first, int64_t count, float *v, int64_t v_step)
 {
     const int size = m + 2;
-    float copy[SOMA_TILE * SOMA_TILE * SOMA_LANES];
+    soma_stored copy[SOMA_TILE * SOMA_TILE * SOMA_LANES];
     soma_winograd_place p = soma_winograd_place_of(g, first);
     for (int64_t t = 0; t < count; t++, v += SOMA_LANES, soma_winograd_next(g, &p)) {
         int64_t top = p.row - g->top, left = p.column - g->left, step = g->w * SOMA_LANES;
-        const float *plane = x + (p.n * (g->c / SOMA_LANES) + cb) * g->h * step, *from = copy;
+        const soma_stored *plane = x + (p.n * (g->c / SOMA_LANES) + cb) * g->h * step, *from = copy;
         soma_vf line[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], out[SOMA_TILE];
         if (top < 0 || left < 0 || top + size > g->h || left + size > g->w) {
             soma_winograd_edge(plane, g->h, g->w, top, left, size, copy);
@@ -180,7 +180,7 @@ SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const 
                 __builtin_prefetch(from + r * step + (2 * m + 2 + c) * SOMA_LANES);
         for (int c = 0; c < size; c++) {
             for (int r = 0; r < size; r++)
-                line[r] = soma_vload(from + r * step + c * SOMA_LANES);
+                line[r] = soma_vget(from + r * step + c * SOMA_LANES);
             soma_winograd_input(m, line, half[c]);
         }
         for (int r = 0; r < size; r++) {

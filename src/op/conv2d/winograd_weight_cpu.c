@@ -30,7 +30,7 @@ typedef struct weight_state {
 
 typedef struct weight_job {
     const weight_state *s;
-    const float *x, *dy;
+    const soma_stored *x, *dy;
     float *dw, *db, *scratch;
     int copies;           /* of D */
     int64_t first, tiles; /* of the shared block */
@@ -42,12 +42,12 @@ static void gradient_tiles(const weight_job *j, int64_t kb, int64_t first, int64
                            bool add)
 {
     const soma_winograd *g = &j->s->g;
-    float copy[M * M * L];
+    soma_stored copy[M * M * L];
     soma_vf total = add ? soma_vload(sum) : soma_vset(0);
     soma_winograd_place p = soma_winograd_place_of(g, first);
     for (int64_t t = 0; t < count; t++, z += L, soma_winograd_next(g, &p)) {
         int64_t step = g->ow * L;
-        const float *plane = j->dy + (p.n * (g->k / L) + kb) * g->oh * step, *from = copy;
+        const soma_stored *plane = j->dy + (p.n * (g->k / L) + kb) * g->oh * step, *from = copy;
         soma_vf line[SIZE], half[M][SIZE], out[SIZE];
         if (p.row + M > g->oh || p.column + M > g->ow) {
             soma_winograd_edge(plane, g->oh, g->ow, p.row, p.column, M, copy);
@@ -60,7 +60,7 @@ static void gradient_tiles(const weight_job *j, int64_t kb, int64_t first, int64
                 __builtin_prefetch(from + r * step + (2 * M + c) * L);
         for (int c = 0; c < M; c++) {
             for (int r = 0; r < M; r++)
-                line[r] = soma_vload(from + r * step + c * L);
+                line[r] = soma_vget(from + r * step + c * L);
             total += (line[0] + line[1]) + (line[2] + line[3]);
             soma_winograd_gradient(line, half[c]);
         }
@@ -333,16 +333,17 @@ static void wish(soma_prepare *p)
 static soma_status accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_weight_case(p);
-    return soma_winograd_check(p, &c, L);
+    return soma_winograd_check(p, &c, L, true);
 }
 static bool suits(const soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_weight_case(p);
-    return soma_winograd_suits(&c, 4, false, 32);
+    return soma_winograd_suits(&c, 4, false, 32, SOMA_WINOGRAD_WEIGHTS_SAVE);
 }
 
 const soma_kernel SOMA_ISA(soma_conv2d_weight_grad_winograd_cpu) = {.name = "winograd",
                                                                     .isa = SOMA_ISA_LEVEL,
+                                                                    .bf16 = SOMA_PRODUCT_RULE,
                                                                     .layouts = SOMA_LAYOUT_ASK,
                                                                     .accept = accept,
                                                                     .suits = suits,
