@@ -133,11 +133,12 @@ int house_memory(const options *o)
     if (!house_open(&c, o->model, o))
         return 1;
     double data = (double)soma_dataset_bytes(c.data) / 1e6;
-    soma_dataset *three = soma_dataset_part(c.data, 0, 3 * c.batch, 0); /* one program: no smaller last batch */
+    int64_t whole = soma_dataset_count(c.data) / c.batch; /* of photos there are but two batches */
+    soma_dataset *few = soma_dataset_part(c.data, 0, (whole < 3 ? whole : 3) * c.batch, 0); /* no smaller last batch */
     resident before = read_resident();
     soma_fit_options fit = house_fit(&c);
-    fit.data = three;
-    soma_trainer *t = three ? soma_trainer_new_with(c.m, &fit) : NULL;
+    fit.data = few;
+    soma_trainer *t = few ? soma_trainer_new_with(c.m, &fit) : NULL;
     bool right = t && steps(&c, t, 3, 0, &done);
     resident after = read_resident();
     if (!right || before.total <= 0) {
