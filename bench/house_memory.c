@@ -158,8 +158,8 @@ int house_memory(const options *o)
            after.file - before.file, growth - total, (double)plan.parameters / 1e6, (double)plan.state / 1e6,
            (double)plan.gradients / 1e6, (double)plan.activations / 1e6, (double)plan.inputs / 1e6,
            (double)plan.packed / 1e6, (double)plan.tables / 1e6, (double)plan.library / 1e6);
-    printf("%s.planned_mb %.3f\n%s.grown_mb %.3f\n%s.data_mb %.3f\n", c.kind->name, total, c.kind->name, growth,
-           c.kind->name, data);
+    printf("%s.planned_mb %.3f\n%s.grown_mb %.3f\n%s.taken_mb %.3f\n%s.data_mb %.3f\n", c.kind->name, total,
+           c.kind->name, growth, c.kind->name, after.anonymous - before.anonymous, c.kind->name, data);
     house_close(&c);
     return 0;
 }
