@@ -481,6 +481,45 @@ static void a_deep_chain_needs_two_arrays(void **state)
     soma_close(s);
 }
 
+enum { WIDE = 512, LAYERS = 6 };
+
+/* Two steps of a chain of layers whose weights are as large as their activations. Returns the first layer's weights. */
+static const float *train_wide(soma *s, int64_t micro_batch, soma_plan_memory *memory)
+{
+    soma_model *m = soma_model_new(s, "wide");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(WIDE)), h = x, updates[8];
+    for (int i = 0; i < LAYERS; i++)
+        h = soma_dense(h, .units = WIDE, .activation = "tanh");
+    soma_value loss = soma_reduce_mean(soma_square(h));
+    soma_optimizer sgd = soma_sgd(.lr = 30);
+    int n = soma_updates(loss, updates, 8, .optimizer = &sgd, .total_steps = 2);
+    soma_program *p = soma_compile(m, .batch = WIDE, .values = &loss, .n_values = 1, .updates = updates, .n_updates = n,
+                                   .micro_batch = micro_batch);
+    assert_string_equal(soma_error(s), "");
+    *memory = soma_program_memory(p);
+    for (int i = 0; i < 2; i++) {
+        fill(p, x, 0.3 + i);
+        soma_flip(p);
+        step(p);
+    }
+    return soma_tensor_at(m, 0).tensor.data;
+}
+
+static void large_gradients_lie_over_activations(void **state)
+{
+    (void)state;
+    soma *s = opened(false), *t = opened(false);
+    soma_plan_memory memory, cut;
+    const float *whole = train_wide(s, WIDE, &memory), *pieces = train_wide(t, WIDE / 2, &cut);
+    const uint64_t large = WIDE * WIDE * sizeof(float);
+    assert_true(memory.gradients >= LAYERS * large);
+    assert_true(memory.activations < 4 * large); /* where LAYERS of them are alive when backward begins */
+    for (int i = 0; i < WIDE * WIDE; i++)
+        assert_true(near(whole[i], (double)pieces[i]));
+    soma_close(s);
+    soma_close(t);
+}
+
 static void names_of_tensors_are_unique(void **state)
 {
     (void)state;
@@ -513,6 +552,7 @@ int main(void)
         cmocka_unit_test(gradients_at_the_edges),
         cmocka_unit_test(relu_before_overlapping_pools_differentiates_right),
         cmocka_unit_test(a_deep_chain_needs_two_arrays),
+        cmocka_unit_test(large_gradients_lie_over_activations),
         cmocka_unit_test(names_of_tensors_are_unique),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

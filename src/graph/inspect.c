@@ -95,8 +95,8 @@ soma_plan_memory soma_program_memory(const soma_program *p)
         size_t bytes = (size_t)soma_shape_elements(&t->type.shape) * soma_dtype_size(t->type.dtype);
         *(t->slot ? &m.state : &m.parameters) += (bytes + 63) & ~(size_t)63;
     }
-    m.gradients = p->gradient_size;
-    m.activations = p->work_size;
+    m.gradients = p->gradient_size + p->large_gradients;
+    m.activations = p->work_size - p->large_gradients;
     m.inputs = 2 * p->input_size;
     m.packed = p->kept_size;
     m.tables = p->arena.bytes + p->graph->arena.bytes;

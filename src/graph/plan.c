@@ -153,10 +153,14 @@ static void share(soma_program *p)
     }
 }
 
-/* What assigning steps read and nobody has storage for yet: laid out one after the other in their order. */
+/* A gradient of that many bytes gains nothing from a neighbour and lies in the work block from its making to its update, over
+ * activations that are gone by then. */
+#define LARGE_GRADIENT (1 << 20)
+
+/* What assigning steps read and nobody has storage for yet: small ones are laid out one after the other in their order. */
 static void gradients(soma_program *p)
 {
-    p->gradient_size = 0;
+    p->gradient_size = p->large_gradients = 0;
     for (int i = 0; i < p->n_steps; i++) {
         const soma_plan_step *step = &p->steps[i];
         for (int j = 0; step->assigns && j < step->n_in; j++) {
@@ -164,6 +168,10 @@ static void gradients(soma_program *p)
             if (!v || v->storage != SOMA_STORE_WORK || v->class < SOMA_CLASS_SAMPLE || v->arg.batched ||
                 v->arg.shape.rank == 0)
                 continue;
+            if (soma_arg_bytes(&v->arg) >= LARGE_GRADIENT) {
+                p->large_gradients += aligned(soma_arg_bytes(&v->arg));
+                continue;
+            }
             v->storage = SOMA_STORE_GRADIENT;
             v->offset = p->gradient_size;
             v->size = soma_arg_bytes(&v->arg);

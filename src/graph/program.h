@@ -25,7 +25,7 @@ typedef enum soma_storage {
     SOMA_STORE_TENSOR,   /* a named tensor of the model */
     SOMA_STORE_CONSTANT, /* bytes in the graph */
     SOMA_STORE_WORK,     /* the activation block, shared by all programs of the model */
-    SOMA_STORE_GRADIENT, /* what assigning ops read, in order; shared by the model's programs that update */
+    SOMA_STORE_GRADIENT, /* small arrays that assigning ops read, in order; shared by the model's programs that update */
     SOMA_STORE_KEPT      /* constants and packed copies of tensors: this program's own, kept between steps */
 } soma_storage;
 
@@ -138,6 +138,7 @@ struct soma_program {
     int n_inputs;
 
     size_t work_size, gradient_size, kept_size, input_size, table_size;
+    size_t large_gradients; /* of work_size */
     size_t recompute_saved; /* bytes of work that recomputation saves */
     uint64_t library_bytes;
     uint64_t record;
