@@ -24,11 +24,16 @@ static inline bool soma_conv2d_unit(const soma_conv2d_attrs *a)
     return a->groups == 1 && a->stride[0] == 1 && a->stride[1] == 1 && a->dilation[0] == 1 && a->dilation[1] == 1;
 }
 
+static inline bool soma_conv2d_small_shape(const soma_conv2d_case *c, int64_t filters)
+{
+    return soma_conv2d_unit(c->a) && c->k <= filters && c->c <= SOMA_SMALL_LIMIT && (c->kw == 3 || c->kw == 5) &&
+           c->kh <= 16 && c->ow >= SOMA_SMALL_WIDTH;
+}
+
 /* Forward and weight gradient: one rule, so that x and y have one layout. */
 static inline bool soma_conv2d_small(const soma_conv2d_case *c)
 {
-    return soma_conv2d_unit(c->a) && c->k <= SOMA_SMALL_LIMIT && c->c <= SOMA_SMALL_LIMIT &&
-           (c->kw == 3 || c->kw == 5) && c->kh <= 16 && c->ow >= SOMA_SMALL_WIDTH;
+    return soma_conv2d_small_shape(c, SOMA_SMALL_LIMIT);
 }
 
 /* Input gradient: a convolution of dy, padded by size - 1 - pad, with turned filters. */

@@ -134,7 +134,9 @@ static size_t aligned(int64_t elements)
 static soma_status accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_weight_case(p);
-    if (p->in[0].dtype == SOMA_F32 && soma_conv2d_small(&c))
+    /* for filters over one channel oneDNN has reference code alone without AVX-512 */
+    bool one = soma_cpu_isa() < 3 && c.c == 1 && soma_conv2d_small_shape(&c, 512);
+    if (p->in[0].dtype == SOMA_F32 && (one || soma_conv2d_small(&c)))
         return SOMA_OK;
     soma_refuse(p->reason, "made for f32, stride 1 and at most %d channels and filters", SOMA_SMALL_LIMIT);
     return SOMA_UNSUPPORTED;
