@@ -450,9 +450,7 @@ static uint64_t record(const soma_program *p)
 
 soma_status soma_select(soma_program *p)
 {
-    soma_status status = SOMA_OK;
-    if (status == SOMA_OK && p->bf16)
-        status = soma_precision(p);
+    soma_status status = p->bf16 ? soma_precision(p) : SOMA_OK;
     for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
         view v;
         status = soma_view_make(p, &p->steps[i], &v);

@@ -138,7 +138,8 @@ static soma_status accept(soma_prepare *p)
     bool one = soma_cpu_isa() < 3 && c.c == 1 && soma_conv2d_small_shape(&c, 512);
     if (p->in[0].dtype == SOMA_F32 && (one || soma_conv2d_small(&c)))
         return SOMA_OK;
-    soma_refuse(p->reason, "made for f32, stride 1 and at most %d channels and filters", SOMA_SMALL_LIMIT);
+    soma_refuse(p->reason, "made for f32, stride 1 and at most %d channels and filters, or one channel without AVX-512",
+                SOMA_SMALL_LIMIT);
     return SOMA_UNSUPPORTED;
 }
 

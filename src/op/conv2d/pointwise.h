@@ -5,7 +5,6 @@
  *
  *     y[p][k]  = act(sum over c of x[q(p)][c] w[k][c] + b[k] + z[p][k])   q(p): p's place at the stride
  *     dx[q][c] = sum over k of dy[p][k] w[k][c], and 0 where q is no q(p)  the same product with turned weights
- *     dw[k][c] = sum over p of dy[p][k] x[q(p)][c]
  *
  * Knows layouts nChw8c and nChw16c (the block is a vector), no library.
  */

@@ -391,12 +391,6 @@ static soma_status prepare(soma_prepare *p, bool turned)
 }
 #endif
 
-static void wish(soma_prepare *p)
-{
-    p->in[0].layout.kind = p->out[0].layout.kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
-    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED)) /* conv2d only: the gradient has fewer inputs */
-        p->in[SOMA_CONV2D_ADDED].layout.kind = p->out[0].layout.kind;
-}
 static soma_status forward_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
@@ -442,12 +436,12 @@ const soma_kernel SOMA_ISA(soma_conv2d_pointwise_cpu) = {.name = "pointwise",
                                                          .layouts = SOMA_LAYOUT_ASK,
                                                          .accept = forward_accept,
                                                          .suits = forward_suits,
-                                                         .wish = wish,
+                                                         .wish = soma_conv2d_wish_blocks,
                                                          .prepare = forward_prepare};
 const soma_kernel SOMA_ISA(soma_conv2d_input_grad_pointwise_cpu) = {.name = "pointwise",
                                                                     .isa = SOMA_ISA_LEVEL,
                                                                     .layouts = SOMA_LAYOUT_ASK,
                                                                     .accept = input_accept,
                                                                     .suits = input_suits,
-                                                                    .wish = wish,
+                                                                    .wish = soma_conv2d_wish_blocks,
                                                                     .prepare = input_prepare};

@@ -6,6 +6,7 @@
 #define SOMA_OP_CONV2D_PRODUCT_H
 
 #include "backend/cpu/vec.h"
+#include "op/conv2d/conv2d.h"
 
 #define SOMA_INLINE static inline __attribute__((always_inline))
 
@@ -36,6 +37,14 @@ SOMA_INLINE void soma_conv2d_multiply(int rows, int vectors, int64_t outer, int6
                     sum[r][v] = soma_vfma(u[v], x, sum[r][v]);
             }
         }
+}
+
+/* x, y and what is added in blocks of a vector's channels: the wish of these kernels, forward and backward to x. */
+static inline void soma_conv2d_wish_blocks(soma_prepare *p)
+{
+    p->in[0].layout.kind = p->out[0].layout.kind = SOMA_LANES == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
+    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED)) /* conv2d only: the gradient has fewer inputs */
+        p->in[SOMA_CONV2D_ADDED].layout.kind = p->out[0].layout.kind;
 }
 
 #endif

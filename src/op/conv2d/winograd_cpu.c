@@ -323,12 +323,6 @@ static soma_status prepare(soma_prepare *p, int m, bool turned)
 }
 #endif
 
-static void wish(soma_prepare *p)
-{
-    p->in[0].layout.kind = p->out[0].layout.kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
-    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED)) /* conv2d only: the gradient has fewer inputs */
-        p->in[SOMA_CONV2D_ADDED].layout.kind = p->out[0].layout.kind;
-}
 static soma_status forward_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
@@ -383,7 +377,7 @@ const soma_kernel SOMA_ISA(soma_conv2d_winograd_cpu) = {.name = "winograd",
                                                         .layouts = SOMA_LAYOUT_ASK,
                                                         .accept = forward_accept,
                                                         .suits = forward_suits,
-                                                        .wish = wish,
+                                                        .wish = soma_conv2d_wish_blocks,
                                                         .prepare = forward_prepare};
 const soma_kernel SOMA_ISA(soma_conv2d_winograd6_cpu) = {.name = "winograd6",
                                                          .isa = SOMA_ISA_LEVEL,
@@ -391,7 +385,7 @@ const soma_kernel SOMA_ISA(soma_conv2d_winograd6_cpu) = {.name = "winograd6",
                                                          .layouts = SOMA_LAYOUT_ASK,
                                                          .accept = predict_accept,
                                                          .suits = predict_suits,
-                                                         .wish = wish,
+                                                         .wish = soma_conv2d_wish_blocks,
                                                          .prepare = predict_prepare};
 const soma_kernel SOMA_ISA(soma_conv2d_input_grad_winograd_cpu) = {.name = "winograd",
                                                                    .isa = SOMA_ISA_LEVEL,
@@ -399,5 +393,5 @@ const soma_kernel SOMA_ISA(soma_conv2d_input_grad_winograd_cpu) = {.name = "wino
                                                                    .layouts = SOMA_LAYOUT_ASK,
                                                                    .accept = input_accept,
                                                                    .suits = input_suits,
-                                                                   .wish = wish,
+                                                                   .wish = soma_conv2d_wish_blocks,
                                                                    .prepare = input_prepare};
