@@ -416,7 +416,7 @@ static bool input_suits(const soma_prepare *p)
 {
 #ifdef SOMA_HAVE_ONEDNN
     soma_conv2d_case c = soma_conv2d_input_case(p);
-    return SOMA_ISA_LEVEL == 2 && c.c >= 256 && c.k >= 2 * c.c && c.n * c.oh * c.ow * (c.c + c.k) >= 3 << 19;
+    return soma_cpu_isa() < 3 && c.c >= 256 && c.k >= 2 * c.c && c.n * c.oh * c.ow * (c.c + c.k) >= 3 << 19;
 #else
     (void)p;
     return true;
