@@ -19,6 +19,7 @@ typedef struct options {
     int n_peers;
     int64_t batch, steps, rounds, threads, seed, max_memory;
     double seconds; /* of a round */
+    double peak_lr; /* of a one-cycle rate; 0: the model's rate */
     bool exact, flush, tune;
     const char *precision;
 } options;

@@ -87,6 +87,8 @@ int house_loss(const options *o)
     if (!house_open(&c, o->model, o))
         return 1;
     soma_fit_options fit = house_fit(&c);
+    fit.max_steps = n; /* of a one-cycle rate */
+    fit.optimizer.peak_lr = o->peak_lr;
     soma_trainer *t = soma_trainer_new_with(c.m, &fit);
     bool right = t && steps(&c, t, n - tail, 0, &done);
     for (int64_t i = 0; i < tail && right; i++) {
