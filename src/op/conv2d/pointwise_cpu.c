@@ -355,13 +355,8 @@ static void geometry(point_state *s, const soma_conv2d_case *c, bool turned)
 static soma_status prepare(soma_prepare *p, bool turned)
 {
     soma_conv2d_case c = turned ? soma_conv2d_input_case(p) : soma_conv2d_forward_case(p);
-    const soma_layout_kind kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
-    bool added = !turned && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
-    if (p->in[0].layout.kind != kind || p->out[0].layout.kind != kind ||
-        (added && p->in[SOMA_CONV2D_ADDED].layout.kind != kind)) {
-        soma_refuse(p->reason, "it wants x and y in blocks of %d channels", L);
+    if (soma_conv2d_want_blocks(p) != SOMA_OK)
         return SOMA_UNSUPPORTED;
-    }
     point_state *s = soma_prepare_state(p, sizeof *s);
     if (!s)
         return SOMA_MEMORY;
@@ -369,7 +364,7 @@ static soma_status prepare(soma_prepare *p, bool turned)
     s->threads = soma_conv2d_flops(&c) >= 2e5 ? p->threads : 1;
     s->activation = turned ? SOMA_ACT_NONE : (soma_act)c.a->activation;
     s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
-    s->addend = added ? SOMA_CONV2D_ADDED : -1;
+    s->addend = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? SOMA_CONV2D_ADDED : -1;
     s->scratch = p->n_in + p->n_out;
     schedule(s);
     p->scratch = (size_t)s->threads * s->bytes;

@@ -1,20 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/pointwise_pack_cpu.c: a reorder: weights [k,c,1,1] into the order of pointwise.h. Turned, for the gradient of
- * x, c is what is written and k what is read. Knows no convolution.
+ * op/conv2d/pointwise_pack_cpu.c: a reorder: weights [k,c,1,1] into the order of pointwise.h. Knows no convolution.
  */
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "op/conv2d/pack.h"
 #include "op/conv2d/pointwise.h"
 #include "op/reorder/reorder.h"
 
 #define L SOMA_LANES
-
-typedef struct pack_state {
-    bool turned;
-    int threads;
-    int64_t k, c; /* written and read channels */
-} pack_state;
 
 static soma_status accept(soma_prepare *p)
 {
@@ -28,14 +20,8 @@ static soma_status accept(soma_prepare *p)
 
 #if SOMA_ISA_LEVEL >= 2
 
-typedef struct pack_job {
-    const pack_state *s;
-    const float *w;
-    float *packed;
-} pack_job;
-
 /* One block of written channels for up to 16 read ones; rows of `to` lie `step` apart. */
-static void square(const pack_state *s, const float *w, int64_t k, int64_t c, int count, float *to, int64_t step)
+static void square(const soma_conv2d_pack *s, const float *w, int64_t k, int64_t c, int count, float *to, int64_t step)
 {
     float turned[16 * 16];
     if (s->turned) {
@@ -50,13 +36,13 @@ static void square(const pack_state *s, const float *w, int64_t k, int64_t c, in
 
 static void part(void *context, int index, int count)
 {
-    const pack_job *j = context;
-    const pack_state *s = j->s;
-    const int64_t blocks = s->k / L, groups = (blocks + 1) / 2, squares = (s->c + 15) / 16;
+    const soma_conv2d_pack_job *j = context;
+    const soma_conv2d_pack *s = j->s;
+    const int64_t squares = (s->c + 15) / 16;
     int64_t begin, end;
-    soma_share(groups * squares, 1, index, count, &begin, &end);
+    soma_share(soma_conv2d_pack_groups(s) * squares, 1, index, count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
-        int64_t group = i / squares, c = i % squares * 16, width = blocks - 2 * group < 2 ? 1 : 2;
+        int64_t group = i / squares, c = i % squares * 16, width = soma_conv2d_pack_width(s, group);
         int rows = s->c - c < 16 ? (int)(s->c - c) : 16;
         for (int64_t b = 0; b < width; b++)
             square(s, j->w, (2 * group + b) * L, c, rows, j->packed + 2 * group * L * s->c + (c * width + b) * L,
@@ -64,28 +50,11 @@ static void part(void *context, int index, int count)
     }
 }
 
-static soma_status run(const void *state, void *const *arg, soma_run *r)
-{
-    const pack_state *s = state;
-    pack_job j = {s, arg[0], arg[1]};
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &j);
-    return SOMA_OK;
-}
-
 static soma_status prepare(soma_prepare *p)
 {
-    const soma_shape *w = &p->in[0].shape;
-    pack_state *s = soma_prepare_state(p, sizeof *s);
-    if (!s)
-        return SOMA_MEMORY;
-    (void)soma_pointwise_packed(&p->out[0].layout, L, &s->turned);
-    s->k = w->dim[s->turned ? 1 : 0];
-    s->c = w->dim[s->turned ? 0 : 1];
-    s->threads = p->in[0].elements >= 1 << 14 ? p->threads : 1;
-    p->parallel = s->threads > 1;
-    p->state = s;
-    p->run = run;
-    return SOMA_OK;
+    bool turned;
+    (void)soma_pointwise_packed(&p->out[0].layout, L, &turned);
+    return soma_conv2d_pack_prepare(p, turned, 0, part);
 }
 
 #else

@@ -39,12 +39,22 @@ SOMA_INLINE void soma_conv2d_multiply(int rows, int vectors, int64_t outer, int6
         }
 }
 
-/* x, y and what is added in blocks of a vector's channels: the wish of these kernels, forward and backward to x. */
+/* x, y and what is added in blocks of a vector's channels: the wish of these kernels, forward and backward to x (which
+ * has nothing added). */
+#define SOMA_CONV2D_BLOCKED (SOMA_LANES == 16 ? SOMA_NCHW16C : SOMA_NCHW8C)
 static inline void soma_conv2d_wish_blocks(soma_prepare *p)
 {
-    p->in[0].layout.kind = p->out[0].layout.kind = SOMA_LANES == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
-    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED)) /* conv2d only: the gradient has fewer inputs */
-        p->in[SOMA_CONV2D_ADDED].layout.kind = p->out[0].layout.kind;
+    p->in[0].layout.kind = p->out[0].layout.kind = SOMA_CONV2D_BLOCKED;
+    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED))
+        p->in[SOMA_CONV2D_ADDED].layout.kind = SOMA_CONV2D_BLOCKED;
+}
+static inline soma_status soma_conv2d_want_blocks(soma_prepare *p)
+{
+    bool added = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
+    if (p->in[0].layout.kind == SOMA_CONV2D_BLOCKED && p->out[0].layout.kind == SOMA_CONV2D_BLOCKED &&
+        (!added || p->in[SOMA_CONV2D_ADDED].layout.kind == SOMA_CONV2D_BLOCKED))
+        return SOMA_OK;
+    return soma_refuse(p->reason, "it wants x and y in blocks of %d channels", SOMA_LANES);
 }
 
 #endif

@@ -275,13 +275,8 @@ static void schedule(wino_state *s)
 static soma_status prepare(soma_prepare *p, int m, bool turned)
 {
     soma_conv2d_case c = turned ? soma_conv2d_input_case(p) : soma_conv2d_forward_case(p);
-    const soma_layout_kind kind = L == 16 ? SOMA_NCHW16C : SOMA_NCHW8C;
-    bool added = !turned && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
-    if (p->in[0].layout.kind != kind || p->out[0].layout.kind != kind ||
-        (added && p->in[SOMA_CONV2D_ADDED].layout.kind != kind)) {
-        soma_refuse(p->reason, "Winograd convolution wants x and y in blocks of %d channels", L);
+    if (soma_conv2d_want_blocks(p) != SOMA_OK)
         return SOMA_UNSUPPORTED;
-    }
     wino_state *s = soma_prepare_state(p, sizeof *s);
     if (!s)
         return SOMA_MEMORY;
@@ -291,7 +286,7 @@ static soma_status prepare(soma_prepare *p, int m, bool turned)
     s->w = 1;
     s->wide = p->out[0].dtype == SOMA_F32;
     s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
-    s->addend = added ? SOMA_CONV2D_ADDED : -1;
+    s->addend = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? SOMA_CONV2D_ADDED : -1;
     s->scratch = p->n_in + p->n_out;
     schedule(s);
     p->scratch = s->v_bytes + s->m_bytes;

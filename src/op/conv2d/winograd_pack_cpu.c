@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/winograd_pack_cpu.c: a reorder: weights [k,c,3,3] into U = G w G' in the order of winograd.h. Turned, for
- * the gradient of x, c is what is written, k what is read, and taps run backwards. Knows no convolution.
+ * op/conv2d/winograd_pack_cpu.c: a reorder: weights [k,c,3,3] into U = G w G' in the order of winograd.h. Turned, taps run
+ * backwards. Knows no convolution.
  */
-#include "backend/cpu/parallel.h"
+#include "op/conv2d/pack.h"
 #include "op/conv2d/winograd.h"
 #include "op/conv2d/winograd_tile.h"
 #include "op/reorder/reorder.h"
 
 #define L SOMA_LANES
-
-typedef struct pack_state {
-    int m, threads;
-    bool turned;
-    int64_t k, c; /* written and read channels */
-} pack_state;
 
 static soma_status accept(soma_prepare *p)
 {
@@ -29,14 +23,8 @@ static soma_status accept(soma_prepare *p)
 
 #if SOMA_ISA_LEVEL >= 2
 
-typedef struct pack_job {
-    const pack_state *s;
-    const float *w;
-    float *u;
-} pack_job;
-
 /* U of one block of written channels and one read channel, elements `step` apart */
-SOMA_INLINE void one(int m, const pack_state *s, const float *w, float *u, int64_t step)
+SOMA_INLINE void one(int m, const soma_conv2d_pack *s, const float *w, float *u, int64_t step)
 {
     const int size = m + 2;
     float taps[9 * 16];
@@ -55,28 +43,28 @@ SOMA_INLINE void one(int m, const pack_state *s, const float *w, float *u, int64
             soma_vstore(u + (i * size + j) * step, row[j]);
     }
 }
-static void one_4(const pack_state *s, const float *w, float *u, int64_t step)
+static void one_4(const soma_conv2d_pack *s, const float *w, float *u, int64_t step)
 {
     one(4, s, w, u, step);
 }
-static void one_6(const pack_state *s, const float *w, float *u, int64_t step)
+static void one_6(const soma_conv2d_pack *s, const float *w, float *u, int64_t step)
 {
     one(6, s, w, u, step);
 }
 
 static void part(void *context, int index, int count)
 {
-    const pack_job *j = context;
-    const pack_state *s = j->s;
-    const int64_t elements = (s->m + 2) * (s->m + 2), blocks = s->k / L, groups = (blocks + 1) / 2;
+    const soma_conv2d_pack_job *j = context;
+    const soma_conv2d_pack *s = j->s;
+    const int64_t elements = (s->m + 2) * (s->m + 2);
     int64_t begin, end;
-    soma_share(groups * s->c, 1, index, count, &begin, &end);
+    soma_share(soma_conv2d_pack_groups(s) * s->c, 1, index, count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
-        int64_t group = i / s->c, c = i % s->c, width = blocks - 2 * group < 2 ? 1 : 2;
+        int64_t group = i / s->c, c = i % s->c, width = soma_conv2d_pack_width(s, group);
         for (int64_t b = 0; b < width; b++) {
             int64_t k = (2 * group + b) * L;
             const float *w = j->w + (s->turned ? c * s->k + k : k * s->c + c) * 9;
-            float *u = j->u + 2 * group * L * elements * s->c + (c * width + b) * L;
+            float *u = j->packed + 2 * group * L * elements * s->c + (c * width + b) * L;
             if (s->m == 4)
                 one_4(s, w, u, s->c * width * L);
             else
@@ -85,28 +73,12 @@ static void part(void *context, int index, int count)
     }
 }
 
-static soma_status run(const void *state, void *const *arg, soma_run *r)
-{
-    const pack_state *s = state;
-    pack_job j = {s, arg[0], arg[1]};
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &j);
-    return SOMA_OK;
-}
-
 static soma_status prepare(soma_prepare *p)
 {
-    const soma_shape *w = &p->in[0].shape;
-    pack_state *s = soma_prepare_state(p, sizeof *s);
-    if (!s)
-        return SOMA_MEMORY;
-    (void)soma_winograd_packed(&p->out[0].layout, L, &s->m, &s->turned);
-    s->k = w->dim[s->turned ? 1 : 0];
-    s->c = w->dim[s->turned ? 0 : 1];
-    s->threads = p->in[0].elements >= 1 << 14 ? p->threads : 1;
-    p->parallel = s->threads > 1;
-    p->state = s;
-    p->run = run;
-    return SOMA_OK;
+    int m;
+    bool turned;
+    (void)soma_winograd_packed(&p->out[0].layout, L, &m, &turned);
+    return soma_conv2d_pack_prepare(p, turned, m, part);
 }
 
 #else
