@@ -48,8 +48,9 @@ SOMA_NORM_INLINE void channels_block(const soma_stored *x, int64_t step, int64_t
             sum[k] += sum[u * vectors + k];
         mean[k] = sum[k] * soma_vset(1.0f / (float)rows);
     }
-    for (i = 0; i + unroll <= rows; i += unroll)
+    for (i = 0; i + unroll <= rows; i += unroll) /* the next block comes from memory meanwhile */
         for (int k = 0; k < unroll * vectors; k++) {
+            __builtin_prefetch(x + (rows + i + k / vectors) * step + k % vectors * SOMA_LANES);
             soma_vf d = load(x + (i + k / vectors) * step, k % vectors, vectors, last) - mean[k % vectors];
             square[k] = soma_vfma(d, d, square[k]);
         }
