@@ -54,6 +54,11 @@ const char *cli_nearest(const char *name, const char *const *names)
             best = names[i];
         }
     }
+    for (int i = 0; !best && names[i]; i++) { /* "batch" for "batch-size", or the other way round */
+        size_t n = strlen(name) < strlen(names[i]) ? strlen(name) : strlen(names[i]);
+        if (n >= 3 && !strncmp(name, names[i], n))
+            best = names[i];
+    }
     return best;
 }
 
