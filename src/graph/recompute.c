@@ -305,7 +305,8 @@ static soma_status try_place(pass *w)
     return status;
 }
 
-/* Straight to the budget, a little lower where placing leaves holes; then, where that gets stuck, down in small steps. */
+/* Straight to the budget, a little lower where placing leaves holes; then, where that gets stuck, down in small steps; then
+ * straight to a little less than the best so far, as long as that helps: a refusal names the least that was found. */
 static soma_status search(pass *w, size_t work)
 {
     size_t start = w->best_size;
@@ -329,6 +330,13 @@ static soma_status search(pass *w, size_t work)
         if (w->peak >= peak)
             break;
         peak = w->peak;
+    }
+    for (size_t before = 0; status == SOMA_OK && w->best_size > work && w->best_size != before;) {
+        before = w->best_size;
+        memset(w->dropped, 0, (size_t)w->n_base * sizeof *w->dropped);
+        w->target = before - before / 64;
+        cover(w);
+        status = try_place(w);
     }
     return status;
 }
