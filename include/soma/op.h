@@ -92,8 +92,16 @@ typedef struct soma_state_update {
  *  padded lanes. SOMA_PACKED: a library's own order, described by `detail`; only weights and their gradients. */
 typedef enum soma_layout_kind { SOMA_PLAIN, SOMA_NHWC, SOMA_NCHW8C, SOMA_NCHW16C, SOMA_PACKED } soma_layout_kind;
 
+/* Packed f32 weights of 1x1 convolutions [k,c,1,1] as square tiles of whole vectors. */
+typedef struct soma_tiles {
+    int side;       /* 8 or 16 channels; 0: the order is another one */
+    bool c_inside;  /* in a tile a k's elements lie side by side, else a c's */
+    bool c_outside; /* all tiles of a c follow each other, else all of a k */
+} soma_tiles;
+
 typedef struct soma_layout {
     soma_layout_kind kind;
+    soma_tiles tiles;     /* SOMA_PACKED: how, where that is said */
     size_t bytes;         /* SOMA_PACKED: size of the array */
     const void *detail;   /* SOMA_PACKED: the library's descriptor, owned by the program */
     uint64_t key;         /* SOMA_PACKED: equal keys mean equal layouts */

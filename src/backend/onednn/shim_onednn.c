@@ -313,6 +313,33 @@ dnnl_status_t soma_md_dense_like(soma_md *md, soma_dtype dtype, soma_md_ref like
     return soma_md_strided(md, dtype, rank, dim, stride);
 }
 
+/* Which square tiles the descriptor says, if any. */
+static soma_tiles tiles_of(soma_md_ref md, soma_dtype dtype)
+{
+    static const struct {
+        dnnl_format_tag_t tag;
+        soma_tiles tiles;
+    } known[] = {{dnnl_OIhw16i16o, {16, false, false}},
+                 {dnnl_OIhw16o16i, {16, true, false}},
+                 {dnnl_IOhw16o16i, {16, true, true}},
+                 {dnnl_OIhw8i8o, {8, false, false}},
+                 {dnnl_OIhw8o8i, {8, true, false}}};
+    int rank = 0;
+    const int64_t *dim = NULL;
+    if (dtype != SOMA_F32 || md_rank(md, &rank, &dim) != dnnl_success || rank != 4)
+        return (soma_tiles){0};
+    for (size_t i = 0; i < sizeof known / sizeof *known; i++) {
+        soma_md tagged = {0};
+        bool whole = dim[0] % known[i].tiles.side == 0 && dim[1] % known[i].tiles.side == 0;
+        bool same = whole && soma_md_tag(&tagged, dtype, 4, dim, known[i].tag) == dnnl_success &&
+                    dnnl_memory_desc_equal(soma_md_get(&tagged), md);
+        soma_md_drop(&tagged);
+        if (same)
+            return known[i].tiles;
+    }
+    return (soma_tiles){0};
+}
+
 soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_dtype dtype, soma_layout *layout)
 {
     soma_md dense = {0};
@@ -326,6 +353,7 @@ soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_dtype dtype,
     layout->kind = SOMA_PACKED;
     layout->bytes = dnnl_memory_desc_get_size(md);
     layout->key = md_hash(md);
+    layout->tiles = tiles_of(md, dtype);
     return md_keep(p, md, &layout->detail);
 }
 

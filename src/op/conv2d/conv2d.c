@@ -154,6 +154,7 @@ static const soma_sample samples[] = {
      "nnn-", 0, true},
     {"depthwise 32", "groups=32 pad=1,1,1,1", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(32)}, "nnn-", 0,
      true},
+    {"32 to 64, 1x1", NULL, (const soma_shape[]){S(2, 32, 5, 7), S(64, 32, 1, 1), S(64)}, "nnn-", 0, true},
     {"48 to 3, 1x1", NULL, (const soma_shape[]){S(2, 48, 6, 6), S(3, 48, 1, 1), S(3)}, "nnn-", 0, true},
     {"residual", "activation=relu pad=1,1,1,1",
      (const soma_shape[]){S(SOMA_N, 3, 4, 5), S(4, 3, 3, 3), S(4), S(SOMA_N, 4, 4, 5)}, "nnnn", 0, true},

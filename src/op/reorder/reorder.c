@@ -96,6 +96,7 @@ SOMA_BF16_DECLARE(soma_cast_cpu)
 SOMA_ISA_DECLARE(soma_reorder_cpu)
 SOMA_ISA_DECLARE(soma_reorder_winograd_cpu)
 SOMA_ISA_DECLARE(soma_reorder_pointwise_cpu)
+SOMA_ISA_DECLARE(soma_reorder_tiles_cpu)
 SOMA_ONEDNN_DECLARE(soma_reorder_onednn)
 static const soma_kernel reorder_reference = {.name = "reference",
                                               .exact = true,
@@ -106,7 +107,8 @@ static const soma_kernel reorder_reference = {.name = "reference",
                                               .prepare = reorder_prepare};
 static const soma_kernel *const reorder_kernels[] = {
     SOMA_BF16_LIST(soma_cast_cpu) SOMA_ISA_LIST(soma_reorder_cpu) SOMA_ISA_LIST(soma_reorder_winograd_cpu)
-            SOMA_ISA_LIST(soma_reorder_pointwise_cpu) SOMA_ONEDNN_LIST(soma_reorder_onednn) &
+            SOMA_ISA_LIST(soma_reorder_pointwise_cpu) SOMA_ISA_LIST(soma_reorder_tiles_cpu)
+                SOMA_ONEDNN_LIST(soma_reorder_onednn) &
         reorder_reference,
     NULL};
 
