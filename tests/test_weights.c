@@ -166,6 +166,21 @@ static void smaller_and_larger_floats_are_converted(void **state)
     soma_close(s);
 }
 
+static void a_scalar_is_read(void **state)
+{
+    (void)state;
+    const float two = 2.5f;
+    soma *s = open_context();
+    soma_model *m = soma_model_new(s, "scaled");
+    soma_value scale = soma_parameter(m, "scale", SOMA_SCALAR, .init = "ones");
+    soma_output(m, "y", soma_mul(soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3)), scale));
+    assert_false(soma_failed(s));
+    write_raw("F32", "scale", "[]", &two, sizeof two);
+    assert_int_equal(soma_load_weights(m, path), SOMA_OK);
+    assert_true(data_of(m, "scale")[0] == 2.5f);
+    soma_close(s);
+}
+
 /* ---- Keras ---- */
 
 static void write_keras(const soma_to_store *list, int n)
@@ -211,6 +226,31 @@ static void keras_orders_are_turned(void **state)
         for (int i = 0; i < 12; i++)
             want += flat[i] * (double)dense[i * 4 + k];
         assert_true(fabs(want - (double)y[k]) < 1e-5);
+    }
+    soma_close(s);
+}
+
+/* y = gamma (x - mean) / sqrt(variance + 1e-3) + beta, with the names of Keras. */
+static void keras_batch_norms_are_read(void **state)
+{
+    (void)state;
+    float gamma[3] = {2, -3, 0.5f}, beta[3] = {1, 0.25f, -4}, mean[3] = {-1, 5, 0.125f}, variance[3] = {4, 0.01f, 9};
+    const soma_to_store t[4] = {{"bn/gamma:0", {SOMA_F32, SOMA_SHAPE(3), gamma}},
+                                {"bn/beta:0", {SOMA_F32, SOMA_SHAPE(3), beta}},
+                                {"bn/moving_mean:0", {SOMA_F32, SOMA_SHAPE(3), mean}},
+                                {"bn/moving_variance:0", {SOMA_F32, SOMA_SHAPE(3), variance}}};
+    write_keras(t, 4);
+    soma *s = open_context();
+    soma_model *m = soma_model_new(s, "normal");
+    soma_output(m, "y",
+                soma_batch_norm(soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3)), .convention = "keras", .name = "bn"));
+    assert_int_equal(soma_load_weights(m, path, .layout = "keras"), SOMA_OK);
+    float x[3] = {3, -0.5f, 7}, y[3];
+    soma_tensor tx = {SOMA_F32, SOMA_SHAPE(1, 3), x}, ty = {SOMA_F32, SOMA_SHAPE(1, 3), y};
+    assert_int_equal(soma_predict(m, &tx, &ty), SOMA_OK);
+    for (int i = 0; i < 3; i++) {
+        double want = (double)gamma[i] * ((double)x[i] - (double)mean[i]) / sqrt((double)variance[i] + 1e-3);
+        assert_true(fabs(want + (double)beta[i] - (double)y[i]) < 1e-4);
     }
     soma_close(s);
 }
@@ -458,7 +498,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(names_of_torch_go_to_their_tensors),
         cmocka_unit_test(smaller_and_larger_floats_are_converted),
+        cmocka_unit_test(a_scalar_is_read),
         cmocka_unit_test(keras_orders_are_turned),
+        cmocka_unit_test(keras_batch_norms_are_read),
         cmocka_unit_test(keras_depthwise_kernels_are_turned),
         cmocka_unit_test(names_without_partner_are_listed),
         cmocka_unit_test(wrong_files_change_nothing),

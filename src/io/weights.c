@@ -148,7 +148,8 @@ static void move_tensor(loading *l, const soma_move *move)
     const unsigned char *bytes = l->file.data + move->from->begin;
     read_fn number = reader_of(move->from);
     int64_t n = soma_shape_elements(&move->shape), at[SOMA_MAX_RANK] = {0}, from = 0;
-    bool straight = move->stride[move->shape.rank - 1] == 1 && (move->shape.rank < 2 || !l->keras);
+    bool straight = move->shape.rank == 0 ||
+                    (move->stride[move->shape.rank - 1] == 1 && (move->shape.rank < 2 || !l->keras));
     if (straight && number == read_f32 && t->type.dtype == SOMA_F32) {
         memcpy(t->data, bytes, (size_t)n * sizeof(float));
         return;
