@@ -172,8 +172,12 @@ typedef struct cli_pictures {
 /* Puts what was said into t or a; false after a mistake was told. */
 bool cli_transform(const cli_pictures *p, soma_transform *t);
 void cli_augmentation(const cli_pictures *p, soma_augment *a);
-/* Data as a model wants them: its transform, its channels; its size where it has no transform. */
+/* Data as a model wants them: its transform, its channels. */
 void cli_use_model(const soma_model *m, soma_dataset_options *how);
+/* Without a size of their own, a folder's pictures (DATA: a name or a path) get the sample's. */
+void cli_size_pictures(const char *data, const soma_shape *sample, soma_dataset_options *how);
+/* IDX files of that part lie in the folder. */
+bool cli_holds_idx(const char *folder, const char *part);
 /* path/name is a folder. */
 bool cli_is_folder(const char *path, const char *name);
 /* One name a line, one for each output; false after an error. */

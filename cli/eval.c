@@ -91,14 +91,16 @@ static void print_json(const soma_model *m, const soma_dataset *d, const soma_ev
     printf("]}\n");
 }
 
-static int evaluate(soma *s, soma_model *m, soma_dataset *d, const char *loss, const char *precision, int64_t batch,
-                    bool json)
+static int evaluate(soma *s, soma_model *m, const soma_evaluate_options *how, bool json)
 {
-    int classes = soma_dataset_classes(d);
+    const soma_dataset *d = how->data;
+    soma_evaluate_options o = *how;
+    int classes = soma_dataset_classes(how->data);
     soma_evaluation e = {.classes = classes};
     e.confusion = classes ? calloc((size_t)classes * (size_t)classes, sizeof *e.confusion) : NULL;
     int code = 0;
-    if (soma_evaluate(m, d, .loss = loss, .batch_size = batch, .result = &e, .precision = precision) != SOMA_OK) {
+    o.result = &e;
+    if (soma_evaluate_with(m, &o) != SOMA_OK) {
         code = cli_failed(s);
     } else if (json) {
         print_json(m, d, &e);
@@ -119,17 +121,22 @@ int cli_eval(int argc, char **argv)
 {
     cli_common common = {0};
     cli_build build = {0};
-    const char *data = NULL, *split = "test", *loss = NULL, *precision = NULL, *name;
-    int64_t limit = 0, batch = 0;
+    cli_pictures pictures = CLI_PICTURES_NONE;
+    soma_evaluate_options o = {.struct_size = sizeof o, .at = SOMA_AT};
+    const char *data = "fashion-mnist", *split = "test", *name;
+    int64_t limit = 0, max_memory = 0;
     const cli_option options[] = {
         {"data", CLI_TEXT, &data, "DATA",
          "IDX file or folder, folder of pictures, or a data set's name (default fashion-mnist)", 1, 0},
         {"split", CLI_TEXT, &split, "NAME", "train or test (default)", 1, 0},
-        {"loss", CLI_TEXT, &loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
-        {"batch-size", CLI_INT, &batch, "N", "samples per step (default 128)", 1, 1e9},
-        {"precision", CLI_TEXT, &precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
+        {"loss", CLI_TEXT, &o.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
+        {"batch-size", CLI_INT, &o.batch_size, "N", "samples per step (default 128)", 1, 1e9},
+        {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
+        {"max-memory", CLI_BYTES, &max_memory, "BYTES", "what the plan may need, e.g. 2G (K, M, G: powers of 1000)", 1,
+         1e15},
         {"limit", CLI_INT, &limit, "N", "use the first N samples", 1, 1e15},
         CLI_BUILD(build),
+        CLI_TRANSFORM(pictures),
         CLI_COMMON(common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -142,10 +149,15 @@ int cli_eval(int argc, char **argv)
     cli_model found;
     if (cli_find_model(s, name, &build, &found, &code)) {
         soma_dataset_options how = {.struct_size = sizeof how, .split = split, .limit = limit};
+        soma_shape sample = cli_sample_shape(found.model);
         cli_use_model(found.model, &how);
-        soma_dataset *d = cli_find_data(s, data ? data : "fashion-mnist", &how, found.model, &code);
-        if (d)
-            code = evaluate(s, found.model, d, loss, precision, batch, common.json);
+        bool right = cli_transform(&pictures, &how.transform);
+        cli_size_pictures(data, &sample, &how);
+        code = EXIT_USAGE;
+        o.data = right ? cli_find_data(s, data, &how, found.model, &code) : NULL;
+        o.max_memory = (uint64_t)max_memory;
+        if (o.data)
+            code = evaluate(s, found.model, &o, common.json);
     }
     soma_close(s);
     cli_free_data();

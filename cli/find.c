@@ -19,7 +19,7 @@ static bool ends_with(const char *text, const char *end)
 /* What only an architecture can take, given for something else. */
 static const char *unused(const cli_build *b)
 {
-    return b->width > 0 ? "width" : b->input.rank > 0 ? "input" : NULL;
+    return b->width > 0 ? "width" : b->input.rank > 0 ? "input" : b->classes && !b->new_head ? "classes" : NULL;
 }
 
 /* ---- weights ---- */
@@ -52,8 +52,12 @@ static bool begin_with(soma *s, const cli_build *b, cli_model *found, int *code)
     *code = EXIT_USAGE;
     if (b->layout && strcmp(b->layout, "torch") && strcmp(b->layout, "keras"))
         return cli_usage("--layout takes torch or keras, got \"%s\"", b->layout) == 0;
+    if (!b->weights && (b->layout || b->map.n || b->partial))
+        return cli_usage("--layout, --map and --partial say how --weights are read, but there are none") == 0;
     for (int i = 0; i < b->map.n; i++)
-        if (ends_with(b->map.texts[i], ".yaml") || ends_with(b->map.texts[i], ".yml"))
+        if ((ends_with(b->map.texts[i], ".yaml") || ends_with(b->map.texts[i], ".yml")) && o.map_file)
+            return cli_usage("--map takes one file, got \"%s\" and \"%s\"", o.map_file, b->map.texts[i]) == 0;
+        else if (ends_with(b->map.texts[i], ".yaml") || ends_with(b->map.texts[i], ".yml"))
             o.map_file = b->map.texts[i];
         else if (!add_rule(b->map.texts[i], &rules[o.n_map++]))
             return false;
@@ -71,7 +75,8 @@ static bool begin_with(soma *s, const cli_build *b, cli_model *found, int *code)
         return true;
     soma_model *m = b->classes ? soma_replace_head(found->model, b->classes) : NULL;
     if (!m) {
-        *code = b->classes ? cli_failed(s) : cli_usage("--new-head needs --classes here");
+        *code = b->classes ? cli_failed(s)
+                           : cli_usage("--new-head needs --classes N here: the outputs of the new last layer");
         return false;
     }
     soma_model_free(found->model);
@@ -86,7 +91,8 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
     found->zoo = soma_zoo_find(name);
     if (!found->zoo && unused(build) &&
         (ends_with(name, ".yaml") || ends_with(name, ".yml") || ends_with(name, ".safetensors"))) {
-        *code = cli_usage("--%s is for architectures, but %s is a file that says it itself", unused(build), name);
+        *code = cli_usage("--%s is for architectures, but %s is a file that says it itself%s", unused(build), name,
+                          strcmp(unused(build), "classes") ? "" : "; with --new-head its last layer is built anew");
         return false;
     }
     if (ends_with(name, ".yaml") || ends_with(name, ".yml")) {

@@ -95,6 +95,28 @@ bool cli_is_folder(const char *path, const char *name)
            S_ISDIR(st.st_mode);
 }
 
+bool cli_holds_idx(const char *folder, const char *part)
+{
+    char file[1100];
+    bool found = false;
+    for (int i = 0; i < 2 && !found; i++) {
+        snprintf(file, sizeof file, "%s/%s-images-idx3-ubyte%s", folder, part, i ? ".gz" : "");
+        found = cli_is_file(file);
+    }
+    return found;
+}
+
+void cli_size_pictures(const char *data, const soma_shape *sample, soma_dataset_options *how)
+{
+    char room[1024];
+    const char *path = cli_data_path(data, room);
+    bool pictures = path && cli_is_folder(path, ".") && !cli_holds_idx(path, "train") && !cli_holds_idx(path, "t10k");
+    if (!pictures || how->transform.resize[0] || how->transform.crop[0] || sample->rank != 3)
+        return;
+    how->transform.resize[0] = sample->dim[1];
+    how->transform.resize[1] = sample->dim[2];
+}
+
 /* ---- names of classes ---- */
 
 static char *read_text(const char *path)

@@ -125,6 +125,7 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
     cli_use_model(m, &how);
     if (!cli_transform(&o->pictures, &how.transform))
         return EXIT_USAGE;
+    cli_size_pictures(o->data, sample, &how);
     soma_dataset *d = cli_find_data(s, o->data, &how, m, &code);
     if (!d)
         return code;

@@ -132,15 +132,10 @@ static bool can_write(const char *path)
     return !why;
 }
 
-static bool holds_idx(const char *folder, const char *part)
+static bool same_file(const char *a, const char *b)
 {
-    char file[1100];
-    bool found = false;
-    for (int i = 0; i < 2 && !found; i++) {
-        snprintf(file, sizeof file, "%s/%s-images-idx3-ubyte%s", folder, part, i ? ".gz" : "");
-        found = cli_is_file(file);
-    }
-    return found;
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
 /* Data that have a test part by themselves: not files, not what is made here, not one folder of pictures. */
@@ -148,12 +143,12 @@ static bool has_test_part(const char *name)
 {
     char path[1024];
     const char *at = cli_data_path(name, path);
-    return at && (holds_idx(at, "t10k") || cli_is_folder(at, "test") || cli_is_folder(at, "val"));
+    return at && (cli_holds_idx(at, "t10k") || cli_is_folder(at, "test") || cli_is_folder(at, "val"));
 }
 
 /* The test part of the data, where there is one; what was asked for must be there. */
-static int test_model(soma *s, const train_options *t, const char *name, soma_model *m, const char *loss,
-                      const char *precision, soma_evaluation *result)
+static int test_model(soma *s, const train_options *t, const char *name, soma_model *m, const soma_fit_options *o,
+                      soma_evaluation *result)
 {
     int code;
     if (t->no_test || (!t->test && !has_test_part(name)))
@@ -163,7 +158,10 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
     soma_dataset *d = cli_find_data(s, t->test ? t->test : name, &how, m, &code);
     if (!d)
         return code;
-    return soma_evaluate(m, d, .loss = loss, .result = result, .precision = precision) == SOMA_OK ? 0 : cli_failed(s);
+    soma_status status = soma_evaluate(m, d, .loss = o->loss, .result = result, .precision = o->precision,
+                                       .batch_size = o->batch_size < 128 ? o->batch_size : 128, /* no larger plan */
+                                       .max_memory = o->max_memory);
+    return status == SOMA_OK ? 0 : cli_failed(s);
 }
 
 /* What the training will take, before it takes it. */
@@ -206,6 +204,10 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     const char *path = t->output ? t->output : output;
     if (!can_write(path))
         return EXIT_RUN;
+    if (!t->output && t->build.weights && same_file(path, t->build.weights)) {
+        cli_usage("the result would replace the weights \"%s\" that the training begins with; say --output FILE", path);
+        return EXIT_USAGE;
+    }
     cli_progress show;
     cli_progress_begin(&show, &t->common);
     soma_progress result = {.loss = NAN, .accuracy = NAN, .val_loss = NAN, .val_accuracy = NAN};
@@ -240,35 +242,45 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
         return cli_failed(s);
     remember(found->model, data);
     soma_evaluation test = {0};
-    int code = test_model(s, t, name, found->model, o.loss, o.precision, &test);
+    int code = test_model(s, t, name, found->model, &o, &test);
     if (soma_save(found->model, path) != SOMA_OK)
         return cli_failed(s);
     print_result(t, &result, &test, found->model, path);
     return code;
 }
 
+/* What a description says goes before what the model that it names was trained with. */
+static void overlay(soma_transform *t, const soma_transform *said)
+{
+    if (said->resize[0])
+        memcpy(t->resize, said->resize, sizeof t->resize);
+    if (said->crop[0])
+        memcpy(t->crop, said->crop, sizeof t->crop);
+    if (said->scale > 0)
+        t->scale = said->scale;
+    for (int i = 0; i < 4; i++) {
+        t->mean[i] = said->mean[i] != 0 ? said->mean[i] : t->mean[i];
+        t->deviation[i] = said->deviation[i] != 0 ? said->deviation[i] : t->deviation[i];
+    }
+    t->bgr = t->bgr || said->bgr;
+}
+
 /* How the data are opened: as the command line says, else the model, else at the model's size. */
-static bool describe_data(const train_options *t, const cli_model *found, const soma_shape *sample, const char *path,
+static bool describe_data(const train_options *t, const cli_model *found, const soma_shape *sample, const char *data,
                           soma_dataset_options *how)
 {
     *how = (soma_dataset_options){
         .struct_size = sizeof *how, .split = "train", .limit = t->limit, .skip_broken = t->skip_broken};
     if (found->model)
         cli_use_model(found->model, how);
-    if (found->model && !found->loaded)
-        how->transform = found->recipe.transform;
+    overlay(&how->transform, &found->recipe.transform);
     how->augment = found->recipe.augment;
     if (sample->rank == 3 && (sample->dim[0] == 1 || sample->dim[0] == 3))
         how->channels = (int)sample->dim[0];
     if (!cli_transform(&t->pictures, &how->transform))
         return false;
     cli_augmentation(&t->pictures, &how->augment);
-    bool pictures = path && cli_is_folder(path, ".") && !holds_idx(path, "train"),
-         sized = how->transform.resize[0] || how->transform.crop[0];
-    if (pictures && !sized && sample->rank == 3) {
-        how->transform.resize[0] = sample->dim[1];
-        how->transform.resize[1] = sample->dim[2];
-    }
+    cli_size_pictures(data, sample, how);
     return true;
 }
 
@@ -276,7 +288,6 @@ static bool describe_data(const train_options *t, const cli_model *found, const 
 static bool find_both(soma *s, const train_options *t, const char *name, const char *data_name, cli_model *found,
                       soma_dataset **data, int *code)
 {
-    char path[1024];
     const soma_zoo_entry *zoo = soma_zoo_find(name);
     bool random = !strcmp(data_name, "random");
     cli_build build = t->build;
@@ -285,7 +296,7 @@ static bool find_both(soma *s, const train_options *t, const char *name, const c
     soma_shape sample = found->model ? cli_sample_shape(found->model) : build.input.rank ? build.input : zoo->input;
     soma_dataset_options how;
     *code = EXIT_USAGE;
-    if (!describe_data(t, found, &sample, cli_data_path(data_name, path), &how))
+    if (!describe_data(t, found, &sample, data_name, &how))
         return false;
     *data = cli_find_data(s, data_name, &how, found->model, code);
     if (!*data || found->model)

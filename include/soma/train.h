@@ -73,6 +73,7 @@ typedef struct soma_evaluate_options {
     int64_t batch_size; /**< default 128 */
     soma_evaluation *result;
     const char *precision; /**< "f32" (default) or "bf16", see soma_program_options */
+    uint64_t max_memory;   /**< bytes of the plan, 0: no budget; see soma_program_options */
 } soma_evaluate_options;
 SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o);
 #define soma_evaluate(m, ...) soma_evaluate_with(m, SOMA_OPTIONS(soma_evaluate_options, .data = __VA_ARGS__))
@@ -105,7 +106,7 @@ SOMA_API soma_status soma_trainer_step(soma_trainer *t);
 SOMA_API double soma_trainer_loss(const soma_trainer *t);
 SOMA_API double soma_trainer_accuracy(const soma_trainer *t);
 SOMA_API int64_t soma_trainer_samples(const soma_trainer *t);
-/** Any value of the model, as the last step computed it: name it in `values` of nothing, outputs only. */
+/** The program that a step runs, for soma_read, soma_program_memory and the like. */
 SOMA_API soma_program *soma_trainer_program(soma_trainer *t);
 
 #ifdef __cplusplus

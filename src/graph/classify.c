@@ -267,16 +267,23 @@ static int64_t choose_piece(soma_program *p)
 
 static soma_status set_piece(soma_program *p, int64_t asked, const char *whole)
 {
-    if (asked && (asked < 1 || asked > p->batch || p->batch % asked))
+    if (asked && (asked < 1 || asked > p->batch || p->batch % asked)) {
+        int64_t near = asked < 1 ? 1 : asked > p->batch ? p->batch : asked;
+        while (p->batch % near)
+            near--;
         return soma_fail(p->s, SOMA_INVALID, p->at,
-                         "program \"%s\": a piece of %lld samples does not divide the batch of %lld", p->name,
-                         (long long)asked, (long long)p->batch);
+                         "program \"%s\": a piece of %lld samples does not divide the batch of %lld; a micro-batch of "
+                         "%lld does",
+                         p->name, (long long)asked, (long long)p->batch, (long long)near);
+    }
     p->whole = whole;
     if (whole) {
         p->piece = p->batch;
         p->piece_reason = soma_arena_format(&p->arena, "one piece: %s", whole);
         if (asked && asked != p->batch)
-            return soma_fail(p->s, SOMA_INVALID, p->at, "program \"%s\": the batch cannot be cut into pieces: %s",
+            return soma_fail(p->s, SOMA_INVALID, p->at,
+                             "program \"%s\": the batch cannot be cut into pieces: %s; leave the micro-batch out, a "
+                             "smaller batch or a memory budget saves memory as well",
                              p->name, whole);
     } else if (asked) {
         p->piece = asked;

@@ -8,6 +8,7 @@
 #include "base/memory.h"
 #include "base/size.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -96,11 +97,15 @@ static int64_t smaller_piece(const soma_program *p, uint64_t budget)
 
 static soma_status over_budget(soma_program *p, uint64_t budget)
 {
-    char advice[SOMA_REASON_MAX];
+    char advice[SOMA_REASON_MAX], fits[64] = "";
     int64_t piece = smaller_piece(p, budget);
+    double fixed = (double)(needed(p) - p->work_size), each = (double)p->work_size / (double)p->batch;
+    if (p->whole && each > 0 && (double)budget - fixed > each)
+        snprintf(fits, sizeof fits, " (about %.0f would fit)", floor(((double)budget - fixed) / each));
     if (p->whole)
         snprintf(advice, sizeof advice,
-                 "micro-batches are not possible (%.300s); choose a smaller batch or a larger budget", p->whole);
+                 "micro-batches are not possible (%.300s); choose a smaller batch%s or a larger budget", p->whole,
+                 fits);
     else if (piece)
         snprintf(advice, sizeof advice, "micro-batches of %lld samples would fit", (long long)piece);
     else

@@ -29,6 +29,7 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
                                    .no_shuffle = true,
                                    .seed = m->s->seed,
                                    .rate = soma_none(),
+                                   .max_memory = o->max_memory,
                                    .precision = o->precision};
     status = soma_feeder_open(&feeder, &objective, &options);
     if (status == SOMA_OK) {

@@ -8,6 +8,8 @@
 
 #include "base/random.h"
 
+#include <soma/io.h>
+
 #include <string.h>
 
 /* "f32[1,28,28]": a sample's type is a value's type without the batch. */
@@ -56,6 +58,34 @@ static soma_status check_input(const soma_objective *o, const soma_dataset *data
         what, soma_type_text(&sample, have), soma_value_name(o->x), sample_text(&x, want));
 }
 
+/* Which class the model, or else what it is trained on, knows by that name; -1: none. */
+static int class_named(const soma_objective *o, const char *name)
+{
+    int n = soma_model_classes(o->m), all = n ? n : o->data ? soma_dataset_classes(o->data) : 0;
+    for (int i = 0; i < all; i++) {
+        const char *known = n ? soma_model_class(o->m, i) : soma_dataset_class(o->data, i);
+        if (known && !strcmp(known, name))
+            return i;
+    }
+    return -1;
+}
+
+/* Names that nobody knows say nothing (numbers beside words); one that belongs to another class does. */
+static soma_status check_names(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at)
+{
+    for (int i = 0; i < soma_dataset_classes(data); i++) {
+        const char *name = soma_dataset_class(data, i);
+        int known = name && name[0] ? class_named(o, name) : -1;
+        if (known >= 0 && known != i)
+            return soma_fail(
+                o->m->s, SOMA_INVALID, at,
+                "%s: class %d of the data is \"%s\", which is class %d of the model; open data with the same "
+                "classes in the same order (an empty folder stands for a class without pictures)",
+                what, i, name, known);
+    }
+    return SOMA_OK;
+}
+
 static soma_status check_classes(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at)
 {
     char text[96];
@@ -68,7 +98,7 @@ static soma_status check_classes(const soma_objective *o, const soma_dataset *da
             "soma_dense(x, .units = %d)",
             what, soma_type_text(&y, text), classes);
     if (classes <= y.shape.dim[1] && y.shape.dim[1] > 1)
-        return SOMA_OK;
+        return check_names(o, data, what, at);
     return soma_fail(o->m->s, SOMA_INVALID, at,
                      "%s: the data has %d classes, but the model has %lld output%s; give the last layer .units = %d",
                      what, classes, (long long)y.shape.dim[1], y.shape.dim[1] == 1 ? "" : "s", classes);
@@ -164,6 +194,7 @@ soma_status soma_objective_make(soma_objective *o, soma_model *m, const soma_dat
     if (status != SOMA_OK)
         return status;
     o->m = m;
+    o->data = data;
     o->graph = soma_graph_copy(m->graph, m->s);
     if (!o->graph)
         return SOMA_MEMORY;

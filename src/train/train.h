@@ -19,6 +19,7 @@ static inline soma_status soma_status_now(const soma *s)
 /* A copy of the model's graph with target, loss and accuracy added; the model itself stays as it is. */
 typedef struct soma_objective {
     soma_model *m;
+    const soma_dataset *data; /* the first that it was made for */
     soma_graph *graph;
     soma_value x, output, logits; /* of the copy, with the model's ids */
     soma_value target, loss;
