@@ -118,7 +118,7 @@ static soma_status build_pools(soma *s, soma_model **m)
 static soma_status compile(soma *s, soma_model **m)
 {
     soma_value y = soma_model_output(*m, 0);
-    return status_of(s, soma_compile(*m, .batch = BATCH, .values = &y, .n_values = 1));
+    return status_of(s, soma_compile(*m, .batch = BATCH, .values = &y, .n_values = 1, .micro_batch = 1));
 }
 
 static soma_status predict(soma *s, soma_model **m)

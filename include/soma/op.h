@@ -106,7 +106,7 @@ typedef struct soma_layout {
     const void *detail;   /* SOMA_PACKED: the library's descriptor, owned by the program */
     uint64_t key;         /* SOMA_PACKED: equal keys mean equal layouts */
     int64_t batch_stride; /* elements from one sample to the next where the array lies inside a larger one (a part of a
-                             concat, a slice of channels); 0: dense. Only inputs that a kernel's `strided` names ever have one */
+                             concat, a slice of channels); 0: dense. Only arguments that a kernel's `strided` names ever have one */
 } soma_layout;
 
 /** One array as a kernel sees it at prepare: concrete shape (the piece's batch), type, layout. */

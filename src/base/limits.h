@@ -9,11 +9,12 @@
 #define SOMA_LIMIT_ELEMENTS ((int64_t)1 << 48)
 #define SOMA_LIMIT_TENSORS 65536
 #define SOMA_LIMIT_NAME 4096
-#define SOMA_LIMIT_HEADER 100000000  /* a safetensors header, as in the reference reader */
-#define SOMA_LIMIT_MODEL (1 << 22)   /* bytes of the model's description in a safetensors header */
-#define SOMA_LIMIT_CHOICES (1 << 22) /* bytes of a table of chosen kernels */
-#define SOMA_LIMIT_DEPTH 64          /* nesting of JSON and YAML */
-#define SOMA_LIMIT_KEYS 256          /* of one object of JSON */
+#define SOMA_LIMIT_HEADER 100000000       /* a safetensors header, as in the reference reader */
+#define SOMA_LIMIT_MODEL (1 << 22)        /* bytes of the model's description in a safetensors header */
+#define SOMA_LIMIT_CHOICES (1 << 22)      /* bytes of a table of chosen kernels */
+#define SOMA_LIMIT_CHOICE_LINES (1 << 14) /* its lines, each of which is compared with all before it */
+#define SOMA_LIMIT_DEPTH 64               /* nesting of JSON and YAML */
+#define SOMA_LIMIT_KEYS 256               /* of one object of JSON */
 #define SOMA_LIMIT_NODES (1 << 20)
 #define SOMA_LIMIT_IMAGE_SIDE 65535
 #define SOMA_LIMIT_IMAGE_PIXELS ((int64_t)1 << 28)

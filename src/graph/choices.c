@@ -145,7 +145,10 @@ static const char *doubt(const char *text, size_t size)
     if (memcmp(text + FIRST_SIZE - 17, digits, 16) != 0 || text[FIRST_SIZE - 1] != '\n' || text[size - 1] != '\n' ||
         memchr(text, 0, size))
         return "its hash does not fit";
-    return NULL;
+    int lines = 0;
+    for (size_t i = FIRST_SIZE; i < size; i++)
+        lines += text[i] == '\n';
+    return lines > SOMA_LIMIT_CHOICE_LINES ? "it has too many lines" : NULL;
 }
 
 soma_status soma_choices_read(soma_choices *c, const char *text, size_t size, const char **why)

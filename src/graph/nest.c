@@ -93,6 +93,13 @@ static bool read_strided(soma_program *p, int32_t value, const soma_plan_step *e
     return true;
 }
 
+/* The step reads and its maker writes values as they are stored: nothing converts a strided array. */
+static bool unconverted(const soma_program *p, const soma_plan_step *from, const soma_plan_step *step)
+{
+    return step->in_dtype[0] == p->values[step->in[0]].arg.dtype && from->out_dtype[0] == step->in_dtype[0] &&
+           step->out_dtype[0] == p->values[step->out[0]].arg.dtype && step->out_dtype[0] == step->in_dtype[0];
+}
+
 /* The first part of a concat that is itself a concat. */
 static void nest_prefix(soma_program *p, soma_plan_step *step)
 {
@@ -101,7 +108,8 @@ static void nest_prefix(soma_program *p, soma_plan_step *step)
     int64_t distance = stride(p, out);
     if (!from || !is(from, "concat") || !by_channels(p, from) || !inner(p, part) || !inner(p, out) ||
         p->values[part].inside || p->values[part].class != p->values[out].class ||
-        from->out_layout[0].kind != step->out_layout[0].kind || !read_strided(p, part, step, distance, false))
+        from->out_layout[0].kind != step->out_layout[0].kind || !unconverted(p, from, step) ||
+        !read_strided(p, part, step, distance, false))
         return;
     read_strided(p, part, step, distance, true);
     step->in_layout[0].batch_stride = distance;
@@ -116,7 +124,7 @@ static void nest_slice(soma_program *p, soma_plan_step *step)
     const soma_plan_step *from = maker(p, in);
     int64_t distance = stride(p, in);
     if (!from || from->out_layout[0].kind != step->out_layout[0].kind || !inner(p, out) || !inner(p, in) ||
-        !read_strided(p, out, NULL, distance, false))
+        !unconverted(p, from, step) || !read_strided(p, out, NULL, distance, false))
         return;
     read_strided(p, out, NULL, distance, true);
     step->out_layout[0].batch_stride = distance;

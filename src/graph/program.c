@@ -204,9 +204,11 @@ static soma_graph *common_graph(soma_model *m, const soma_program_options *o)
     return graph;
 }
 
-static soma_program *compile(soma_model *m, const soma_graph *graph, const soma_program_options *o, int64_t *piece)
+static soma_program *compile(soma_model *m, const soma_graph *graph, const soma_program_options *o, int64_t *again)
 {
+    int64_t asked = *again, *piece = &asked;
     soma_program *p = soma_alloc(m->s, sizeof *p);
+    *again = 0; /* a failure before the plan is final */
     if (!p)
         return NULL;
     p->bf16 = o->precision && !strcmp(o->precision, "bf16");
@@ -229,7 +231,10 @@ static soma_program *compile(soma_model *m, const soma_graph *graph, const soma_
     m->programs = p;
     p->name = soma_arena_text(&p->arena, o->name ? o->name : "program");
     p->graph = soma_graph_copy(graph, m->s);
-    if (!p->name || !p->graph || build(p, o, piece) != SOMA_OK) {
+    bool built = p->name && p->graph && build(p, o, piece) == SOMA_OK;
+    if (p->name && p->graph)
+        *again = *piece;
+    if (!built) {
         destroy_program(p);
         return NULL;
     }

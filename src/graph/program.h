@@ -58,7 +58,7 @@ typedef struct soma_plan_step {
     soma_dtype *in_dtype, *out_dtype;
     bool bf16; /* reads halves in bf16 */
     const char *layer, *note, *refused, *output;
-    const char *chosen;               /* where the kernel comes from when it is not the rule's; else NULL */
+    const char *chosen;               /* where the kernel comes from when the clock chose it; else NULL */
     const struct soma_choice *choice; /* then also this, for the model's record */
     uint64_t site;
     soma_class class;

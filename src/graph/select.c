@@ -235,6 +235,8 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
         v->prepare.flops = 0;
         v->prepare.parallel = false;
         v->note[0] = 0;
+        for (int j = 0; j < step->n_in; j++) /* the next one may want dense arrays: a reorder makes them */
+            v->args[j].layout.batch_stride = 0;
         k = choose(p, step, v, k + 1);
         if (k < 0 && step->bf16)
             k = choose_f32(p, step, v);

@@ -426,6 +426,22 @@ static bool worth_it(const soma_program *p, const soma_plan_step *step)
            step->n_in + step->n_out <= ARGUMENTS && step->class > SOMA_CLASS_STATE && !p->s->exact;
 }
 
+/* Does a kernel that was chosen without this program's budget keep its scratch within it? */
+static soma_status within_budget(soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, bool *within)
+{
+    trial *c = soma_alloc(p->s, sizeof *c);
+    soma_status status = c ? open_trial(p, step, kernel, c) : SOMA_MEMORY;
+    if (status == SOMA_OK) {
+        soma_view_layouts(p, step, kernel, &c->view);
+        *within = kernel->prepare(&c->view.prepare) == SOMA_OK &&
+                  c->view.prepare.scratch <= (size_t)(p->max_memory / 8);
+    }
+    if (c)
+        close_trial(c);
+    soma_release(p->s, c);
+    return status;
+}
+
 static const soma_kernel *kernel_named(const soma_plan_step *step, const char *name, bool *f32)
 {
     char text[KERNEL_TEXT];
@@ -448,6 +464,11 @@ static soma_status take(soma_program *p, soma_plan_step *step, const soma_choice
     soma_view v;
     soma_status status = kernel ? soma_view_make(p, &changed, &v) : SOMA_OK;
     if (status != SOMA_OK || !kernel || soma_view_cannot(p, kernel, &v))
+        return status;
+    bool within = true;
+    if (p->max_memory && (kernel != step->kernel || f32))
+        status = within_budget(p, &changed, kernel, &within);
+    if (status != SOMA_OK || !within)
         return status;
     soma_choice *kept = soma_arena_alloc(&p->arena, sizeof *kept);
     step->chosen = soma_arena_format(&p->arena, "%s: %s", how, choice->detail);

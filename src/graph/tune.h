@@ -24,7 +24,7 @@ soma_status soma_tuner_put(soma *s, const soma_choice *choice);
 /* Writes the cache file if there is one and something is new. A failure is a warning. */
 void soma_tuner_save(soma *s);
 
-/* The model's record: choices that the rule would not have made, and the hash of its last training's kernels. */
+/* The model's record: choices of the clock, and the hash of its last training's kernels. */
 bool soma_record_any(const soma_model *m);
 const soma_choice *soma_record_find(soma_model *m, const char *machine, const char *key);
 soma_status soma_record_put(soma_model *m, const soma_choice *choice);

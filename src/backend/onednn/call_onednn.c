@@ -104,7 +104,7 @@ static soma_status call_run(const void *state, void *const *pointer, soma_run *r
         if (handle == c->handle[i])
             continue;
         status = dnnl_memory_set_data_handle(c->arg[i].memory, handle);
-        c->handle[i] = handle;
+        c->handle[i] = status == dnnl_success ? handle : NULL;
     }
     if (status == dnnl_success)
         status = dnnl_primitive_execute(c->primitive, c->stream, c->n, c->arg);

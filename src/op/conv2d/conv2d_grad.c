@@ -115,6 +115,8 @@ static const soma_sample input_samples[] = {
      true},
     {"depthwise 32, stride 2", "groups=32 pad=1,1,1,1 stride=2,2 size=15,12",
      (const soma_shape[]){S(SOMA_N, 32, 8, 6), S(32, 1, 3, 3)}, NULL, 0, true},
+    {"64 to 16, 1x1, small pictures", "size=5,1", (const soma_shape[]){S(5, 64, 5, 1), S(64, 16, 1, 1)}, NULL, 0, true},
+    {"64 to 8, 1x1", "size=5,7", (const soma_shape[]){S(3, 64, 5, 7), S(64, 8, 1, 1)}, NULL, 0, true},
     {"64 to 32, 1x1", "size=5,7", (const soma_shape[]){S(2, 64, 5, 7), S(64, 32, 1, 1)}, NULL, 0, true},
     {"48 to 24, 1x1", "size=5,7", (const soma_shape[]){S(SOMA_N, 48, 5, 7), S(48, 24, 1, 1)}, NULL, 0, true},
     {"40 to 24, 1x1, stride 2 and 3", "stride=2,3 size=9,8", (const soma_shape[]){S(SOMA_N, 40, 5, 3), S(40, 24, 1, 1)},

@@ -50,13 +50,13 @@ typedef struct point_job {
 typedef struct place {
     int64_t from, to;
     int down, right;
-    bool beside; /* the first of a tile: the others follow it on both sides */
+    bool read_beside, beside; /* the first of a tile: the others follow it where they are read, written */
 } place;
 
 /* Few channels are read where they are: a copy would take too large a share of the time. */
 static bool in_place(const point_state *s, const place *p)
 {
-    return p->beside && s->c <= IN_PLACE;
+    return p->read_beside && s->c <= IN_PLACE;
 }
 
 static int least(int64_t a, int64_t b)
@@ -87,8 +87,10 @@ static void find_places(const point_state *s, int64_t first, int64_t count, int6
             }
         }
     }
-    for (int64_t i = 0; i < padded; i += ROWS)
+    for (int64_t i = 0; i < padded; i += ROWS) { /* of one block alone, the next image's positions follow as well */
+        p[i].read_beside = s->dense && p[i + ROWS - 1].from - p[i].from == (ROWS - 1) * L;
         p[i].beside = s->dense && p[i + ROWS - 1].to - p[i].to == (ROWS - 1) * L;
+    }
 }
 
 /* Where to read a block's tiles: v[tile][block of channels][row], or x itself. */
