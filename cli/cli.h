@@ -174,6 +174,8 @@ bool cli_transform(const cli_pictures *p, soma_transform *t);
 void cli_augmentation(const cli_pictures *p, soma_augment *a);
 /* Data as a model wants them: its transform, its channels. */
 void cli_use_model(const soma_model *m, soma_dataset_options *how);
+/* False after telling of a class of the data that is another one of the model's. */
+bool cli_same_classes(const soma_model *m, const soma_dataset *d);
 /* Without a size of their own, a folder's pictures (DATA: a name or a path) get the sample's. */
 void cli_size_pictures(const char *data, const soma_shape *sample, soma_dataset_options *how);
 /* IDX files of that part lie in the folder. */

@@ -157,7 +157,7 @@ int cli_eval(int argc, char **argv)
         o.data = right ? cli_find_data(s, data, &how, found.model, &code) : NULL;
         o.max_memory = (uint64_t)max_memory;
         if (o.data)
-            code = evaluate(s, found.model, &o, common.json);
+            code = !cli_same_classes(found.model, o.data) ? EXIT_RUN : evaluate(s, found.model, &o, common.json);
     }
     soma_close(s);
     cli_free_data();

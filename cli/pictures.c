@@ -106,6 +106,25 @@ bool cli_holds_idx(const char *folder, const char *part)
     return found;
 }
 
+/* Names that the model does not know say nothing (numbers beside words). */
+bool cli_same_classes(const soma_model *m, const soma_dataset *d)
+{
+    for (int i = 0; i < soma_dataset_classes(d); i++) {
+        const char *name = soma_dataset_class(d, i);
+        if (name && !strcmp(soma_model_class(m, i), name))
+            continue; /* others may have that name as well */
+        for (int k = 0; name && name[0] && k < soma_model_classes(m); k++)
+            if (k != i && !strcmp(soma_model_class(m, k), name)) {
+                fprintf(stderr,
+                        "soma: class %d of the data is \"%s\", which is class %d of the model; an empty folder stands "
+                        "for a class without pictures\n",
+                        i, name, k);
+                return false;
+            }
+    }
+    return true;
+}
+
 void cli_size_pictures(const char *data, const soma_shape *sample, soma_dataset_options *how)
 {
     char room[1024];

@@ -158,6 +158,8 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
     soma_dataset *d = cli_find_data(s, t->test ? t->test : name, &how, m, &code);
     if (!d)
         return code;
+    if (!cli_same_classes(m, d))
+        return EXIT_RUN;
     soma_status status = soma_evaluate(m, d, .loss = o->loss, .result = result, .precision = o->precision,
                                        .batch_size = o->batch_size < 128 ? o->batch_size : 128, /* no larger plan */
                                        .max_memory = o->max_memory);

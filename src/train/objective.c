@@ -8,8 +8,6 @@
 
 #include "base/random.h"
 
-#include <soma/io.h>
-
 #include <string.h>
 
 /* "f32[1,28,28]": a sample's type is a value's type without the batch. */
@@ -58,16 +56,15 @@ static soma_status check_input(const soma_objective *o, const soma_dataset *data
         what, soma_type_text(&sample, have), soma_value_name(o->x), sample_text(&x, want));
 }
 
-/* Which class the model, or else what it is trained on, knows by that name; -1: none. */
-static int class_named(const soma_objective *o, const char *name)
+/* Which class of the data that the objective was made for has that name: `first` if that one has, -1: none. */
+static int class_named(const soma_objective *o, const char *name, int first)
 {
-    int n = soma_model_classes(o->m), all = n ? n : o->data ? soma_dataset_classes(o->data) : 0;
-    for (int i = 0; i < all; i++) {
-        const char *known = n ? soma_model_class(o->m, i) : soma_dataset_class(o->data, i);
-        if (known && !strcmp(known, name))
-            return i;
+    int found = -1;
+    for (int i = 0; i < soma_dataset_classes(o->data) && found != first; i++) {
+        const char *known = soma_dataset_class(o->data, i);
+        found = known && !strcmp(known, name) && (found < 0 || i == first) ? i : found;
     }
-    return -1;
+    return found;
 }
 
 /* Names that nobody knows say nothing (numbers beside words); one that belongs to another class does. */
@@ -75,11 +72,11 @@ static soma_status check_names(const soma_objective *o, const soma_dataset *data
 {
     for (int i = 0; i < soma_dataset_classes(data); i++) {
         const char *name = soma_dataset_class(data, i);
-        int known = name && name[0] ? class_named(o, name) : -1;
+        int known = name && name[0] && o->data != data ? class_named(o, name, i) : -1;
         if (known >= 0 && known != i)
             return soma_fail(
                 o->m->s, SOMA_INVALID, at,
-                "%s: class %d of the data is \"%s\", which is class %d of the model; open data with the same "
+                "%s: class %d of the data is \"%s\", which is class %d of the training data; open data with the same "
                 "classes in the same order (an empty folder stands for a class without pictures)",
                 what, i, name, known);
     }
