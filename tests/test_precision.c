@@ -31,7 +31,7 @@ int __wrap_soma_cpu_isa(void)
 }
 
 #ifdef SOMA_BF16_EMULATED
-#define EMULATED true /* the library's products run in f32 */
+#define EMULATED true /* the library's products run in f32, where the CPU has no bf16 */
 #else
 #define EMULATED false
 #endif
@@ -120,7 +120,8 @@ static void activations_are_bf16_and_state_is_not(void **state)
                                        .optimizer = soma_adam());
     assert_string_equal(soma_error(s), "");
     soma_program *p = soma_trainer_program(t);
-    assert_int_equal(count(p, "conv2d", "bf16["), EMULATED ? 1 : 2);
+    int products = count(p, "conv2d", "bf16[");
+    assert_true(products == 2 || (EMULATED && products == 1));
     assert_int_equal(count(p, "conv2d_input_grad", "bf16["), 1);
     assert_true(count(p, "add", "bf16[") >= 1);
     assert_int_equal(count(p, "conv2d_weight_grad", "f32["), 2);
