@@ -100,6 +100,7 @@ soma_plan_memory soma_program_memory(const soma_program *p)
     m.inputs = 2 * p->input_size;
     m.packed = p->kept_size;
     m.tables = p->arena.bytes + p->graph->arena.bytes;
+    m.tables += (uint64_t)p->n_values * sizeof *p->values + (uint64_t)p->n_steps * sizeof *p->steps;
     m.library = p->library_bytes;
     m.total = m.parameters + m.state + m.gradients + m.activations + m.inputs + m.packed + m.tables + m.library;
     return m;
