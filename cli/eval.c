@@ -95,7 +95,7 @@ static int evaluate(soma *s, soma_model *m, const soma_evaluate_options *how, bo
 {
     const soma_dataset *d = how->data;
     soma_evaluate_options o = *how;
-    int classes = soma_dataset_classes(how->data);
+    int classes = soma_dataset_classes(d);
     soma_evaluation e = {.classes = classes};
     e.confusion = classes ? calloc((size_t)classes * (size_t)classes, sizeof *e.confusion) : NULL;
     int code = 0;

@@ -54,13 +54,16 @@ static bool begin_with(soma *s, const cli_build *b, cli_model *found, int *code)
         return cli_usage("--layout takes torch or keras, got \"%s\"", b->layout) == 0;
     if (!b->weights && (b->layout || b->map.n || b->partial))
         return cli_usage("--layout, --map and --partial say how --weights are read, but there are none") == 0;
-    for (int i = 0; i < b->map.n; i++)
-        if ((ends_with(b->map.texts[i], ".yaml") || ends_with(b->map.texts[i], ".yml")) && o.map_file)
-            return cli_usage("--map takes one file, got \"%s\" and \"%s\"", o.map_file, b->map.texts[i]) == 0;
-        else if (ends_with(b->map.texts[i], ".yaml") || ends_with(b->map.texts[i], ".yml"))
-            o.map_file = b->map.texts[i];
-        else if (!add_rule(b->map.texts[i], &rules[o.n_map++]))
+    for (int i = 0; i < b->map.n; i++) {
+        const char *text = b->map.texts[i];
+        bool file = ends_with(text, ".yaml") || ends_with(text, ".yml");
+        if (file && o.map_file)
+            return cli_usage("--map takes one file, got \"%s\" and \"%s\"", o.map_file, text) == 0;
+        if (file)
+            o.map_file = text;
+        else if (!add_rule(text, &rules[o.n_map++]))
             return false;
+    }
     if (!b->map.n && found->zoo && found->zoo->names) {
         o.map = found->zoo->names;
         while (o.map[o.n_map].from)

@@ -56,9 +56,9 @@ limit_loss() {
     [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     singles='' halves=''
     for seed in 1 2 3 4 5 6 7 8; do
-        house_run loss "$1" --steps "$2" --peak-lr "$4" --seed "$seed" --data "$bar_data" > "$scratch/shown"
+        house_run loss "$1" --steps "$2" --peak-lr "$4" --seed "$seed" --data "$bar_data"
         single=$(house_value loss)
-        house_run loss "$1" --steps "$2" --peak-lr "$4" --seed "$seed" --data "$bar_data" --precision bf16 > "$scratch/shown"
+        house_run loss "$1" --steps "$2" --peak-lr "$4" --seed "$seed" --data "$bar_data" --precision bf16
         half=$(house_value loss)
         bar_say "$1, seed $seed, loss after $2 steps: f32 $single, bf16 $half"
         singles="$singles $single" halves="$halves $half"
