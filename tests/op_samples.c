@@ -58,6 +58,8 @@ static double value(const sample_case *c, char fill, int input, int64_t i, const
         return 0.02 + 0.96 * u;
     case 's':
         return (bits[1] & 1 ? 1 : -1) * (0.3 + 1.5 * u);
+    case 'g':
+        return 12 * u - 3;
     case 'k':
         return (double)(int64_t)(u * c->sample->classes);
     case 'd':

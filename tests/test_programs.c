@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include <cmocka.h>
+#include "graph/graph.h"
 #include <soma/soma.h>
 
 enum { BATCH = 16, SIDE = 16, CLASSES = 5 };
@@ -141,6 +142,55 @@ static int count_ops(const soma_program *p, const char *op)
     return n;
 }
 
+/* An activation read by two convolutions, whose result nobody else reads: the gradients of both meet, and pass the gate,
+ * where the later convolution's is written. */
+static soma_value branches(soma *s, soma_model **m, const char *act, soma_value *dw)
+{
+    *m = soma_model_new(s, "branches");
+    soma_value x = soma_input(*m, "x", SOMA_F32, SOMA_SHAPE(16, SIDE, SIDE)), w;
+    soma_value h = soma_conv2d(x, .filters = 32, .kernel = {3, 3}, .same = true, .activation = act, .no_bias = true);
+    soma_value a = soma_conv2d(h, .filters = 48, .kernel = {3, 3}, .same = true, .no_bias = true);
+    soma_value b = soma_conv2d(h, .filters = 48, .kernel = {1, 1}, .no_bias = true);
+    w = soma_graph_tensor((*m)->graph, 0);
+    assert_int_equal(soma_grad(soma_reduce_mean(soma_square(soma_add(a, b))), &w, 1, dw), SOMA_OK);
+    return x;
+}
+
+static void gradients_meet_and_pass_the_gate(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 4; c++) {
+        const char *act = c < 2 ? "relu" : "relu6";
+        const float *dw[2];
+        soma *s[2];
+        for (int exact = 0; exact < 2; exact++) {
+            soma_context_options o = {.struct_size = sizeof o, .seed = 8, .exact = exact, .threads = 1 + c % 2};
+            soma_model *m;
+            soma_value g;
+            s[exact] = soma_open(&o);
+            soma_value x = branches(s[exact], &m, act, &g);
+            soma_program *p = soma_compile(m, .batch = 4, .values = &g, .n_values = 1);
+            assert_string_equal(soma_error(s[exact]), "");
+            float *in = soma_program_input(p, x).data;
+            for (int i = 0; i < 4 * 16 * SIDE * SIDE; i++)
+                in[i] = 4 * (float)sin(0.37 * i + i % 11);
+            assert_int_equal(soma_step(p), SOMA_OK);
+            dw[exact] = soma_read(p, g).data;
+            assert_int_equal(count_ops(p, "conv2d_input_grad"), 2);
+            assert_int_equal(count_ops(p, "add"), 1); /* the square's slope, twice the sum */
+            assert_int_equal(count_ops(p, "relu_grad") + count_ops(p, "relu6_grad"), 0);
+        }
+        double norm = 0, error = 0;
+        for (int i = 0; i < 32 * 16 * 9; i++) {
+            norm += (double)dw[1][i] * (double)dw[1][i];
+            error += ((double)dw[0][i] - (double)dw[1][i]) * ((double)dw[0][i] - (double)dw[1][i]);
+        }
+        assert_true(norm > 0 && error < 1e-10 * norm);
+        soma_close(s[0]);
+        soma_close(s[1]);
+    }
+}
+
 static void the_simplifier_merges_what_it_can(void **state)
 {
     (void)state;
@@ -262,6 +312,7 @@ int main(void)
         cmocka_unit_test(fast_kernels_and_pieces_train_like_the_reference),
         cmocka_unit_test(exact_bits_do_not_depend_on_pieces_of_work),
         cmocka_unit_test(the_simplifier_merges_what_it_can),
+        cmocka_unit_test(gradients_meet_and_pass_the_gate),
         cmocka_unit_test(memory_is_what_the_plan_says),
         cmocka_unit_test(a_bad_label_changes_nothing),
         cmocka_unit_test(programs_of_a_model_share_and_do_not_disturb),

@@ -141,6 +141,7 @@ typedef struct soma_prepare {
     const void *state; /* from soma_prepare_state */
     size_t scratch;    /* bytes, 64-byte aligned when run */
     bool parallel;     /* the run starts parallel regions (leave false for tiny work: it runs on the caller's thread) */
+    bool apart;        /* output 0 must not lie over the input that the op's inplace_in names */
     double flops;      /* of one run; 0: the op's flops function decides */
     char *note;        /* SOMA_REASON_MAX bytes: what was chosen, e.g. the library's implementation name */
     char *reason;      /* filled by soma_refuse */
@@ -207,7 +208,7 @@ typedef struct soma_sample {
     const char *attrs;    /* "stride=2,2 padding=1,1,1,1"; NULL: defaults */
     const soma_shape *in; /* n_in shapes, constant dimensions; the first dimension may be SOMA_N (bound to 3) */
     const char *fill;     /* per input: 'n' normal, 'p' positive, 'u' in (0,1), 'k' class index below `classes`,
-                                'd' distinct values (no ties), 's' = well away from 0, 'o' one-hot rows,
+                                'd' distinct values (no ties), 's' = well away from 0, 'g' from -3 to 9, 'o' one-hot rows,
                                 '-' absent; NULL: all 'n' */
     int classes;
     bool no_gradient; /* not differentiable at all (argmax-like, updates) */

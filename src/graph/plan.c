@@ -126,7 +126,7 @@ static void share(soma_program *p)
             share_slice(p, step);
             continue;
         }
-        int k = step->op->view ? 0 : step->op->inplace_in - 1;
+        int k = step->op->view ? 0 : step->apart ? -1 : step->op->inplace_in - 1;
         if (k < 0 || k >= step->n_in || step->in[k] < 0)
             continue;
         int32_t root_id = soma_plan_root(p, step->in[k]);

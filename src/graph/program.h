@@ -65,6 +65,7 @@ typedef struct soma_plan_step {
     bool assigns;
     bool skip_first; /* not run on the first piece (adding up) */
     bool nested;     /* a slice that is a view of its input */
+    bool apart;      /* output 0 may overwrite no input */
     bool recomputed; /* a clone of an earlier step, for the readers that come late */
     soma_run_fn run;
     const void *state;

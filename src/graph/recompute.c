@@ -70,6 +70,13 @@ static void add_step(pass *w, const soma_plan_step *step, const int32_t *in, con
     w->next_arg += step->n_in + step->n_out;
 }
 
+/* A packed copy of a weight is made anew, never kept for a clone. */
+static bool packs(const pass *w, int index)
+{
+    const soma_plan_step *step = &w->base[index];
+    return !strcmp(step->op->name, "reorder") && w->p->values[step->in[0]].class <= SOMA_CLASS_STATE;
+}
+
 static int32_t resolve(pass *w, int32_t value, int at);
 
 static void add_clone(pass *w, int made, int at)
@@ -112,6 +119,15 @@ static int32_t resolve(pass *w, int32_t value, int at)
     return w->clone[value];
 }
 
+/* Clones that base step `at` reads; of base step `but` it needs none. */
+static void make_inputs(pass *w, int at, int but)
+{
+    const soma_plan_step *step = &w->base[at];
+    for (int j = 0; j < step->n_in; j++)
+        if (step->in[j] >= 0 && (but < 0 || w->maker[step->in[j]] != but))
+            resolve(w, step->in[j], at);
+}
+
 /* Schedules and measures w->trial. */
 static void schedule(pass *w)
 {
@@ -125,9 +141,10 @@ static void schedule(pass *w)
         w->clone[i] = -1;
     for (int i = 0; i < w->n_base; i++) {
         const soma_plan_step *step = &w->base[i];
-        for (int j = 0; j < step->n_in; j++)
-            if (step->in[j] >= 0)
-                resolve(w, step->in[j], i);
+        make_inputs(w, i, -1);
+        if (packs(w, i) &&
+            i + 1 < w->n_base) /* a copy of weights lives only till its reader: nothing lies in between */
+            make_inputs(w, i + 1, i);
         add_step(w, step, step->in, step->out);
         int32_t *in = p->steps[p->n_steps - 1].in;
         for (int j = 0; j < step->n_in; j++)
@@ -215,13 +232,6 @@ static bool find_cut(pass *w, int index, bool *read)
     if (gap < LEAST_GAP)
         w->cut[index] = before;
     return gap >= LEAST_GAP;
-}
-
-/* A packed copy of a weight is made anew, never kept for a clone. */
-static bool packs(const pass *w, int index)
-{
-    const soma_plan_step *step = &w->base[index];
-    return !strcmp(step->op->name, "reorder") && w->p->values[step->in[0]].class <= SOMA_CLASS_STATE;
 }
 
 /* Marks the step, the views of what it makes, and (dead) what it reads that nobody keeps till then. */

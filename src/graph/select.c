@@ -233,7 +233,7 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
         v->prepare.state = NULL;
         v->prepare.scratch = 0;
         v->prepare.flops = 0;
-        v->prepare.parallel = false;
+        v->prepare.parallel = v->prepare.apart = false;
         v->note[0] = 0;
         for (int j = 0; j < step->n_in; j++) /* the next one may want dense arrays: a reorder makes them */
             v->args[j].layout.batch_stride = 0;
@@ -254,6 +254,7 @@ static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
     step->run = v->prepare.run;
     step->state = v->prepare.state;
     step->scratch = v->prepare.scratch;
+    step->apart = v->prepare.apart;
     step->bytes = moved_bytes(v);
     step->flops = v->prepare.flops > 0 ? v->prepare.flops
                   : step->op->flops    ? step->op->flops(step->attrs, v->args, step->n_in, v->prepare.out)

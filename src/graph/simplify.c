@@ -1,15 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * graph/simplify.c: a program's graph made smaller before kernels are chosen: ops that do nothing when predicting, activations
- * merged into the op before them, relu's gradient merged into max-pooling's, dead code.
+ * merged into the op before them, relu's gradient merged into that of max-pooling or of the convolution behind it, dead code.
  * Knows ops by the fields of their attribute tables, not by their structs.
  */
 #include "graph/simplify.h"
 
-/* The optional input that an op adds to its result before the activation, or -1. */
+/* Kernels of a grouped convolution take every array in a layout of its own, and so neither add nor gate. */
+static bool is_input_gradient(const soma_graph_node *node)
+{
+    const soma_field *groups = soma_pass_is(node, "conv2d_input_grad") ? soma_pass_field(node->op, "groups") : NULL;
+    return groups && *(const int64_t *)(const void *)((const char *)node->attrs + groups->offset) == 1;
+}
+
+/* The optional input that an op adds to its result before the activation, or its gate, or -1. */
 static int added_input(const soma_graph_node *node)
 {
-    return soma_pass_is(node, "conv2d") ? 3 : soma_pass_is(node, "batch_norm") ? 5 : -1;
+    return soma_pass_is(node, "conv2d") || is_input_gradient(node) ? 3 : soma_pass_is(node, "batch_norm") ? 5 : -1;
 }
 
 static void count_uses(soma_pass *p)
@@ -61,6 +68,18 @@ int *soma_activation_of(const soma_graph_node *node)
 {
     const soma_field *field = soma_pass_field(node->op, "activation");
     return field && field->type == SOMA_FIELD_ENUM ? (int *)(void *)((char *)node->attrs + field->offset) : NULL;
+}
+
+/* Which of the node's activations the op is that is called like it, and then `suffix`: its index, 0 for none. */
+static int choice_of(const soma_graph_node *node, const char *op, const char *suffix)
+{
+    const char *const *choices = soma_pass_field(node->op, "activation")->choices;
+    for (int i = 1; choices[i]; i++) {
+        size_t n = strlen(choices[i]);
+        if (!strncmp(op, choices[i], n) && !strcmp(op + n, suffix))
+            return i;
+    }
+    return 0;
 }
 
 /* Does the node add up samples? Then an activation after it is none of the parts' business. */
@@ -138,11 +157,8 @@ static void merge_activations(soma_pass *p)
         int *chosen = before ? soma_activation_of(before) : NULL; /* attrs of a copied graph are its own */
         if (!chosen || before->out[0] != act->in[0] || p->uses[act->in[0]] != 1 || sums_samples(p->graph, before))
             continue;
-        const soma_field *field = soma_pass_field(before->op, "activation");
-        int choice = 0;
-        while (field->choices[choice] && strcmp(field->choices[choice], act->op->name))
-            choice++;
-        if (*chosen != 0 || !field->choices[choice])
+        int choice = choice_of(before, act->op->name, "");
+        if (*chosen != 0 || !choice)
             continue;
         int32_t value = act->out[0];
         *chosen = choice;
@@ -191,6 +207,36 @@ static soma_status merge_pool_relu(soma_pass *p)
     return SOMA_OK;
 }
 
+/* relu_grad(conv2d_input_grad(dy, w, -, z), y) becomes conv2d_input_grad(dy, w, y, z), and so for relu6: what the activation
+ * stopped is left out where dx is first written. */
+static soma_status merge_gates(soma_pass *p)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        soma_graph_node *act = &p->graph->nodes[i];
+        if (!soma_pass_is(act, "relu_grad") && !soma_pass_is(act, "relu6_grad"))
+            continue;
+        soma_graph_node *grad = p->uses[act->in[0]] == 1 ? soma_pass_maker(p, act->in[0]) : NULL;
+        if (!grad || !is_input_gradient(grad) || *soma_activation_of(grad))
+            continue;
+        int n = grad->n_in > 3 ? grad->n_in : 3;
+        int32_t *in = soma_arena_array(&p->graph->arena, (size_t)n, sizeof *in);
+        if (!in)
+            return SOMA_MEMORY;
+        for (int j = 0; j < n; j++)
+            in[j] = j < grad->n_in ? grad->in[j] : -1;
+        in[2] = act->in[1];
+        *soma_activation_of(grad) = choice_of(grad, act->op->name, "_grad");
+        p->uses[act->in[0]] = 0;
+        p->graph->values[act->in[0]].node = -1;
+        act->op = NULL;
+        grad->in = in;
+        grad->n_in = n;
+        grad->out[0] = act->out[0];
+        p->graph->values[grad->out[0]].node = (int)(grad - p->graph->nodes);
+    }
+    return SOMA_OK;
+}
+
 /* From the end: a node none of whose outputs is read goes; an optional output nobody reads is absent from then on. */
 static void remove_dead(soma_pass *p)
 {
@@ -231,6 +277,8 @@ soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training
         status = soma_merge_norm_gradients(&p);
     if (status == SOMA_OK)
         status = merge_pool_relu(&p);
+    if (status == SOMA_OK)
+        status = merge_gates(&p);
     remove_dead(&p);
     soma_release(graph->s, p.uses);
     return status;

@@ -24,6 +24,8 @@ typedef struct soma_md {
 
 dnnl_status_t soma_md_strided(soma_md *md, soma_dtype dtype, int rank, const int64_t *dim, const int64_t *stride);
 dnnl_status_t soma_md_tag(soma_md *md, soma_dtype dtype, int rank, const int64_t *dim, dnnl_format_tag_t tag);
+/* The same bytes with the first two dimensions in each other's place. */
+dnnl_status_t soma_md_turned(soma_md *md, soma_md_ref of);
 soma_md_ref soma_md_get(const soma_md *md);
 void soma_md_drop(soma_md *md);
 /* A rank-4 activation in its layout (plain, nhwc, nChw8c, nChw16c). */

@@ -291,6 +291,14 @@ dnnl_status_t soma_md_tag(soma_md *md, soma_dtype dtype, int rank, const int64_t
     return md_tag(md, type_of(dtype), rank, wide, tag);
 }
 
+dnnl_status_t soma_md_turned(soma_md *md, soma_md_ref of)
+{
+    const int order[DNNL_MAX_NDIMS] = {1, 0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11};
+    dnnl_status_t status = dnnl_memory_desc_permute_axes(&md->md, of, order);
+    md->present = status == dnnl_success;
+    return status;
+}
+
 dnnl_status_t soma_md_activation(soma_md *md, const soma_arg *a)
 {
     static const dnnl_format_tag_t tags[] = {

@@ -252,6 +252,7 @@ static void input_wish(soma_prepare *p)
     soma_conv2d_case c = soma_conv2d_input_case(p);
     p->in[0].layout.kind = soma_conv2d_small(&c) ? SOMA_PLAIN : SOMA_NHWC;
     p->out[0].layout.kind = SOMA_PLAIN;
+    soma_conv2d_wish_like(p);
 }
 
 static soma_status input_prepare(soma_prepare *p)
@@ -268,7 +269,8 @@ static soma_status input_prepare(soma_prepare *p)
         .ow = c.w,
         .turned = true,
         .bias = -1};
-    return finish(p, s, &c);
+    soma_status status = finish(p, s, &c);
+    return status == SOMA_OK ? soma_conv2d_finish(p, false) : status;
 }
 
 const soma_kernel SOMA_ISA(soma_conv2d_input_grad_cpu) = {.name = "cpu",

@@ -307,6 +307,8 @@ static soma_status forward_prepare(soma_prepare *p)
 static soma_status input_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_input_case(p);
+    if (p->n_in > SOMA_CONV2D_GATE)
+        return refuse(p, "its gradient has neither gate nor addition");
     return accept_case(p, &c);
 }
 static soma_status input_prepare(soma_prepare *p)

@@ -2,18 +2,21 @@
  *
  * op/conv2d/conv2d_grad.c: the two gradients of conv2d as ops.
  *
- *     conv2d_input_grad   dx[n,c,h,w] = sum over k, i, j of
- *                             dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j]
- *                         (where the divisions leave no rest; also known as transposed convolution)
+ *     conv2d_input_grad   dx[n,c,h,w] = gate(y[n,c,h,w], z[n,c,h,w] + sum over k, i, j of
+ *                             dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j])
+ *                         (where the divisions leave no rest; also known as transposed convolution); z is another
+ *                         gradient of x, and the gate that of the relu or relu6 that made x, whose result is y
  *     conv2d_weight_grad  dw[k,c,i,j] = sum over n, oh, ow of
  *                             dy[n,k,oh,ow] x[n, c, oh sh - top + i dh, ow sw - left + j dw]
  *                         db[k]       = sum over n, oh, ow of dy[n,k,oh,ow]
  *
- * All three are bilinear, so each one's gradients are the other two.
+ * All three are bilinear (but for y), so each one's gradients are the other two.
  */
 #include "backend/cpu/isa.h"
+#include "backend/cpu/parallel.h"
 #include "backend/onednn/onednn.h"
 #include "graph/graph.h"
+#include "op/activation_grad.h"
 #include "op/conv2d/conv2d.h"
 #include "op/element.h"
 #include "op/sample.h"
@@ -46,10 +49,13 @@ static soma_conv2d_attrs with_size(const soma_conv2d_attrs *a, soma_value of)
     return sized;
 }
 
-/* ---- conv2d_input_grad: (dy, w) -> dx ---- */
+/* ---- conv2d_input_grad: (dy, w, y, z) -> dx ---- */
 
+static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", "relu6", NULL};
 static const soma_field input_fields[] = {
     SOMA_CONV2D_GEOMETRY,
+    {"activation", SOMA_FIELD_ENUM, SOMA_CONV2D_AT(activation), 0, 0, 0, 4, activations,
+     "what made x, with the result y: relu or relu6"},
     {"size", SOMA_FIELD_INTS, SOMA_CONV2D_AT(size), 2, 1, 1, 1e12, NULL, "height and width of dx"},
     {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
 
@@ -66,16 +72,38 @@ static soma_status input_infer(soma_infer *i)
     soma_status status = soma_conv2d_check(a, &dx, w, out, i->reason);
     if (status == SOMA_OK)
         status = check_out(out, dy, w->dim[0], i->reason);
-    if (status == SOMA_OK)
-        i->out[0] = (soma_type){i->in[0].dtype, dx};
-    return status;
+    if (status != SOMA_OK)
+        return status;
+    i->out[0] = (soma_type){i->in[0].dtype, dx};
+    for (int j = SOMA_CONV2D_GATE; j < i->n_in; j++) {
+        char got[96], want[96];
+        if (i->in[j].shape.rank >= 0 && (i->in[j].dtype != i->out[0].dtype || !soma_same_shape(&i->in[j].shape, &dx)))
+            return soma_refuse(i->reason, "%s must have dx's type %s, not %s",
+                               j == SOMA_CONV2D_GATE ? "the activation's result" : "what is added",
+                               soma_type_text(&i->out[0], want), soma_type_text(&i->in[j], got));
+    }
+    if (a->activation == SOMA_ACT_SIGMOID || a->activation == SOMA_ACT_TANH)
+        return soma_refuse(i->reason,
+                           "it lets pass or not, as relu and relu6 do; the gradient of %s is an op of its own",
+                           activations[a->activation]);
+    if (a->activation != SOMA_ACT_NONE && (i->n_in <= SOMA_CONV2D_GATE || i->in[SOMA_CONV2D_GATE].shape.rank < 0))
+        return soma_refuse(i->reason, "the gradient of %s needs its result y as input %d", activations[a->activation],
+                           SOMA_CONV2D_GATE);
+    return SOMA_OK;
 }
 
 static void input_grad(soma_gradient *g)
 {
+    soma_conv2d_attrs forward = *(const soma_conv2d_attrs *)g->attrs, weights;
+    bool gated = g->n_in > SOMA_CONV2D_GATE && g->in[SOMA_CONV2D_GATE].graph;
     soma_value ddx = g->dout[0];
-    soma_conv2d_attrs forward = *(const soma_conv2d_attrs *)g->attrs, weights = with_size(&forward, g->in[1]);
+    if (gated && forward.activation != SOMA_ACT_NONE)
+        ddx = soma_act_gradient((soma_act)forward.activation, ddx, g->in[SOMA_CONV2D_GATE]);
+    forward.activation = SOMA_ACT_NONE;
+    weights = with_size(&forward, g->in[1]);
     forward.size[0] = forward.size[1] = 1;
+    if (g->n_in > SOMA_CONV2D_ADDED && g->want[SOMA_CONV2D_ADDED])
+        g->din[SOMA_CONV2D_ADDED] = ddx;
     if (g->want[0])
         g->din[0] = apply(&soma_op_conv2d, ddx, g->in[1], &forward);
     if (g->want[1])
@@ -90,45 +118,79 @@ static double input_flops(const void *attrs, const soma_arg *in, int n_in, const
 }
 
 static const soma_sample input_samples[] = {
-    {"odd 3x3", "pad=1,1,1,1 size=5,7", (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(3, 2, 3, 3)}, NULL, 0, false},
-    {"asymmetric pad", "pad=0,1,2,0 size=4,5", (const soma_shape[]){S(1, 2, 4, 5), S(2, 3, 3, 2)}, NULL, 0, false},
-    {"stride 2, even", "stride=2,2 pad=1,1,1,1 size=6,8", (const soma_shape[]){S(SOMA_N, 6, 3, 4), S(6, 3, 3, 3)}, NULL,
+    {"odd 3x3", "pad=1,1,1,1 size=5,7", (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(3, 2, 3, 3)}, "nn--", 0, false},
+    {"asymmetric pad", "pad=0,1,2,0 size=4,5", (const soma_shape[]){S(1, 2, 4, 5), S(2, 3, 3, 2)}, "nn--", 0, false},
+    {"stride 2, even", "stride=2,2 pad=1,1,1,1 size=6,8", (const soma_shape[]){S(SOMA_N, 6, 3, 4), S(6, 3, 3, 3)},
+     "nn--", 0, false},
+    {"stride 2, odd", "stride=2,2 size=7,9", (const soma_shape[]){S(SOMA_N, 2, 3, 4), S(2, 3, 2, 2)}, "nn--", 0, false},
+    {"dilation", "dilation=2,3 pad=2,1,2,3 size=6,7", (const soma_shape[]){S(SOMA_N, 2, 6, 5), S(2, 2, 3, 3)}, "nn--",
      0, false},
-    {"stride 2, odd", "stride=2,2 size=7,9", (const soma_shape[]){S(SOMA_N, 2, 3, 4), S(2, 3, 2, 2)}, NULL, 0, false},
-    {"dilation", "dilation=2,3 pad=2,1,2,3 size=6,7", (const soma_shape[]){S(SOMA_N, 2, 6, 5), S(2, 2, 3, 3)}, NULL, 0,
+    {"groups", "groups=2 pad=1,1,1,1 size=4,5", (const soma_shape[]){S(SOMA_N, 6, 4, 5), S(6, 2, 3, 3)}, "nn--", 0,
      false},
-    {"groups", "groups=2 pad=1,1,1,1 size=4,5", (const soma_shape[]){S(SOMA_N, 6, 4, 5), S(6, 2, 3, 3)}, NULL, 0,
-     false},
-    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2 size=5,5", (const soma_shape[]){S(2, 6, 3, 3), S(6, 1, 3, 3)}, NULL,
-     0, false},
-    {"1x1", "size=3,3", (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(16, 16, 1, 1)}, NULL, 0, false},
-    {"16 to 16", "pad=1,1,1,1 size=9,11", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3)}, NULL, 0, true},
-    {"32 to 48", "pad=1,1,1,1 size=14,13", (const soma_shape[]){S(SOMA_N, 48, 14, 13), S(48, 32, 3, 3)}, NULL, 0, true},
-    {"48 to 80, pad 0 and 2", "pad=0,1,2,0 size=10,13", (const soma_shape[]){S(2, 80, 10, 12), S(80, 48, 3, 3)}, NULL,
-     0, true},
-    {"1 to 32", "pad=1,1,1,1 size=14,14", (const soma_shape[]){S(SOMA_N, 32, 14, 14), S(32, 1, 3, 3)}, NULL, 0, true},
-    {"3 to 6, 5x5", "size=32,32", (const soma_shape[]){S(SOMA_N, 6, 28, 28), S(6, 3, 5, 5)}, NULL, 0, true},
-    {"6 to 16, 5x5", "size=14,14", (const soma_shape[]){S(SOMA_N, 16, 10, 10), S(16, 6, 5, 5)}, NULL, 0, true},
-    {"groups of 16", "groups=2 pad=1,1,1,1 size=7,7", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3)}, NULL, 0,
+    {"depthwise", "groups=6 pad=1,1,1,1 stride=2,2 size=5,5", (const soma_shape[]){S(2, 6, 3, 3), S(6, 1, 3, 3)},
+     "nn--", 0, false},
+    {"1x1", "size=3,3", (const soma_shape[]){S(SOMA_N, 16, 3, 3), S(16, 16, 1, 1)}, "nn--", 0, false},
+    {"16 to 16", "pad=1,1,1,1 size=9,11", (const soma_shape[]){S(2, 16, 9, 11), S(16, 16, 3, 3)}, "nn--", 0, true},
+    {"32 to 48", "pad=1,1,1,1 size=14,13", (const soma_shape[]){S(SOMA_N, 48, 14, 13), S(48, 32, 3, 3)}, "nn--", 0,
      true},
-    {"depthwise 32", "groups=32 pad=1,1,1,1 size=9,9", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3)}, NULL, 0,
+    {"48 to 80, pad 0 and 2", "pad=0,1,2,0 size=10,13", (const soma_shape[]){S(2, 80, 10, 12), S(80, 48, 3, 3)}, "nn--",
+     0, true},
+    {"1 to 32", "pad=1,1,1,1 size=14,14", (const soma_shape[]){S(SOMA_N, 32, 14, 14), S(32, 1, 3, 3)}, "nn--", 0, true},
+    {"3 to 6, 5x5", "size=32,32", (const soma_shape[]){S(SOMA_N, 6, 28, 28), S(6, 3, 5, 5)}, "nn--", 0, true},
+    {"6 to 16, 5x5", "size=14,14", (const soma_shape[]){S(SOMA_N, 16, 10, 10), S(16, 6, 5, 5)}, "nn--", 0, true},
+    {"groups of 16", "groups=2 pad=1,1,1,1 size=7,7", (const soma_shape[]){S(2, 32, 7, 7), S(32, 16, 3, 3)}, "nn--", 0,
+     true},
+    {"depthwise 32", "groups=32 pad=1,1,1,1 size=9,9", (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3)}, "nn--", 0,
      true},
     {"depthwise 32, stride 2", "groups=32 pad=1,1,1,1 stride=2,2 size=15,12",
-     (const soma_shape[]){S(SOMA_N, 32, 8, 6), S(32, 1, 3, 3)}, NULL, 0, true},
-    {"64 to 16, 1x1, small pictures", "size=5,1", (const soma_shape[]){S(5, 64, 5, 1), S(64, 16, 1, 1)}, NULL, 0, true},
-    {"64 to 8, 1x1", "size=5,7", (const soma_shape[]){S(3, 64, 5, 7), S(64, 8, 1, 1)}, NULL, 0, true},
-    {"64 to 32, 1x1", "size=5,7", (const soma_shape[]){S(2, 64, 5, 7), S(64, 32, 1, 1)}, NULL, 0, true},
-    {"48 to 24, 1x1", "size=5,7", (const soma_shape[]){S(SOMA_N, 48, 5, 7), S(48, 24, 1, 1)}, NULL, 0, true},
+     (const soma_shape[]){S(SOMA_N, 32, 8, 6), S(32, 1, 3, 3)}, "nn--", 0, true},
+    {"64 to 16, 1x1, small pictures", "size=5,1", (const soma_shape[]){S(5, 64, 5, 1), S(64, 16, 1, 1)}, "nn--", 0,
+     true},
+    {"64 to 8, 1x1", "size=5,7", (const soma_shape[]){S(3, 64, 5, 7), S(64, 8, 1, 1)}, "nn--", 0, true},
+    {"64 to 32, 1x1", "size=5,7", (const soma_shape[]){S(2, 64, 5, 7), S(64, 32, 1, 1)}, "nn--", 0, true},
+    {"48 to 24, 1x1", "size=5,7", (const soma_shape[]){S(SOMA_N, 48, 5, 7), S(48, 24, 1, 1)}, "nn--", 0, true},
     {"40 to 24, 1x1, stride 2 and 3", "stride=2,3 size=9,8", (const soma_shape[]){S(SOMA_N, 40, 5, 3), S(40, 24, 1, 1)},
-     NULL, 0, true},
-    {"528 to 16, 1x1", "size=9,11", (const soma_shape[]){S(2, 528, 9, 11), S(528, 16, 1, 1)}, NULL, 0, true},
-    {"40 to 96, 1x1", "size=8,6", (const soma_shape[]){S(2, 40, 8, 6), S(40, 96, 1, 1)}, NULL, 0, true},
+     "nn--", 0, true},
+    {"528 to 16, 1x1", "size=9,11", (const soma_shape[]){S(2, 528, 9, 11), S(528, 16, 1, 1)}, "nn--", 0, true},
+    {"40 to 96, 1x1", "size=8,6", (const soma_shape[]){S(2, 40, 8, 6), S(40, 96, 1, 1)}, "nn--", 0, true},
     {"depthwise 24, 5x5", "groups=24 pad=2,1,2,3 size=11,13", (const soma_shape[]){S(1, 24, 11, 13), S(24, 1, 5, 5)},
-     NULL, 0, true},
+     "nn--", 0, true},
     {"depthwise 64, 3x2, stride 1 and 3", "groups=64 pad=2,0,1,1 stride=1,3 size=7,20",
-     (const soma_shape[]){S(2, 64, 8, 7), S(64, 1, 3, 2)}, NULL, 0, true},
+     (const soma_shape[]){S(2, 64, 8, 7), S(64, 1, 3, 2)}, "nn--", 0, true},
     {"depthwise 16, narrow", "groups=16 pad=3,3,3,3 size=3,2", (const soma_shape[]){S(2, 16, 3, 2), S(16, 1, 7, 7)},
-     NULL, 0, true},
+     "nn--", 0, true},
+    {"relu", "pad=1,1,1,1 size=5,7 activation=relu",
+     (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(3, 2, 3, 3), S(SOMA_N, 2, 5, 7)}, "nns-", 0, false},
+    {"relu6, added", "stride=2,1 size=7,5 activation=relu6",
+     (const soma_shape[]){S(2, 2, 3, 4), S(2, 3, 2, 2), S(2, 3, 7, 5), S(2, 3, 7, 5)}, "nnsn", 0, false},
+    {"added", "pad=1,1,1,1 size=4,4", (const soma_shape[]){S(2, 2, 4, 4), S(2, 2, 3, 3), S(1), S(2, 2, 4, 4)}, "nn-n",
+     0, false},
+    {"groups, relu, added", "groups=2 pad=1,1,1,1 size=4,5 activation=relu",
+     (const soma_shape[]){S(2, 6, 4, 5), S(6, 2, 3, 3), S(2, 4, 4, 5), S(2, 4, 4, 5)}, "nnsn", 0, true},
+    {"depthwise 32, relu, added", "groups=32 pad=1,1,1,1 size=9,9 activation=relu",
+     (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(2, 32, 9, 9), S(2, 32, 9, 9)}, "nnsn", 0, true},
+    {"3 to 6, 5x5, relu6, added", "size=32,32 activation=relu6",
+     (const soma_shape[]){S(2, 6, 28, 28), S(6, 3, 5, 5), S(2, 3, 32, 32), S(2, 3, 32, 32)}, "nngn", 0, true},
+    {"32 to 48, relu", "pad=1,1,1,1 size=14,13 activation=relu",
+     (const soma_shape[]){S(SOMA_N, 48, 14, 13), S(48, 32, 3, 3), S(SOMA_N, 32, 14, 13)}, "nns-", 0, true},
+    {"48 to 80, relu6, added", "pad=0,1,2,0 size=10,13 activation=relu6",
+     (const soma_shape[]){S(2, 80, 10, 12), S(80, 48, 3, 3), S(2, 48, 10, 13), S(2, 48, 10, 13)}, "nngn", 0, true},
+    {"64 to 32, 1x1, relu, added", "size=5,7 activation=relu",
+     (const soma_shape[]){S(2, 64, 5, 7), S(64, 32, 1, 1), S(2, 32, 5, 7), S(2, 32, 5, 7)}, "nnsn", 0, true},
+    {"64 to 256, 1x1, added", "size=7,9", (const soma_shape[]){S(2, 64, 7, 9), S(64, 256, 1, 1), S(1), S(2, 256, 7, 9)},
+     "nn-n", 0, true},
+    {"64 to 32, 1x1, relu6", "size=5,7 activation=relu6",
+     (const soma_shape[]){S(3, 64, 5, 7), S(64, 32, 1, 1), S(3, 32, 5, 7)}, "nng-", 0, true},
+    {"48 to 24, 1x1, relu, added", "size=5,7 activation=relu",
+     (const soma_shape[]){S(SOMA_N, 48, 5, 7), S(48, 24, 1, 1), S(SOMA_N, 24, 5, 7), S(SOMA_N, 24, 5, 7)}, "nnsn", 0,
+     true},
+    {"24 to 96, 1x1, relu6, added", "size=5,7 activation=relu6",
+     (const soma_shape[]){S(2, 24, 5, 7), S(24, 96, 1, 1), S(2, 96, 5, 7), S(2, 96, 5, 7)}, "nngn", 0, true},
+    {"40 to 24, 1x1, stride 2 and 3, relu, added", "stride=2,3 size=9,8 activation=relu",
+     (const soma_shape[]){S(SOMA_N, 40, 5, 3), S(40, 24, 1, 1), S(SOMA_N, 24, 9, 8), S(SOMA_N, 24, 9, 8)}, "nnsn", 0,
+     true},
+    {"32 to 64, 3x3, stride 2, relu, added", "stride=2,2 pad=1,1,1,1 size=8,9 activation=relu",
+     (const soma_shape[]){S(2, 64, 4, 5), S(64, 32, 3, 3), S(2, 32, 8, 9), S(2, 32, 8, 9)}, "nnsn", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_ISA_DECLARE(soma_conv2d_input_grad_cpu)
@@ -151,18 +213,50 @@ static const soma_kernel *const input_kernels[] = {
 
 const soma_op soma_op_conv2d_input_grad = {
     .name = "conv2d_input_grad",
-    .doc = "Gradient of conv2d with respect to x, from dy [N,K,OH,OW] and w; also known as transposed convolution",
+    .doc = "Gradient of conv2d with respect to x, from dy [N,K,OH,OW] and w; also known as transposed convolution. z "
+           "[N,C,H,W] is "
+           "added, then what the activation that made x did not let pass is left out, by its result y [N,C,H,W]",
     .required_in = 2,
+    .optional_in = 2,
     .required_out = 1,
     .attrs_size = sizeof(soma_conv2d_attrs),
     .fields = input_fields,
     .batch = SOMA_BATCH_EACH,
+    .inplace_in = 1 + SOMA_CONV2D_ADDED,
     .infer = input_infer,
     .grad = input_grad,
     .flops = input_flops,
     .kernels = input_kernels,
     .samples = input_samples,
-    .n_in_samples = 2};
+    .n_in_samples = 4};
+
+#if defined(__x86_64__)
+soma_status soma_conv2d_finish_isa2(soma_prepare *p, bool added), soma_conv2d_finish_isa4(soma_prepare *p, bool added);
+#ifdef SOMA_BF16_EMULATED
+#define soma_conv2d_finish_isa3 soma_conv2d_finish_isa2
+#endif
+soma_status soma_conv2d_finish_isa3(soma_prepare *p, bool added);
+#endif
+soma_status soma_conv2d_finish_isa0(soma_prepare *p, bool added);
+
+soma_status soma_conv2d_finish(soma_prepare *p, bool done)
+{
+    bool gated = ((const soma_conv2d_attrs *)p->attrs)->activation != SOMA_ACT_NONE;
+    bool added = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) && !done;
+    if (soma_conv2d_want_like(p) != SOMA_OK)
+        return SOMA_UNSUPPORTED;
+    if (!gated && !added)
+        return SOMA_OK;
+#if defined(__x86_64__)
+    if (p->in[0].dtype == SOMA_BF16)
+        return soma_conv2d_finish_isa4(p, added);
+    if (soma_cpu_isa() >= 3)
+        return soma_conv2d_finish_isa3(p, added);
+    if (soma_cpu_isa() >= 2)
+        return soma_conv2d_finish_isa2(p, added);
+#endif
+    return soma_conv2d_finish_isa0(p, added);
+}
 
 /* ---- conv2d_weight_grad: (x, dy) -> dw, db ---- */
 

@@ -15,8 +15,7 @@
 #if SOMA_ISA_LEVEL == 3
 
 #include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
-#include "op/conv2d/conv2d.h"
+#include "op/conv2d/product.h"
 
 #define BLOCK 16
 #define TILE 8   /* positions, or narrow channels */
@@ -29,7 +28,7 @@ typedef struct mixed_state {
     int64_t wide, narrow, padded; /* channels; narrow ones in whole vectors */
     bool widens, turned;          /* turned: m[i][j] is w[j][i] */
     soma_act activation;
-    int bias, added, out, scratch, threads; /* positions in arg; -1: none */
+    int bias, added, gate, out, scratch, threads; /* positions in arg; -1: none */
 } mixed_state;
 
 typedef struct mixed_job {
@@ -37,8 +36,20 @@ typedef struct mixed_job {
     void *const *arg;
 } mixed_job;
 
-static inline __attribute__((always_inline)) soma_vf finish(const mixed_state *s, soma_vf y)
+/* What lies where the result will lie: what is added, and what tells the gate. NULL: nothing. */
+typedef struct beside {
+    const float *z, *y;
+} beside;
+
+static beside like_at(const beside *l, int64_t at)
 {
+    return (beside){l->z ? l->z + at : NULL, l->y ? l->y + at : NULL};
+}
+
+SOMA_INLINE soma_vf finish(const mixed_state *s, const float *gate, int lanes, soma_vf y)
+{
+    if (gate)
+        return soma_conv2d_gate(s->activation, soma_vload_n(gate, lanes), y);
     if (s->activation == SOMA_ACT_RELU)
         y = soma_vkeep(soma_vpasses(y), y);
     if (s->activation == SOMA_ACT_RELU6)
@@ -46,18 +57,17 @@ static inline __attribute__((always_inline)) soma_vf finish(const mixed_state *s
     return y;
 }
 
-/* `count` positions, `vectors` vectors of channels from j on. y, z: at the first position, first block. */
-static inline __attribute__((always_inline)) void widen(const mixed_state *s, const float *x, const float *m,
-                                                        const float *bias, const float *z, float *y, int64_t j,
-                                                        int count, int vectors)
+/* `count` positions, `vectors` vectors of channels from j on. y, like: at the first position, first block. */
+SOMA_INLINE void widen(const mixed_state *s, const float *x, const float *m, const float *bias, const beside *like,
+                       float *y, int64_t j, int count, int vectors)
 {
     soma_vf sum[TILE][3];
     int64_t step = s->positions * BLOCK;
     for (int v = 0; v < vectors; v++)
         for (int p = 0; p < count; p++) {
             sum[p][v] = bias ? soma_vload(bias + j + v * BLOCK) : soma_vset(0);
-            if (z)
-                sum[p][v] += soma_vload(z + (j / BLOCK + v) * step + p * BLOCK);
+            if (like->z)
+                sum[p][v] += soma_vload(like->z + (j / BLOCK + v) * step + p * BLOCK);
         }
     for (int64_t i = 0; i < s->narrow; i++) {
         soma_vf row[3];
@@ -70,22 +80,23 @@ static inline __attribute__((always_inline)) void widen(const mixed_state *s, co
         }
     }
     for (int v = 0; v < vectors; v++)
-        for (int p = 0; p < count; p++)
-            soma_vstore(y + (j / BLOCK + v) * step + p * BLOCK, finish(s, sum[p][v]));
+        for (int p = 0; p < count; p++) {
+            int64_t at = (j / BLOCK + v) * step + p * BLOCK;
+            soma_vstore(y + at, finish(s, like->y ? like->y + at : NULL, BLOCK, sum[p][v]));
+        }
 }
 
 /* last: lanes of the last vector */
-static inline __attribute__((always_inline)) void narrow(const mixed_state *s, const float *x, const float *m,
-                                                         const float *bias, const float *z, float *y, int64_t j,
-                                                         int count, int vectors, int last)
+SOMA_INLINE void narrow(const mixed_state *s, const float *x, const float *m, const float *bias, const beside *like,
+                        float *y, int64_t j, int count, int vectors, int last)
 {
     soma_vf sum[TILE][2];
     for (int v = 0; v < vectors; v++)
         for (int p = 0; p < count; p++) {
             int lanes = v == vectors - 1 ? last : BLOCK;
             sum[p][v] = bias ? soma_vload_n(bias + j + v * BLOCK, lanes) : soma_vset(0);
-            if (z)
-                sum[p][v] += soma_vload_n(z + p * s->narrow + j + v * BLOCK, lanes);
+            if (like->z)
+                sum[p][v] += soma_vload_n(like->z + p * s->narrow + j + v * BLOCK, lanes);
         }
     for (int64_t i = 0; i < s->wide; i++) {
         const float *from = x + i / BLOCK * s->positions * BLOCK + i % BLOCK;
@@ -99,37 +110,43 @@ static inline __attribute__((always_inline)) void narrow(const mixed_state *s, c
         }
     }
     for (int v = 0; v < vectors; v++)
-        for (int p = 0; p < count; p++)
-            soma_vstore_n(y + p * s->narrow + j + v * BLOCK, finish(s, sum[p][v]), v == vectors - 1 ? last : BLOCK);
-}
-
-static void widen_all(const mixed_state *s, const float *x, const float *m, const float *bias, const float *z, float *y,
-                      int count)
-{
-    int64_t j = 0;
-    for (; j + 3 * BLOCK <= s->wide && count == TILE; j += 3 * BLOCK)
-        widen(s, x, m, bias, z, y, j, TILE, 3);
-    for (; j < s->wide; j += BLOCK)
-        for (int p = 0; p < count; p += count == TILE ? TILE : 1) {
-            if (count == TILE)
-                widen(s, x, m, bias, z, y, j, TILE, 1);
-            else
-                widen(s, x + p * s->narrow, m, bias, z ? z + p * BLOCK : NULL, y + p * BLOCK, j, 1, 1);
+        for (int p = 0; p < count; p++) {
+            int64_t at = p * s->narrow + j + v * BLOCK;
+            int lanes = v == vectors - 1 ? last : BLOCK;
+            soma_vstore_n(y + at, finish(s, like->y ? like->y + at : NULL, lanes, sum[p][v]), lanes);
         }
 }
 
-static void narrow_all(const mixed_state *s, const float *x, const float *m, const float *bias, const float *z,
+static void widen_all(const mixed_state *s, const float *x, const float *m, const float *bias, const beside *like,
+                      float *y, int count)
+{
+    int64_t j = 0;
+    for (; j + 3 * BLOCK <= s->wide && count == TILE; j += 3 * BLOCK)
+        widen(s, x, m, bias, like, y, j, TILE, 3);
+    for (; j < s->wide; j += BLOCK)
+        for (int p = 0; p < count; p += count == TILE ? TILE : 1) {
+            beside here = like_at(like, p * BLOCK);
+            if (count == TILE)
+                widen(s, x, m, bias, like, y, j, TILE, 1);
+            else
+                widen(s, x + p * s->narrow, m, bias, &here, y + p * BLOCK, j, 1, 1);
+        }
+}
+
+static void narrow_all(const mixed_state *s, const float *x, const float *m, const float *bias, const beside *like,
                        float *y, int count)
 {
     for (int64_t j = 0; j < s->narrow; j += 2 * BLOCK) {
         int left = (int)(s->narrow - j), vectors = left > BLOCK ? 2 : 1;
         int last = left >= vectors * BLOCK ? BLOCK : left - (vectors - 1) * BLOCK;
         if (count == TILE && vectors == 2)
-            narrow(s, x, m, bias, z, y, j, TILE, 2, last);
+            narrow(s, x, m, bias, like, y, j, TILE, 2, last);
         else if (count == TILE)
-            narrow(s, x, m, bias, z, y, j, TILE, 1, last);
-        for (int p = 0; p < count && count < TILE; p++)
-            narrow(s, x + p * BLOCK, m, bias, z ? z + p * s->narrow : NULL, y + p * s->narrow, j, 1, vectors, last);
+            narrow(s, x, m, bias, like, y, j, TILE, 1, last);
+        for (int p = 0; p < count && count < TILE; p++) {
+            beside here = like_at(like, p * s->narrow);
+            narrow(s, x + p * BLOCK, m, bias, &here, y + p * s->narrow, j, 1, vectors, last);
+        }
     }
 }
 
@@ -149,8 +166,9 @@ static void part(void *context, int index, int count)
     for (int64_t t = begin; t < end; t++) {
         int64_t n = t / tiles, p = t % tiles * TILE, left = s->positions - p, to = place(s, s->widens, n, p);
         const float *x = (const float *)job->arg[0] + place(s, !s->widens, n, p);
-        const float *z = s->added < 0 ? NULL : (const float *)job->arg[s->added] + to;
-        (s->widens ? widen_all : narrow_all)(s, x, m, bias, z, (float *)job->arg[s->out] + to,
+        const beside first = {s->added < 0 ? NULL : job->arg[s->added], s->gate < 0 ? NULL : job->arg[s->gate]};
+        const beside here = like_at(&first, to);
+        (s->widens ? widen_all : narrow_all)(s, x, m, bias, &here, (float *)job->arg[s->out] + to,
                                              left < TILE ? (int)left : TILE);
     }
 }
@@ -180,8 +198,7 @@ typedef struct outer_state {
 } outer_state;
 
 /* sums[i .. i + 7][j ..] += of `count` positions */
-static inline __attribute__((always_inline)) void outer(const mixed_state *s, const float *x, const float *y,
-                                                        float *sums, int64_t count, int vectors)
+SOMA_INLINE void outer(const mixed_state *s, const float *x, const float *y, float *sums, int64_t count, int vectors)
 {
     soma_vf sum[TILE][3];
     int64_t step = s->positions * BLOCK;
@@ -295,6 +312,7 @@ static mixed_state state_of(const soma_prepare *p, const soma_conv2d_case *c)
                          .padded = (small + BLOCK - 1) / BLOCK * BLOCK,
                          .bias = -1,
                          .added = -1,
+                         .gate = -1,
                          .out = p->n_in,
                          .scratch = p->n_in + p->n_out,
                          .threads = soma_conv2d_flops(c) >= 2e5 ? p->threads : 1};
@@ -308,10 +326,12 @@ static soma_status prepare(soma_prepare *p, const soma_conv2d_case *c, bool back
     *s = state_of(p, c);
     s->widens = p->out[0].shape.dim[1] % BLOCK == 0;
     s->turned = !backward;
-    s->activation = backward ? SOMA_ACT_NONE : (soma_act)c->a->activation;
+    s->activation = (soma_act)c->a->activation;
     if (!backward && soma_conv2d_has_in(p, 2))
         s->bias = 2;
-    if (!backward && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED))
+    if (backward && s->activation != SOMA_ACT_NONE)
+        s->gate = SOMA_CONV2D_GATE;
+    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED))
         s->added = SOMA_CONV2D_ADDED;
     p->scratch = (size_t)(s->wide * s->padded) * sizeof(float);
     p->parallel = s->threads > 1;
@@ -332,8 +352,7 @@ static soma_status forward_accept(soma_prepare *p)
 static void forward_wish(soma_prepare *p)
 {
     wish_case(&p->in[0], &p->out[0]);
-    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED))
-        p->in[SOMA_CONV2D_ADDED].layout = p->out[0].layout;
+    soma_conv2d_wish_like(p);
 }
 static soma_status forward_prepare(soma_prepare *p)
 {
@@ -349,6 +368,7 @@ static soma_status input_accept(soma_prepare *p)
 static void input_wish(soma_prepare *p)
 {
     wish_case(&p->in[0], &p->out[0]);
+    soma_conv2d_wish_like(p);
 }
 static soma_status input_prepare(soma_prepare *p)
 {

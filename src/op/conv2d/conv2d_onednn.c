@@ -36,8 +36,7 @@ static void forward_wish(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
     rule(&c, &p->in[0].layout.kind, &p->out[0].layout.kind);
-    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED))
-        p->in[SOMA_CONV2D_ADDED].layout.kind = p->out[0].layout.kind;
+    soma_conv2d_wish_like(p);
 }
 static void input_wish(soma_prepare *p)
 {
@@ -45,6 +44,7 @@ static void input_wish(soma_prepare *p)
     rule(&c, &p->out[0].layout.kind, &p->in[0].layout.kind);
     if (p->out[0].layout.kind == SOMA_PLAIN) /* no fast code writes a plain dx */
         p->out[0].layout.kind = p->in[0].layout.kind = SOMA_NHWC;
+    soma_conv2d_wish_like(p);
 }
 static void weight_wish(soma_prepare *p)
 {
@@ -52,7 +52,8 @@ static void weight_wish(soma_prepare *p)
     rule(&c, &p->in[0].layout.kind, &p->in[1].layout.kind);
 }
 
-typedef enum direction { FORWARD, INPUT, WEIGHTS } direction;
+/* TURNED: backward to x as forward with turned weights, which can add to what is there. */
+typedef enum direction { FORWARD, INPUT, WEIGHTS, TURNED } direction;
 
 /* What the library needs to know to make a primitive descriptor. */
 typedef struct request {
@@ -81,10 +82,10 @@ static void window_of(const soma_conv2d_case *c, soma_onednn_window *window)
 }
 
 static dnnl_status_t describe(request *r, const soma_conv2d_case *c, const soma_arg *x, const soma_arg *y, bool bias,
-                              soma_dtype weights)
+                              soma_dtype weights, bool turned)
 {
     int64_t groups = c->a->groups;
-    const int64_t plain[4] = {c->k, c->c, c->kh, c->kw};
+    const int64_t plain[4] = {turned ? c->c : c->k, turned ? c->k : c->c, c->kh, c->kw};
     const int64_t grouped[5] = {groups, c->k / groups, c->c / groups, c->kh, c->kw};
     window_of(c, &r->window);
     dnnl_status_t status = soma_md_activation(&r->x, x);
@@ -103,6 +104,9 @@ static dnnl_status_t create(request *r, direction d, dnnl_alg_kind_t algorithm)
     if (d == FORWARD)
         return soma_pd_convolution_forward(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, b, y}, &r->window,
                                            r->attr);
+    if (d == TURNED)
+        return soma_pd_convolution_forward(&r->pd, r->engine, algorithm, (const soma_md_ref[]){y, w, NULL, x},
+                                           &r->window, r->attr);
     if (d == INPUT)
         return soma_pd_convolution_input(&r->pd, r->engine, algorithm, (const soma_md_ref[]){x, w, y}, &r->window,
                                          r->attr);
@@ -118,7 +122,8 @@ static soma_status finish(request *r, soma_prepare *p, direction d)
     } of[] = {{{{DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, -1}, {DNNL_ARG_BIAS, 2}}, DNNL_ARG_WEIGHTS},
               {{{DNNL_ARG_DIFF_DST, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DIFF_SRC, -1}, {0, 0}}, DNNL_ARG_WEIGHTS},
               {{{DNNL_ARG_SRC, 0}, {DNNL_ARG_DIFF_DST, 1}, {DNNL_ARG_DIFF_WEIGHTS, -1}, {DNNL_ARG_DIFF_BIAS, -2}},
-               DNNL_ARG_DIFF_WEIGHTS}};
+               DNNL_ARG_DIFF_WEIGHTS},
+              {{{DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, -1}, {0, 0}}, DNNL_ARG_WEIGHTS}};
     soma_onednn_bind bind[4];
     for (int i = 0; i < 4; i++) {
         bind[i] = of[d].bind[i];
@@ -130,9 +135,13 @@ static soma_status finish(request *r, soma_prepare *p, direction d)
         status = soma_onednn_commit(p, r->engine, r->pd, bind, r->b.present ? 4 : 3);
     soma_arg *weights = d == WEIGHTS ? &p->out[0] : &p->in[1];
     weights->dtype = weight_type(p, d);
+    soma_md turned = {0};
+    soma_md_ref md = dnnl_primitive_desc_query_md(r->pd, dnnl_query_exec_arg_md, of[d].weights);
+    if (d == TURNED && soma_md_turned(&turned, md) != dnnl_success)
+        return soma_refuse(p->reason, "oneDNN cannot turn the weights");
     if (status == SOMA_OK)
-        status = soma_md_to_layout(p, dnnl_primitive_desc_query_md(r->pd, dnnl_query_exec_arg_md, of[d].weights),
-                                   weights->dtype, &weights->layout);
+        status = soma_md_to_layout(p, d == TURNED ? soma_md_get(&turned) : md, weights->dtype, &weights->layout);
+    soma_md_drop(&turned);
     return status;
 }
 
@@ -158,18 +167,21 @@ static soma_status prepare(soma_prepare *p, direction d, dnnl_alg_kind_t algorit
                            const soma_arg *x, const soma_arg *y, bool bias)
 {
     request r = {0};
-    bool added = d == FORWARD && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
+    bool added = (d == FORWARD || d == TURNED) && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
     soma_status status = soma_onednn_engine(p, &r.engine);
     if (status != SOMA_OK)
         return status;
     dnnl_status_t found = soma_onednn_attr(&r.attr, added, d == FORWARD ? c->a->activation : SOMA_ACT_NONE);
     if (found == dnnl_success)
-        found = describe(&r, c, x, y, bias, weight_type(p, d));
+        found = describe(&r, c, x, y, bias, weight_type(p, d), d == TURNED);
     status = found == dnnl_success ? make(&r, p, d, algorithm) : soma_onednn_refuse(p, "convolution", found);
-    if (added) /* it is added in y's place */
-        p->in[SOMA_CONV2D_ADDED].dtype = y->dtype;
+    if (added) /* it is added in the result's place */
+        p->in[SOMA_CONV2D_ADDED].dtype = p->out[0].dtype;
     if (status == SOMA_OK && added)
-        soma_onednn_begin_with(p, SOMA_CONV2D_ADDED, p->n_in, (size_t)y->elements * soma_dtype_size(y->dtype));
+        soma_onednn_begin_with(p, SOMA_CONV2D_ADDED, p->n_in,
+                               (size_t)p->out[0].elements * soma_dtype_size(p->out[0].dtype));
+    if (status == SOMA_OK && (d == INPUT || d == TURNED))
+        status = soma_conv2d_finish(p, added);
     if (r.pd)
         dnnl_primitive_desc_destroy(r.pd);
     if (r.attr)
@@ -189,7 +201,11 @@ static soma_status forward(soma_prepare *p, dnnl_alg_kind_t algorithm)
 static soma_status input(soma_prepare *p, dnnl_alg_kind_t algorithm)
 {
     soma_conv2d_case c = soma_conv2d_input_case(p);
-    return prepare(p, INPUT, algorithm, &c, &p->out[0], &p->in[0], false);
+    const soma_conv2d_attrs *a = c.a;
+    bool point = c.kh == 1 && c.kw == 1 && a->stride[0] == 1 && a->stride[1] == 1 && a->groups == 1 && !a->pad[0] &&
+                 !a->pad[1] && !a->pad[2] && !a->pad[3];
+    direction d = point && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? TURNED : INPUT;
+    return prepare(p, d, algorithm, &c, &p->out[0], &p->in[0], false);
 }
 static soma_status weights(soma_prepare *p, dnnl_alg_kind_t algorithm)
 {
@@ -247,6 +263,10 @@ static soma_status forward_depthwise_accept(soma_prepare *p)
 static soma_status input_depthwise_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_input_case(p);
+    if (p->n_in > SOMA_CONV2D_GATE) {
+        soma_refuse(p->reason, "its gradient has neither gate nor addition");
+        return SOMA_UNSUPPORTED;
+    }
     return depthwise_accept(p, &c);
 }
 static soma_status weights_depthwise_accept(soma_prepare *p)

@@ -75,7 +75,7 @@ static void forward_part(void *context, int index, int count)
     }
 }
 
-/* dx[n,c,h,w] = sum over k of the group, i, j of dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j]
+/* dx[n,c,h,w] = gate(y, z + sum) with sum over k of the group, i, j of dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j]
  * where the divisions leave no rest */
 #define SOMA_CONV2D_INPUT(T, name)                                                                                     \
     static double name(const soma_conv2d_case *c, const T *dy, const T *w, int64_t h, int64_t v)                       \
@@ -101,6 +101,12 @@ static void forward_part(void *context, int index, int count)
 SOMA_CONV2D_INPUT(float, input_f32)
 SOMA_CONV2D_INPUT(double, input_f64)
 
+/* Is the gradient 0 where the activation made y? NaN passes it on, as in PyTorch. */
+static bool stops(soma_act act, double y)
+{
+    return act != SOMA_ACT_NONE && (y <= 0 || (act == SOMA_ACT_RELU6 && y >= 6));
+}
+
 static void input_part(void *context, int index, int count)
 {
     const reference_job *job = context;
@@ -108,16 +114,23 @@ static void input_part(void *context, int index, int count)
     const soma_conv2d_case *c = &s->c;
     int64_t cg = c->c / c->a->groups, kg = c->k / c->a->groups, begin, end;
     const void *dy = job->arg[0], *w = job->arg[1];
+    const void *y = s->n_in > SOMA_CONV2D_GATE ? job->arg[SOMA_CONV2D_GATE] : NULL;
+    const void *z = s->n_in > SOMA_CONV2D_ADDED ? job->arg[SOMA_CONV2D_ADDED] : NULL;
     soma_share(c->n * c->c, 1, index, count, &begin, &end);
     for (int64_t plane = begin; plane < end; plane++) {
         int64_t n = plane / c->c, q = plane % c->c, group = q / cg, at = plane * c->h * c->w;
         int64_t dy0 = (n * c->k + group * kg) * c->oh * c->ow;
         int64_t w0 = (group * kg * cg + q % cg) * c->kh * c->kw;
         for (int64_t h = 0; h < c->h; h++)
-            for (int64_t v = 0; v < c->w; v++, at++)
-                soma_set(job->arg[s->n_in], s->dtype, at,
-                         s->dtype == SOMA_F32 ? input_f32(c, (const float *)dy + dy0, (const float *)w + w0, h, v)
-                                              : input_f64(c, (const double *)dy + dy0, (const double *)w + w0, h, v));
+            for (int64_t v = 0; v < c->w; v++, at++) {
+                double sum = s->dtype == SOMA_F32
+                                 ? input_f32(c, (const float *)dy + dy0, (const float *)w + w0, h, v)
+                                 : input_f64(c, (const double *)dy + dy0, (const double *)w + w0, h, v);
+                sum += z ? soma_get(z, s->dtype, at) : 0;
+                if (y && stops((soma_act)c->a->activation, soma_get(y, s->dtype, at)))
+                    sum = 0;
+                soma_set(job->arg[s->n_in], s->dtype, at, sum);
+            }
     }
 }
 

@@ -4,7 +4,8 @@
  * their kernels share.
  *
  *     y[p][k]  = act(sum over c of x[q(p)][c] w[k][c] + b[k] + z[p][k])   q(p): p's place at the stride
- *     dx[q][c] = sum over k of dy[p][k] w[k][c], and 0 where q is no q(p)  the same product with turned weights
+ *     dx[q][c] = gate(y[q][c], z[q][c] + sum over k of dy[p][k] w[k][c])   the sum is 0 where q is no q(p); the same
+ *                                                                          product with turned weights
  *
  * Knows layouts nChw8c and nChw16c (the block is a vector), no library.
  */

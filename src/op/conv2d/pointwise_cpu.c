@@ -33,14 +33,14 @@ typedef struct point_state {
     int64_t most;          /* tiles in a block */
     int64_t groups;        /* of two vectors of written channels */
     int64_t panels;
-    size_t bytes;                       /* of scratch, for a thread */
-    int bias, addend, scratch, threads; /* positions in arg; -1: none */
+    size_t bytes;                             /* of scratch, for a thread */
+    int bias, addend, gate, scratch, threads; /* positions in arg; -1: none */
     soma_act activation;
 } point_state;
 
 typedef struct point_job {
     const point_state *s;
-    const float *x, *w, *bias, *addend;
+    const float *x, *w, *bias, *addend, *gate;
     float *y;
     char *scratch;
 } point_job;
@@ -106,15 +106,6 @@ static void copy(const point_job *j, const place *p, int64_t tiles, float *v)
     }
 }
 
-/* Zeros where the gradient of x has no dy. */
-static void clear_between(const point_state *s, const place *p, float *y)
-{
-    for (int i = 0; i < p->down; i++)
-        for (int c = 0; c < p->right; c++)
-            if (i || c)
-                soma_vstore(y + (i * s->out_width + c) * L, soma_vset(0));
-}
-
 /* What is read next while a block is worked on: the next block of positions, into the second-level cache. */
 typedef struct ahead {
     const place *p; /* NULL: nothing more */
@@ -143,6 +134,25 @@ SOMA_INLINE soma_vf activate(soma_act activation, soma_vf y)
     return activation == SOMA_ACT_RELU6 ? soma_vrelu6(y) : y;
 }
 
+/* One vector of the result, from its sum. */
+static soma_vf finished(const point_job *j, int64_t at, soma_vf y)
+{
+    if (j->addend)
+        y += soma_vload(j->addend + at);
+    return j->gate ? soma_conv2d_gate(j->s->activation, soma_vload(j->gate + at), y) : activate(j->s->activation, y);
+}
+
+/* Where the gradient of x has no dy. */
+static void fill_between(const point_job *j, const place *p, int64_t at)
+{
+    for (int i = 0; i < p->down; i++)
+        for (int c = 0; c < p->right; c++) {
+            int64_t here = at + (i * j->s->out_width + c) * L;
+            if (i || c)
+                soma_vstore(j->y + here, finished(j, here, soma_vset(0)));
+        }
+}
+
 /* A tile whose positions lie side by side, from registers. */
 SOMA_INLINE void finish(const point_job *j, int vectors, int64_t at, soma_vf sum[SOMA_PRODUCT_ROWS][2])
 {
@@ -152,7 +162,13 @@ SOMA_INLINE void finish(const point_job *j, int vectors, int64_t at, soma_vf sum
         if (j->addend)
             for (int r = 0; r < ROWS; r++)
                 sum[r][v] += soma_vload(j->addend + at + r * L);
-        if (s->activation == SOMA_ACT_RELU)
+        if (j->gate && s->activation == SOMA_ACT_RELU6)
+            for (int r = 0; r < ROWS; r++)
+                sum[r][v] = soma_conv2d_gate(SOMA_ACT_RELU6, soma_vload(j->gate + at + r * L), sum[r][v]);
+        else if (j->gate)
+            for (int r = 0; r < ROWS; r++)
+                sum[r][v] = soma_conv2d_gate(SOMA_ACT_RELU, soma_vload(j->gate + at + r * L), sum[r][v]);
+        else if (s->activation == SOMA_ACT_RELU)
             for (int r = 0; r < ROWS; r++)
                 sum[r][v] = activate(SOMA_ACT_RELU, sum[r][v]);
         else if (s->activation == SOMA_ACT_RELU6)
@@ -170,12 +186,9 @@ static void finish_apart(const point_job *j, int vectors, int64_t kb, const plac
     for (int v = 0; v < vectors; v++)
         for (int r = 0; r < count; r++) {
             int64_t at = p[r].to + (kb + v) * s->out_plane * L;
-            soma_vf y = soma_vload(m + (2 * r + v) * L);
-            if (j->addend)
-                y += soma_vload(j->addend + at);
-            soma_vstore(j->y + at, activate(s->activation, y));
+            soma_vstore(j->y + at, finished(j, at, soma_vload(m + (2 * r + v) * L)));
             if (p[r].down * p[r].right > 1)
-                clear_between(s, p + r, j->y + at);
+                fill_between(j, p + r, at);
         }
 }
 
@@ -197,6 +210,8 @@ static void look_at_result(const point_job *j, int vectors, int64_t at)
             __builtin_prefetch(j->y + at + 2 * ROWS * L + l, 1);
             if (j->addend)
                 __builtin_prefetch(j->addend + at + 2 * ROWS * L + l);
+            if (j->gate)
+                __builtin_prefetch(j->gate + at + 2 * ROWS * L + l);
         }
 }
 
@@ -311,6 +326,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     point_job j = {.s = s, .x = arg[0], .w = arg[1], .y = arg[s->scratch - 1], .scratch = arg[s->scratch]};
     j.bias = s->bias >= 0 ? arg[s->bias] : NULL;
     j.addend = s->addend >= 0 ? arg[s->addend] : NULL;
+    j.gate = s->gate >= 0 ? arg[s->gate] : NULL;
     soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &j);
     return SOMA_OK;
 }
@@ -364,9 +380,10 @@ static soma_status prepare(soma_prepare *p, bool turned)
         return SOMA_MEMORY;
     geometry(s, &c, turned);
     s->threads = soma_conv2d_flops(&c) >= 2e5 ? p->threads : 1;
-    s->activation = turned ? SOMA_ACT_NONE : (soma_act)c.a->activation;
+    s->activation = (soma_act)c.a->activation;
     s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
     s->addend = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? SOMA_CONV2D_ADDED : -1;
+    s->gate = turned && s->activation != SOMA_ACT_NONE ? SOMA_CONV2D_GATE : -1;
     s->scratch = p->n_in + p->n_out;
     schedule(s);
     p->scratch = (size_t)s->threads * s->bytes;

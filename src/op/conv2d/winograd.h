@@ -64,12 +64,13 @@ static inline soma_winograd soma_winograd_of(const soma_conv2d_case *c, int m, b
     return g;
 }
 
-/* x and dy are stored as this level stores them, and so is what is added; weights are f32. */
+/* x and dy are stored as this level stores them, and so is what is added, and the gate; weights are f32. */
 static inline bool soma_winograd_types(const soma_prepare *p, bool weights)
 {
-    bool added = !weights && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
-    return p->in[0].dtype == SOMA_STORED && p->in[1].dtype == (weights ? SOMA_STORED : SOMA_F32) &&
-           (!added || p->in[SOMA_CONV2D_ADDED].dtype == SOMA_STORED);
+    bool types = p->in[0].dtype == SOMA_STORED && p->in[1].dtype == (weights ? SOMA_STORED : SOMA_F32);
+    for (int i = 0; i < p->n_in; i++)
+        types = types && (!soma_conv2d_is_like(p, i) || p->in[i].dtype == SOMA_STORED);
+    return types;
 }
 
 /* Refuses what is no 3x3 convolution of stride 1 with whole blocks of channels; weights: their gradient. */

@@ -23,7 +23,7 @@ typedef struct wino_state {
     int64_t groups;         /* of two vectors of written channels */
     int64_t v_step, m_step; /* from one element of the tile to the next, in V and M */
     size_t v_bytes, m_bytes;
-    int bias, addend, scratch, threads; /* positions in arg; -1: none */
+    int bias, addend, gate, scratch, threads; /* positions in arg; -1: none */
     int w;
     bool wide; /* y is f32, whatever x is */
     soma_act activation;
@@ -31,7 +31,7 @@ typedef struct wino_state {
 
 typedef struct wino_job {
     const wino_state *s;
-    const soma_stored *x, *addend;
+    const soma_stored *x, *addend, *gate;
     const float *u, *bias;
     void *y;
     char *scratch;
@@ -62,7 +62,7 @@ static inline void put_y(const wino_job *j, int64_t at, soma_vf y)
         soma_vput((soma_stored *)j->y + at, y);
 }
 
-/* y = act(A' M A + bias + addend) of the same tiles, one block of channels */
+/* y = act(A' M A + bias + addend), or gate(A' M A + addend), of the same tiles, one block of channels */
 SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t first, int64_t count, const float *from)
 {
     const wino_state *s = j->s;
@@ -92,7 +92,9 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
                 soma_vf y = row[c] + bias;
                 if (j->addend)
                     y += soma_vget(j->addend + at + c * L);
-                if (s->activation == SOMA_ACT_RELU)
+                if (j->gate)
+                    y = soma_conv2d_gate(s->activation, soma_vget(j->gate + at + c * L), y);
+                else if (s->activation == SOMA_ACT_RELU)
                     y = soma_vkeep(soma_vpasses(y), y);
                 else if (s->activation == SOMA_ACT_RELU6)
                     y = soma_vrelu6(y);
@@ -230,6 +232,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     wino_job j = {.s = s, .x = arg[0], .u = arg[s->w], .y = arg[s->scratch - 1], .scratch = arg[s->scratch]};
     j.bias = s->bias >= 0 ? arg[s->bias] : NULL;
     j.addend = s->addend >= 0 ? arg[s->addend] : NULL;
+    j.gate = s->gate >= 0 ? arg[s->gate] : NULL;
     if (!s->shared) {
         soma_parallel(threads, own_blocks, &j);
         return SOMA_OK;
@@ -282,11 +285,12 @@ static soma_status prepare(soma_prepare *p, int m, bool turned)
         return SOMA_MEMORY;
     s->g = soma_winograd_of(&c, m, turned);
     s->threads = p->threads;
-    s->activation = turned ? SOMA_ACT_NONE : (soma_act)c.a->activation;
+    s->activation = (soma_act)c.a->activation;
     s->w = 1;
     s->wide = p->out[0].dtype == SOMA_F32;
     s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
     s->addend = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? SOMA_CONV2D_ADDED : -1;
+    s->gate = turned && s->activation != SOMA_ACT_NONE ? SOMA_CONV2D_GATE : -1;
     s->scratch = p->n_in + p->n_out;
     schedule(s);
     p->scratch = s->v_bytes + s->m_bytes;
