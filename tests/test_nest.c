@@ -211,6 +211,44 @@ static void norms_read_prefixes(void **state)
     assert_true(all > 0);
 }
 
+/* A slice that begins inside a block of channels is copied, and so is the concat that it reads. */
+static void build_split(net *n, bool exact)
+{
+    open_net(n, exact, 16);
+    soma_value f[3] = {soma_relu(n->x)}, part;
+    for (int k = 0; k < 2; k++) {
+        soma_value all = k ? soma_concat(f, k + 1, 1) : f[0];
+        n->w[k] = weight(n, 16, 16 + k * 16, 1);
+        f[k + 1] = soma_convolve2d(soma_mul(all, soma_scalar(all, 0.5)), n->w[k]);
+        part = soma_slice(all, .axis = 1, .begin = k * 8, .end = k * 8 + 16);
+    }
+    n->last = soma_concat(f, 3, 1);
+    n->w[2] = weight(n, 16, 16, 1);
+    n->y = soma_convolve2d(part, n->w[2]);
+    n->loss = soma_add(soma_reduce_mean(soma_square(n->y)), soma_reduce_mean(soma_mul(n->last, n->last)));
+    soma_grad(n->loss, n->w, 3, n->dw);
+    assert_string_equal(soma_error(n->s), "");
+}
+
+static void slices_inside_a_block_are_copied(void **state)
+{
+    (void)state;
+    for (int64_t batch = 1; batch <= 3; batch++) {
+        net exact, fast;
+        build_split(&exact, true);
+        build_split(&fast, false);
+        const int64_t n = batch * 16 * SIDE * SIDE + 1 + 16 * (16 + 32 + 16);
+        soma_value a[5] = {exact.y, exact.loss, exact.dw[0], exact.dw[1], exact.dw[2]};
+        soma_value b[5] = {fast.y, fast.loss, fast.dw[0], fast.dw[1], fast.dw[2]};
+        float *want = run(&exact, batch, 0, a, 5, NULL), *got = run(&fast, batch, 0, b, 5, NULL);
+        near(got, want, n);
+        free(want);
+        free(got);
+        soma_close(exact.s);
+        soma_close(fast.s);
+    }
+}
+
 /* What is read from outside, twice joined, or read by kernels that want dense arrays. */
 static void exceptions_are_copied(void **state)
 {
@@ -261,6 +299,7 @@ int main(void)
         cmocka_unit_test(dense_blocks_share_one_array),
         cmocka_unit_test(norms_read_prefixes),
         cmocka_unit_test(exceptions_are_copied),
+        cmocka_unit_test(slices_inside_a_block_are_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

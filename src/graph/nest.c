@@ -83,6 +83,9 @@ static bool read_strided(soma_program *p, int32_t value, const soma_plan_step *e
         for (int j = 0; j < step->n_in; j++) {
             if (step->in[j] != value || (step == except && j == 0))
                 continue;
+            if (is(step, "slice") &&
+                !by_channels(p, step)) /* it begins inside a block: what copies takes dense arrays */
+                return false;
             if (step == except || step->assigns || !soma_takes_stride(step->kernel, j, step->n_in) ||
                 step->in_layout[j].kind != kind || step->in_dtype[j] != p->values[value].arg.dtype)
                 return false; /* another type: what converts takes dense arrays */

@@ -345,6 +345,11 @@ static const soma_sample weight_samples[] = {
     {"32 to 64, 1x1", "size=1,1", (const soma_shape[]){S(2, 32, 5, 7), S(2, 64, 5, 7)}, NULL, 0, true},
     {"24 to 48, 1x1", "size=1,1", (const soma_shape[]){S(SOMA_N, 24, 5, 7), S(SOMA_N, 48, 5, 7)}, NULL, 0, true},
     {"96 to 40, 1x1", "size=1,1", (const soma_shape[]){S(2, 96, 8, 13), S(2, 40, 8, 13)}, NULL, 0, true},
+    {"48 to 32, 1x1, 13x21", "size=1,1", (const soma_shape[]){S(SOMA_N, 48, 13, 21), S(SOMA_N, 32, 13, 21)}, NULL, 0,
+     true},
+    {"64 to 128, 1x1, few positions", "size=1,1", (const soma_shape[]){S(5, 64, 4, 3), S(5, 128, 4, 3)}, NULL, 0, true},
+    {"32 to 48, 1x1, stride 2 and 3", "size=1,1 stride=2,3", (const soma_shape[]){S(5, 32, 11, 14), S(5, 48, 6, 5)},
+     NULL, 0, true},
     {"depthwise 24, 5x5", "groups=24 pad=2,1,2,3 size=5,5", (const soma_shape[]){S(1, 24, 11, 13), S(1, 24, 11, 13)},
      NULL, 0, true},
     {"depthwise 64, 3x2, stride 1 and 3", "groups=64 pad=2,0,1,1 stride=1,3 size=3,2",
@@ -358,14 +363,16 @@ SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_depthwise)
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_depthwise_cpu)
 SOMA_BF16_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
+SOMA_ISA_DECLARE(soma_conv2d_weight_grad_pointwise_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
 static const soma_kernel *const weight_kernels[] = {
     SOMA_CONV2D_MIXED(soma_conv2d_weight_grad_mixed_cpu) SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_depthwise)
             SOMA_ISA_LIST(soma_conv2d_weight_grad_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu)
                 SOMA_BF16_LIST(soma_conv2d_weight_grad_winograd_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
-                    SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
-                        SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
+                    SOMA_ISA_LIST(soma_conv2d_weight_grad_pointwise_cpu)
+                        SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
+                            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
         soma_conv2d_weight_grad_reference,
     NULL};
 

@@ -30,7 +30,7 @@ SOMA_INLINE void soma_conv2d_multiply(int rows, int vectors, int64_t outer, int6
             }
             for (int r = 0; r < rows; r++) {
                 soma_vf x = soma_vset(a[r * a_row]);
-#if SOMA_ISA_LEVEL == 2
+#if SOMA_LANES == 8
                 SOMA_VPIN(x); /* else gcc mixes the rows' steps up, runs out of registers, and takes a quarter longer */
 #endif
                 for (int v = 0; v < vectors; v++)
