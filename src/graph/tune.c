@@ -13,11 +13,11 @@
 #define CANDIDATES 8
 #define ARGUMENTS 12
 #define KERNEL_TEXT 48
-#define LEAST_ROUNDS 3
+#define LEAST_ROUNDS 4
 #define MOST_ROUNDS 20
 #define ROUND_SECONDS 0.03 /* for each candidate, as soon as there are enough rounds */
 #define HOPELESS 6         /* times the best of the first round: not run again */
-#define SLOW 1.5           /* likewise, from the second round on */
+#define SLOW 1.5           /* likewise, from the third round on: a core that is taken away for a while doubles a run */
 #define MARGIN 0.98        /* of the rule's kernel: what is not clearly faster does not replace it */
 
 /* A candidate, prepared in a program of its own that is thrown away after the timing. */
@@ -318,7 +318,7 @@ static void time_all(timing *t)
             if (seconds < c->seconds || round == 0) /* not the warm-up */
                 c->seconds = seconds;
         }
-        if (round > 0)
+        if (round > 1)
             sort_out(t, SLOW);
     }
 }
