@@ -16,7 +16,10 @@ static bool is_input_gradient(const soma_graph_node *node)
 /* The optional input that an op adds to its result before the activation, or its gate, or -1. */
 static int added_input(const soma_graph_node *node)
 {
-    return soma_pass_is(node, "conv2d") || is_input_gradient(node) ? 3 : soma_pass_is(node, "batch_norm") ? 5 : -1;
+    return soma_pass_is(node, "conv2d") || is_input_gradient(node) ? 3
+           : soma_pass_is(node, "batch_norm")                      ? 5
+           : soma_pass_is(node, "batch_norm_grad")                 ? 7
+                                                                   : -1;
 }
 
 static void count_uses(soma_pass *p)
@@ -126,7 +129,8 @@ static soma_status merge_adds(soma_pass *p)
         int k = made[0] > made[1] ? 0 : 1;
         soma_graph_node *before = soma_pass_maker(p, add->in[k]);
         int place = before ? added_input(before) : -1;
-        if (place < 0 || before->n_in > place || *soma_activation_of(before) || p->uses[add->in[k]] != 1)
+        if (place < 0 || before->n_in > place || *soma_activation_of(before) || p->uses[add->in[k]] != 1 ||
+            before->out[0] != add->in[k])
             continue;
         int32_t *in = soma_arena_array(&p->graph->arena, (size_t)place + 1, sizeof *in);
         if (!in)

@@ -3,7 +3,7 @@
  * graph/simplify_norm.c: passes about batch normalisation. Knows its ops by name, by the fields of their attribute tables and by
  * the places of their arguments:
  *     batch_norm       (x, running_mean, running_var, scale, shift, z) -> y, mean, variance
- *     batch_norm_grad  (dy, x, mean, variance, scale, shift, y) -> dx, dscale, dshift, dz
+ *     batch_norm_grad  (dy, x, mean, variance, scale, shift, y, added) -> dx, dscale, dshift, dz
  */
 #include "graph/simplify.h"
 
@@ -11,7 +11,7 @@
 
 enum { X, RUNNING_MEAN, RUNNING_VAR, SCALE, SHIFT, Z };
 enum { Y, MEAN, VARIANCE };
-enum { DY, GRAD_X, GRAD_MEAN, GRAD_VARIANCE, GRAD_SCALE, GRAD_SHIFT, GRAD_Y, GRAD_IN };
+enum { DY, GRAD_X, GRAD_MEAN, GRAD_VARIANCE, GRAD_SCALE, GRAD_SHIFT, GRAD_Y, GRAD_ADDED, GRAD_IN };
 enum { DX, DSCALE, DSHIFT, DZ, GRAD_OUT };
 
 static bool *use_running(const soma_graph_node *node)
@@ -90,7 +90,7 @@ static soma_status merge(soma_pass *p, soma_graph_node *act, const soma_graph_no
     grad->op = NULL;
     act->in = in;
     act->out = out;
-    act->n_in = added ? GRAD_Y + 1 : GRAD_SHIFT + 1;
+    act->n_in = in[GRAD_ADDED] >= 0 ? GRAD_IN : added ? GRAD_Y + 1 : GRAD_SHIFT + 1;
     act->n_out = added ? DZ + 1 : act->n_out;
     for (int j = 0; j < act->n_out; j++)
         if (out[j] >= 0) {
@@ -116,6 +116,9 @@ soma_status soma_merge_norm_gradients(soma_pass *p)
             continue;
         soma_graph_node *grad = gradient_of(p, norm, act->out[0]);
         if (!grad || (input(norm, Z) < 0 && p->uses[act->out[0]] != 1))
+            continue;
+        int32_t other = input(grad, GRAD_ADDED); /* must be there in the activation's place */
+        if (other >= 0 && p->graph->values[other].node > i)
             continue;
         soma_status status = merge(p, act, norm, grad);
         if (status != SOMA_OK)

@@ -190,6 +190,7 @@ soma_norm_case soma_norm_grad_case(const soma_prepare *p)
     c.scale = in_position(p, 4);
     c.shift = in_position(p, 5);
     c.y = in_position(p, 6);
+    c.added = in_position(p, SOMA_NORM_ADDED);
     c.dscale = out_position(p, 1);
     c.dshift = out_position(p, 2);
     c.dz = out_position(p, 3);

@@ -2,7 +2,7 @@
  *
  * op/batch_norm/batch_norm.h: attributes of batch normalisation and what its kernels share.
  *     batch_norm         (x, running_mean, running_var, [scale], [shift], [z]) -> y, [mean], [variance]
- *     batch_norm_grad    (dy, x, mean, variance, [scale], [shift], [y]) -> dx, [dscale], [dshift], [dz]
+ *     batch_norm_grad    (dy, x, mean, variance, [scale], [shift], [y], [added]) -> dx, [dscale], [dshift], [dz]
  *     batch_norm_update  (running_mean, running_var, mean, variance) -> running_mean, running_var
  */
 #ifndef SOMA_OP_BATCH_NORM_H
@@ -37,11 +37,12 @@ typedef struct soma_norm_case {
     int64_t n, c, plane;
     int threads;
     /* positions of output 0 and of optional arguments in arg; -1: absent */
-    int out, scale, shift, z, y, mean, variance, dscale, dshift, dz;
+    int out, scale, shift, z, y, added, mean, variance, dscale, dshift, dz;
 } soma_norm_case;
 
 /* Elements below which a second thread costs more than it saves. */
 #define SOMA_NORM_PARALLEL 32768
+#define SOMA_NORM_ADDED 7 /* batch_norm_grad's input that is added to dx */
 
 soma_norm_case soma_norm_forward_case(const soma_prepare *p);
 soma_norm_case soma_norm_grad_case(const soma_prepare *p);

@@ -4,10 +4,11 @@
  * xhat = (x - mean) / sqrt(variance + epsilon), M values of a channel, and g = dy where the activation let pass, else 0:
  *
  *     dshift = sum g     dscale = sum g xhat     dz = g
- *     dx = scale / sqrt(variance + epsilon) (g - dshift / M - xhat dscale / M)
+ *     dx = scale / sqrt(variance + epsilon) (g - dshift / M - xhat dscale / M) + added
  *
  * and with use_running only the first term of dx, for then mean and variance are not x's. What passed is seen in y where
- * something was added in front of the activation; otherwise it is computed again from x, so that y need not be read.
+ * something was added in front of the activation; otherwise it is computed again from x, so that y need not be read. `added` is
+ * another gradient of x: what a dense block's other readers give.
  */
 #include "op/batch_norm/batch_norm.h"
 
@@ -35,9 +36,9 @@ static soma_status infer(soma_infer *i)
     char text[96], other[96];
     if (!soma_is_float(x->dtype) || x->shape.rank < 2 || x->shape.dim[1] < 1)
         return soma_refuse(i->reason, "x must be f32 or f64 [N, channels, ...], got %s", soma_type_text(x, text));
-    for (int k = 0; k < 7; k += k ? 6 : 1) /* dy, y */
-        if (k != 1 && present(i, k) && (i->in[k].dtype != x->dtype || !soma_same_shape(&i->in[k].shape, &x->shape)))
-            return soma_refuse(i->reason, "dy, x and y must be of one type and shape, got %s beside %s",
+    for (int k = 0; k < 8; k += k ? 1 : 6) /* dy, y, added */
+        if (present(i, k) && (i->in[k].dtype != x->dtype || !soma_same_shape(&i->in[k].shape, &x->shape)))
+            return soma_refuse(i->reason, "dy, x, y and what is added must be of one type and shape, got %s beside %s",
                                soma_type_text(&i->in[k], text), soma_type_text(x, other));
     for (int k = 2; k < 6; k++)
         if (present(i, k) &&
@@ -110,7 +111,7 @@ static void differentiate(const job *j, const channel *k)
             if (c->dz >= 0)
                 soma_set(j->arg[c->dz], c->dtype, i, g);
             soma_set(j->arg[c->out], c->dtype, i,
-                     k->scale * k->inverse * (g - dshift / count - xhat * (dscale / count)));
+                     k->scale * k->inverse * (g - dshift / count - xhat * (dscale / count)) + at(j, c->added, i, 0));
         }
 }
 
@@ -154,49 +155,59 @@ static soma_status accept(soma_prepare *p)
 
 static const soma_kernel reference = {.name = "reference", .exact = true, .accept = accept, .prepare = prepare};
 
-/* dy, x, mean, variance, scale, shift, y */
+/* dy, x, mean, variance, scale, shift, y, added */
 #define S SOMA_DIMS
 static const soma_sample samples[] = {
-    {"odd", NULL, (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(SOMA_N, 3, 5, 7), S(3), S(3), S(3), S(3), S(1)}, "nnnpn--",
-     0, true},
+    {"odd", NULL, (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(SOMA_N, 3, 5, 7), S(3), S(3), S(3), S(3), S(1)},
+     "nnnpn---", 0, true},
     {"rows, no scale", "epsilon=0.001", (const soma_shape[]){S(SOMA_N, 5), S(SOMA_N, 5), S(5), S(5), S(5), S(5), S(1)},
-     "nnnp---", 0, true},
+     "nnnp----", 0, true},
     {"one sample, relu", "activation=relu",
-     (const soma_shape[]){S(1, 3, 4, 5), S(1, 3, 4, 5), S(3), S(3), S(3), S(3), S(1)}, "nnnpnn-", 0, true},
+     (const soma_shape[]){S(1, 3, 4, 5), S(1, 3, 4, 5), S(3), S(3), S(3), S(3), S(1)}, "nnnpnn--", 0, true},
     {"relu6", "activation=relu6", (const soma_shape[]){S(2, 2, 4, 5), S(2, 2, 4, 5), S(2), S(2), S(2), S(2), S(1)},
-     "nnnppp-", 0, true},
+     "nnnppp--", 0, true},
     {"added, relu", "activation=relu",
      (const soma_shape[]){S(SOMA_N, 3, 3, 4), S(SOMA_N, 3, 3, 4), S(3), S(3), S(3), S(3), S(SOMA_N, 3, 3, 4)},
-     "nnnpn-n", 0, true},
+     "nnnpn-n-", 0, true},
     {"running, relu", "use_running=true activation=relu",
-     (const soma_shape[]){S(SOMA_N, 3, 4, 5), S(SOMA_N, 3, 4, 5), S(3), S(3), S(3), S(3), S(1)}, "nnnpnn-", 0, true},
+     (const soma_shape[]){S(SOMA_N, 3, 4, 5), S(SOMA_N, 3, 4, 5), S(3), S(3), S(3), S(3), S(1)}, "nnnpnn--", 0, true},
     {"running, added, relu6", "use_running=true activation=relu6",
      (const soma_shape[]){S(SOMA_N, 2, 3, 3), S(SOMA_N, 2, 3, 3), S(2), S(2), S(2), S(2), S(SOMA_N, 2, 3, 3)},
-     "nnnpn-n", 0, true},
+     "nnnpn-n-", 0, true},
     {"16 channels", "activation=relu",
-     (const soma_shape[]){S(SOMA_N, 16, 7, 7), S(SOMA_N, 16, 7, 7), S(16), S(16), S(16), S(16), S(1)}, "nnnpnn-", 0,
+     (const soma_shape[]){S(SOMA_N, 16, 7, 7), S(SOMA_N, 16, 7, 7), S(16), S(16), S(16), S(16), S(1)}, "nnnpnn--", 0,
      true},
     {"48 channels, added", "activation=relu",
      (const soma_shape[]){S(SOMA_N, 48, 5, 3), S(SOMA_N, 48, 5, 3), S(48), S(48), S(48), S(48), S(SOMA_N, 48, 5, 3)},
-     "nnnpn-n", 0, true},
+     "nnnpn-n-", 0, true},
     {"24 channels", "activation=relu6",
-     (const soma_shape[]){S(SOMA_N, 24, 14, 13), S(SOMA_N, 24, 14, 13), S(24), S(24), S(24), S(24), S(1)}, "nnnpnn-", 0,
-     true},
-    {"67 features", NULL, (const soma_shape[]){S(33, 67), S(33, 67), S(67), S(67), S(67), S(67), S(1)}, "nnnpn--", 0,
+     (const soma_shape[]){S(SOMA_N, 24, 14, 13), S(SOMA_N, 24, 14, 13), S(24), S(24), S(24), S(24), S(1)}, "nnnpnn--",
+     0, true},
+    {"67 features", NULL, (const soma_shape[]){S(33, 67), S(33, 67), S(67), S(67), S(67), S(67), S(1)}, "nnnpn---", 0,
      true},
     {"3 channels, large", "activation=relu6",
-     (const soma_shape[]){S(2, 3, 120, 97), S(2, 3, 120, 97), S(3), S(3), S(3), S(3), S(2, 3, 120, 97)}, "nnnpn-n", 0,
+     (const soma_shape[]){S(2, 3, 120, 97), S(2, 3, 120, 97), S(3), S(3), S(3), S(3), S(2, 3, 120, 97)}, "nnnpn-n-", 0,
      true},
     {"48 channels, large", "activation=relu",
-     (const soma_shape[]){S(3, 48, 17, 16), S(3, 48, 17, 16), S(48), S(48), S(48), S(48), S(1)}, "nnnpnn-", 0, true},
+     (const soma_shape[]){S(3, 48, 17, 16), S(3, 48, 17, 16), S(48), S(48), S(48), S(48), S(1)}, "nnnpnn--", 0, true},
     {"40 channels, large", "activation=relu",
-     (const soma_shape[]){S(3, 40, 17, 17), S(3, 40, 17, 17), S(40), S(40), S(40), S(40), S(3, 40, 17, 17)}, "nnnpn-n",
+     (const soma_shape[]){S(3, 40, 17, 17), S(3, 40, 17, 17), S(40), S(40), S(40), S(40), S(3, 40, 17, 17)}, "nnnpn-n-",
      0, true},
     {"150 features, large", "use_running=true activation=relu",
-     (const soma_shape[]){S(301, 150), S(301, 150), S(150), S(150), S(150), S(150), S(1)}, "nnnpnn-", 0, true},
+     (const soma_shape[]){S(301, 150), S(301, 150), S(150), S(150), S(150), S(150), S(1)}, "nnnpnn--", 0, true},
     {"32 channels, large", "activation=relu",
-     (const soma_shape[]){S(2, 32, 28, 37), S(2, 32, 28, 37), S(32), S(32), S(32), S(32), S(2, 32, 28, 37)}, "nnnpn-n",
+     (const soma_shape[]){S(2, 32, 28, 37), S(2, 32, 28, 37), S(32), S(32), S(32), S(32), S(2, 32, 28, 37)}, "nnnpn-n-",
      0, true},
+    {"gradient added", NULL,
+     (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(SOMA_N, 3, 5, 7), S(3), S(3), S(3), S(3), S(1), S(SOMA_N, 3, 5, 7)},
+     "nnnpn--n", 0, true},
+    {"32 channels, relu, gradient added", "activation=relu",
+     (const soma_shape[]){S(3, 32, 14, 13), S(3, 32, 14, 13), S(32), S(32), S(32), S(32), S(1), S(3, 32, 14, 13)},
+     "nnnpnn-n", 0, true},
+    {"40 channels, large, both added", "activation=relu6",
+     (const soma_shape[]){S(3, 40, 17, 17), S(3, 40, 17, 17), S(40), S(40), S(40), S(40), S(3, 40, 17, 17),
+                          S(3, 40, 17, 17)},
+     "nnnpn-nn", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 SOMA_BF16_DECLARE(soma_batch_norm_grad_cpu)
@@ -206,10 +217,12 @@ static const soma_kernel *const kernels[] = {
 
 const soma_op soma_op_batch_norm_grad = {
     .name = "batch_norm_grad",
-    .doc = "Gradient of batch_norm: inputs dy, x, mean, variance, scale, shift (of an activation without y), y (of an "
-           "activation behind an addition); outputs dx, dscale, dshift, dz (dy where the activation let pass)",
+    .doc =
+        "Gradient of batch_norm: inputs dy, x, mean, variance, scale, shift (of an activation without y), y (of an "
+        "activation behind an addition), another gradient of x that is added to dx; outputs dx, dscale, dshift, dz (dy "
+        "where the activation let pass)",
     .required_in = 4,
-    .optional_in = 3,
+    .optional_in = 4,
     .required_out = 1,
     .optional_out = 3,
     .attrs_size = sizeof(soma_batch_norm_attrs),
@@ -221,4 +234,4 @@ const soma_op soma_op_batch_norm_grad = {
     .flops = flops,
     .kernels = kernels,
     .samples = samples,
-    .n_in_samples = 7};
+    .n_in_samples = 8};

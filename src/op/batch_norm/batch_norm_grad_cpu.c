@@ -10,7 +10,7 @@
 typedef enum mask { NONE, FROM_X, FROM_Y } mask;
 
 typedef struct arrays {
-    const soma_stored *dy, *x, *y;
+    const soma_stored *dy, *x, *y, *added;
     soma_stored *dx, *dz;
     const soma_stored *own; /* dy, whatever stands for it later */
 } arrays;
@@ -46,12 +46,14 @@ static mask mask_of(const soma_norm_case *c)
 static arrays arrays_at(const soma_norm_units *s, void *const *arg, int64_t offset)
 {
     const soma_norm_case *c = &s->c;
-    return (arrays){(const soma_stored *)arg[0] + offset,
-                    (const soma_stored *)arg[1] + offset + soma_norm_x(s, offset),
-                    c->y < 0 ? NULL : (const soma_stored *)arg[c->y] + offset,
-                    (soma_stored *)arg[c->out] + offset,
-                    c->dz < 0 ? NULL : (soma_stored *)arg[c->dz] + offset,
-                    (const soma_stored *)arg[0] + offset};
+    return (arrays){
+        (const soma_stored *)arg[0] + offset,
+        (const soma_stored *)arg[1] + offset + soma_norm_x(s, offset),
+        c->y < 0 ? NULL : (const soma_stored *)arg[c->y] + offset,
+        c->added < 0 ? NULL : (const soma_stored *)arg[c->added] + offset + soma_norm_beyond(s, s->added_extra, offset),
+        (soma_stored *)arg[c->out] + offset,
+        c->dz < 0 ? NULL : (soma_stored *)arg[c->dz] + offset,
+        (const soma_stored *)arg[0] + offset};
 }
 
 /* g: dy where the activation let pass; d: x - mean. at: from the arrays' begin; k: the lanes' first channel in a. */
@@ -224,6 +226,8 @@ SOMA_NORM_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int la
         soma_vf d = soma_vget_n(p->x + at + l, n) - soma_vload(a->mean + l);
         soma_vf g = passed(p, at + l, n, m, a, l, d) - soma_vload(a->mean_g + l);
         g = g * soma_vload(a->factor + l) - d * soma_vload(a->slope + l);
+        if (p->added)
+            g += soma_vget_n(p->added + at + l, n);
         if (stream)
             soma_vput_stream(p->dx + at + l, g);
         else
@@ -281,6 +285,8 @@ static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_un
         int64_t rows = n / group, rest = n % group;
         arrays q = p;
         q.x += soma_norm_x(s, offset);
+        if (q.added)
+            q.added += soma_norm_beyond(s, s->added_extra, offset);
         apply_any(s, &q, offset, &groups, rows, m, &a);
         if (s->lines)
             single = (soma_norm_rows){SOMA_LANES, 1, (int)rest};
@@ -314,6 +320,6 @@ const soma_kernel SOMA_ISA(soma_batch_norm_grad_cpu) = {.name = "cpu",
                                                         .isa = SOMA_ISA_LEVEL,
                                                         .bf16 = SOMA_STORED_RULE,
                                                         .layouts = SOMA_LAYOUT_FOLLOW,
-                                                        .strided = 2,
+                                                        .strided = 2 | 1 << SOMA_NORM_ADDED,
                                                         .accept = accept,
                                                         .prepare = prepare};

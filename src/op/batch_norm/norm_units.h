@@ -32,7 +32,7 @@ typedef struct soma_norm_units {
                    * next to each other would take each other's lines away */
     int64_t units, width, unit_step;
     int64_t outer, outer_step;
-    int64_t x_extra; /* from a run of x to the next, beyond outer_step */
+    int64_t x_extra, added_extra; /* from a run of x, or of what is added, to the next, beyond outer_step */
     int64_t positions, step;
     int64_t group;   /* positions that are read as one row of whole vectors: 2 of 8 channels fill 16 lanes */
     float low, high; /* the activation's bounds */
@@ -94,10 +94,14 @@ static inline soma_norm_unit soma_norm_unit_at(const soma_norm_units *s, int64_t
     return (soma_norm_unit){u * s->unit_step, first, (int)n};
 }
 
-/* What x's offset has beyond the other arrays', where x is a part of a larger array. */
+/* What the offset has beyond the other arrays' in one that is a part of a larger array. */
+static inline int64_t soma_norm_beyond(const soma_norm_units *s, int64_t extra, int64_t offset)
+{
+    return extra ? offset / s->outer_step * extra : 0;
+}
 static inline int64_t soma_norm_x(const soma_norm_units *s, int64_t offset)
 {
-    return s->x_extra ? offset / s->outer_step * s->x_extra : 0;
+    return soma_norm_beyond(s, s->x_extra, offset);
 }
 
 /* Positions begin .. end of a unit, run by run: sets offset and count of the next piece; false: no more. */
@@ -295,10 +299,12 @@ static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_cas
     if (!s)
         return SOMA_MEMORY;
     *s = soma_norm_units_of(c, p->in[x].layout.kind, x);
-    if (p->in[x].layout.batch_stride) {
+    for (int i = x; i <= SOMA_NORM_ADDED && i < p->n_in; i += SOMA_NORM_ADDED - x) {
+        if (!p->in[i].layout.batch_stride)
+            continue;
         if (!s->outer_step)
             return soma_refuse(p->reason, "the kernel takes dense arrays where a plane is one position");
-        s->x_extra = p->in[x].layout.batch_stride - s->outer_step;
+        *(i == x ? &s->x_extra : &s->added_extra) = p->in[i].layout.batch_stride - s->outer_step;
     }
     s->scratch = p->n_in + p->n_out;
     s->between = s->units > 1 && s->step > s->width && s->outer * s->positions >= 64 * (int64_t)c->threads;
