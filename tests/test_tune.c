@@ -16,7 +16,7 @@
 
 #include "backend/cpu/parallel.h"
 #include "faults.h"
-#include "graph/choices.h"
+#include "graph/tune.h"
 #include <soma/soma.h>
 
 /* ---- a clock that ticks when it is read, and kernels that take the time they are told ---- */
@@ -532,6 +532,25 @@ static void training_goes_on_with_the_same_kernels(void **state)
     soma_close(later);
 }
 
+static void a_refused_program_leaves_the_record(void **state)
+{
+    (void)state;
+    fill_data();
+    soma *s = open_contrary(1);
+    soma_model *m = build(s);
+    soma_value y = soma_model_output(m, 0);
+    for (int fits = 0; fits < 2; fits++) {
+        soma_program *p = soma_compile(m, .batch = 4, .values = &y, .n_values = 1, .tune = true, .micro_batch = 4,
+                                       .max_memory = fits ? 0 : 100000);
+        assert_true((p != NULL) == fits);
+        bool chosen = false;
+        for (int i = 0; i < soma_program_nodes(p); i++)
+            chosen = chosen || soma_program_node(p, i).chosen;
+        assert_int_equal(soma_record_any(m), chosen);
+    }
+    soma_close(s);
+}
+
 static void another_machines_record_is_not_used(void **state)
 {
     (void)state;
@@ -593,6 +612,7 @@ int main(void)
         cmocka_unit_test(no_damage_is_believed),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(training_goes_on_with_the_same_kernels),
+        cmocka_unit_test(a_refused_program_leaves_the_record),
         cmocka_unit_test(another_machines_record_is_not_used),
         cmocka_unit_test(saving_what_was_loaded_changes_nothing),
     };

@@ -7,6 +7,7 @@
 #include "backend/cpu/parallel.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "graph/tune.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -183,7 +184,9 @@ static soma_status build(soma_program *p, const soma_program_options *o, int64_t
         status = find_inputs(p);
     if (status == SOMA_OK)
         status = soma_describe_outputs(p);
-    return status == SOMA_OK ? soma_bind(p, &p->own) : status;
+    if (status == SOMA_OK)
+        status = soma_bind(p, &p->own);
+    return status == SOMA_OK ? soma_record_steps(p) : status;
 }
 
 static soma_graph *common_graph(soma_model *m, const soma_program_options *o)

@@ -216,7 +216,7 @@ soma_status soma_record_read(soma_model *m, const char *text, const char *path)
     return status;
 }
 
-soma_status soma_tune_done(soma_program *p)
+soma_status soma_record_steps(soma_program *p)
 {
     char machine[SOMA_MACHINE_TEXT];
     soma_status status = SOMA_OK;
@@ -231,7 +231,5 @@ soma_status soma_tune_done(soma_program *p)
         choice.machine = machine;
         status = soma_record_put(p->model, &choice);
     }
-    if (status == SOMA_OK && p->tune && chosen)
-        soma_tuner_save(p->s);
     return status;
 }

@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "base/text.h"
 #include "graph/select.h"
+#include "graph/tune.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -468,8 +469,8 @@ soma_status soma_select(soma_program *p)
         status = insert_all(p);
     if (status == SOMA_OK)
         status = soma_order(p); /* packed copies of weights go to the front */
-    if (status == SOMA_OK)
-        status = soma_tune_done(p);
+    if (status == SOMA_OK && p->tune)
+        soma_tuner_save(p->s); /* what was timed is true, whatever becomes of the plan */
     if (status == SOMA_OK)
         soma_nest_parts(p);
     if (status == SOMA_OK)

@@ -39,7 +39,5 @@ soma_status soma_negotiate(soma_program *p);
 /* Replaces the rule's kernel, and layouts with it, where the model's record or the clock knows better (tune.c). The step's
  * layouts are negotiated, nothing is prepared. */
 soma_status soma_tune_step(soma_program *p, soma_plan_step *step);
-/* After the last step: what was timed goes into the cache file, what the clock chose into the model's record. */
-soma_status soma_tune_done(soma_program *p);
 
 #endif
