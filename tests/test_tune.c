@@ -16,6 +16,8 @@
 
 #include "backend/cpu/parallel.h"
 #include "faults.h"
+#include "base/limits.h"
+#include "base/random.h"
 #include "graph/tune.h"
 #include <soma/soma.h>
 
@@ -384,6 +386,44 @@ static void no_damage_is_believed(void **state)
     free(bad);
 }
 
+/* Lines are compared with each other: a file with more of them than programs have steps is not read. */
+static void many_lines_are_refused(void **state)
+{
+    (void)state;
+    soma_op op = op_of(two);
+    size_t size = 0;
+    remove(cache);
+    compile_cached(&op, 1, cache);
+    char *good = faults_read(cache, &size);
+    assert_non_null(good);
+    size_t head = (size_t)((char *)memchr(good, '\n', size) - good) + 1;
+    size_t line = (size_t)((char *)memchr(good + head, '\n', size - head) - good) + 1 - head;
+    soma *s = open_here(1, false);
+    for (int more = 0; more < 2; more++) {
+        size_t n = SOMA_LIMIT_CHOICE_LINES + (size_t)more;
+        char *many = malloc(head + n * line), digits[17];
+        assert_non_null(many);
+        memcpy(many, good, head);
+        for (size_t i = 0; i < n; i++)
+            memcpy(many + head + i * line, good + head, line);
+        snprintf(digits, sizeof digits, "%016llx", (unsigned long long)soma_hash_bytes(0, many + head, n * line));
+        memcpy(many + head - 17, digits, 16);
+        soma_choices c;
+        const char *why = NULL;
+        soma_choices_init(&c, s);
+        assert_int_equal(soma_choices_read(&c, many, head + n * line, &why), SOMA_OK);
+        assert_int_equal(c.n, !more);
+        if (more)
+            assert_string_equal(why, "it has too many lines");
+        else
+            assert_null(why);
+        soma_choices_free(&c);
+        free(many);
+    }
+    soma_close(s);
+    free(good);
+}
+
 static void every_allocation_may_fail(void **state)
 {
     (void)state;
@@ -610,6 +650,7 @@ int main(void)
         cmocka_unit_test(two_processes_add_to_one_file),
         cmocka_unit_test(a_cache_that_cannot_be_used_is_a_warning),
         cmocka_unit_test(no_damage_is_believed),
+        cmocka_unit_test(many_lines_are_refused),
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(training_goes_on_with_the_same_kernels),
         cmocka_unit_test(a_refused_program_leaves_the_record),
