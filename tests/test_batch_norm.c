@@ -139,6 +139,48 @@ static void compare(const char *act, bool exact, bool training, double allowed)
     soma_close(b.s);
 }
 
+/* relu(batch_norm(x) + x): the gradient that is added to x's is the one that the same node gives. */
+static void build_itself(net *n, bool exact)
+{
+    soma_context_options o = {.struct_size = sizeof o, .seed = 5, .exact = exact};
+    memset(n, 0, sizeof *n);
+    n->s = soma_open(&o);
+    n->m = soma_model_new(n->s, "itself");
+    n->x = soma_input(n->m, "x", SOMA_F32, SOMA_SHAPE(3, SIDE, SIDE));
+    soma_value h = soma_conv2d(n->x, .filters = 32, .kernel = {3, 3}, .same = true, .no_bias = true);
+    h = soma_activation(soma_add(soma_batch_norm(h), h), "relu");
+    h = soma_conv2d(h, .filters = 32, .kernel = {3, 3}, .same = true, .no_bias = true);
+    n->loss = soma_reduce_mean(soma_square(h));
+    n->p[0] = soma_graph_tensor(n->m->graph, 0);
+    soma_grad(n->loss, n->p, 1, n->dp);
+    assert_string_equal(soma_error(n->s), "");
+}
+
+static void a_gradient_does_not_add_what_it_makes(void **state)
+{
+    (void)state;
+    net n[2];
+    const float *dw[2];
+    for (int exact = 0; exact < 2; exact++) {
+        build_itself(&n[exact], exact);
+        soma_program *p = soma_compile(n[exact].m, .batch = BATCH, .values = n[exact].dp, .n_values = 1,
+                                       .training = true);
+        assert_string_equal(soma_error(n[exact].s), "");
+        feed(p, &n[exact], 0);
+        for (int k = 0; k < 2; k++) /* the second step meets what the first one left */
+            assert_int_equal(soma_step(p), SOMA_OK);
+        dw[exact] = soma_read(p, n[exact].dp[0]).data;
+    }
+    double norm2 = 0, error = 0;
+    for (int i = 0; i < 32 * 3 * 9; i++) {
+        norm2 += (double)dw[1][i] * (double)dw[1][i];
+        error += ((double)dw[0][i] - (double)dw[1][i]) * ((double)dw[0][i] - (double)dw[1][i]);
+    }
+    assert_true(norm2 > 0 && error < 1e-8 * norm2);
+    soma_close(n[0].s);
+    soma_close(n[1].s);
+}
+
 static void merged_is_what_the_parts_are(void **state)
 {
     (void)state;
@@ -372,13 +414,10 @@ static void mistakes_are_told(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(merged_is_what_the_parts_are),
-        cmocka_unit_test(statistics_follow_their_convention),
-        cmocka_unit_test(a_failed_step_changes_nothing),
-        cmocka_unit_test(one_value_per_channel_is_refused),
-        cmocka_unit_test(frozen_layers_stay),
-        cmocka_unit_test(trains_and_predicts_after_loading),
-        cmocka_unit_test(mistakes_are_told),
+        cmocka_unit_test(merged_is_what_the_parts_are),       cmocka_unit_test(a_gradient_does_not_add_what_it_makes),
+        cmocka_unit_test(statistics_follow_their_convention), cmocka_unit_test(a_failed_step_changes_nothing),
+        cmocka_unit_test(one_value_per_channel_is_refused),   cmocka_unit_test(frozen_layers_stay),
+        cmocka_unit_test(trains_and_predicts_after_loading),  cmocka_unit_test(mistakes_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -191,6 +191,40 @@ static void gradients_meet_and_pass_the_gate(void **state)
     }
 }
 
+/* What a model makes of a gradient: the activation is applied to dx, it is no gate of it. */
+static void activations_of_gradients_are_applied(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 12; c++) {
+        soma_context_options o = {.struct_size = sizeof o, .seed = 8, .exact = c % 2, .threads = 1};
+        soma *s = soma_open(&o);
+        soma_model *m = soma_model_new(s, "slopes");
+        soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(16, SIDE, SIDE)), dx[2], y[2];
+        for (int i = 0; i < 2; i++) { /* the second one's dx is read as well, so nothing merges into it */
+            soma_value h = c % 4 < 2 ? soma_conv2d(x, .filters = 16, .kernel = {3, 3}, .same = true, .init = "ones")
+                                     : soma_batch_norm(x);
+            soma_value loss = c % 4 < 2 ? soma_square(h) : soma_mul(h, soma_square(h));
+            soma_grad(soma_reduce_sum(loss), &x, 1, &dx[i]);
+            y[i] = c < 4 ? soma_relu(dx[i]) : c < 8 ? soma_activation(dx[i], "relu6") : soma_tanh(dx[i]);
+        }
+        const soma_value values[3] = {y[0], y[1], dx[1]};
+        soma_program *p = soma_compile(m, .batch = 2, .values = values, .n_values = 3, .training = true);
+        assert_string_equal(soma_error(s), "");
+        float *in = soma_program_input(p, x).data;
+        for (int i = 0; i < 2 * 16 * SIDE * SIDE; i++)
+            in[i] = (float)sin(0.37 * i + i % 11) / 4;
+        assert_int_equal(soma_step(p), SOMA_OK);
+        const float *a = soma_read(p, y[0]).data, *b = soma_read(p, y[1]).data, *d = soma_read(p, dx[1]).data;
+        int changed = 0;
+        for (int i = 0; i < 2 * 16 * SIDE * SIDE; i++) {
+            assert_true(fabs((double)a[i] - (double)b[i]) <= 1e-4 * (1 + fabs((double)b[i])));
+            changed += fabs((double)b[i] - (double)d[i]) > 1e-3;
+        }
+        assert_true(changed > 50);
+        soma_close(s);
+    }
+}
+
 static void the_simplifier_merges_what_it_can(void **state)
 {
     (void)state;
@@ -313,6 +347,7 @@ int main(void)
         cmocka_unit_test(exact_bits_do_not_depend_on_pieces_of_work),
         cmocka_unit_test(the_simplifier_merges_what_it_can),
         cmocka_unit_test(gradients_meet_and_pass_the_gate),
+        cmocka_unit_test(activations_of_gradients_are_applied),
         cmocka_unit_test(memory_is_what_the_plan_says),
         cmocka_unit_test(a_bad_label_changes_nothing),
         cmocka_unit_test(programs_of_a_model_share_and_do_not_disturb),

@@ -132,6 +132,10 @@ static soma_status merge_adds(soma_pass *p)
         if (place < 0 || before->n_in > place || *soma_activation_of(before) || p->uses[add->in[k]] != 1 ||
             before->out[0] != add->in[k])
             continue;
+        const soma_graph_node *other = soma_pass_maker(p, add->in[1 - k]);
+        if (other && soma_pass_is(other, "slice") &&
+            is_input_gradient(before)) /* the addition reads it where it lies */
+            continue;
         int32_t *in = soma_arena_array(&p->graph->arena, (size_t)place + 1, sizeof *in);
         if (!in)
             return SOMA_MEMORY;
@@ -149,6 +153,13 @@ static soma_status merge_adds(soma_pass *p)
     return SOMA_OK;
 }
 
+/* Gradients have the attribute, too: there it is their gate, not what is applied to the result. */
+static bool applies_activations(const soma_graph_node *node)
+{
+    size_t n = strlen(node->op->name), suffix = strlen("_grad");
+    return soma_activation_of(node) && (n < suffix || strcmp(node->op->name + n - suffix, "_grad") != 0);
+}
+
 /* act(conv2d(...)) becomes conv2d(..., activation): when nobody else reads what the convolution made. The activation's value
  * survives (its gradient reads it); it now comes from the convolution. */
 static void merge_activations(soma_pass *p)
@@ -158,7 +169,9 @@ static void merge_activations(soma_pass *p)
         if (!act->op || act->n_in != 1 || act->n_out != 1)
             continue;
         soma_graph_node *before = soma_pass_maker(p, act->in[0]);
-        int *chosen = before ? soma_activation_of(before) : NULL; /* attrs of a copied graph are its own */
+        int *chosen = before && applies_activations(before) ? soma_activation_of(before)
+                                                            : NULL; /* attrs of a copied graph
+                                                                                                   * are its own */
         if (!chosen || before->out[0] != act->in[0] || p->uses[act->in[0]] != 1 || sums_samples(p->graph, before))
             continue;
         int choice = choice_of(before, act->op->name, "");
@@ -220,7 +233,8 @@ static soma_status merge_gates(soma_pass *p)
         if (!soma_pass_is(act, "relu_grad") && !soma_pass_is(act, "relu6_grad"))
             continue;
         soma_graph_node *grad = p->uses[act->in[0]] == 1 ? soma_pass_maker(p, act->in[0]) : NULL;
-        if (!grad || !is_input_gradient(grad) || *soma_activation_of(grad))
+        if (!grad || !is_input_gradient(grad) || *soma_activation_of(grad) ||
+            p->graph->values[act->in[1]].node > (int)(grad - p->graph->nodes)) /* y must be there */
             continue;
         int n = grad->n_in > 3 ? grad->n_in : 3;
         int32_t *in = soma_arena_array(&p->graph->arena, (size_t)n, sizeof *in);

