@@ -220,7 +220,7 @@ static void build_split(net *n, bool exact)
         soma_value all = k ? soma_concat(f, k + 1, 1) : f[0];
         n->w[k] = weight(n, 16, 16 + k * 16, 1);
         f[k + 1] = soma_convolve2d(soma_mul(all, soma_scalar(all, 0.5)), n->w[k]);
-        part = soma_slice(all, .axis = 1, .begin = k * 8, .end = k * 8 + 16);
+        part = soma_slice(all, .axis = 1, .begin = k * 4, .end = k * 4 + 16);
     }
     n->last = soma_concat(f, 3, 1);
     n->w[2] = weight(n, 16, 16, 1);

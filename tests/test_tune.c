@@ -585,7 +585,7 @@ static void a_refused_program_leaves_the_record(void **state)
         assert_true((p != NULL) == fits);
         bool chosen = false;
         for (int i = 0; i < soma_program_nodes(p); i++)
-            chosen = chosen || soma_program_node(p, i).chosen;
+            chosen = chosen || soma_program_node(p, i).chosen[0];
         assert_int_equal(soma_record_any(m), chosen);
     }
     soma_close(s);

@@ -130,7 +130,7 @@ static soma_status merge_adds(soma_pass *p)
         soma_graph_node *before = soma_pass_maker(p, add->in[k]);
         int place = before ? added_input(before) : -1;
         if (place < 0 || before->n_in > place || *soma_activation_of(before) || p->uses[add->in[k]] != 1 ||
-            before->out[0] != add->in[k])
+            before->out[0] != add->in[k] || made[1 - k] >= made[k])
             continue;
         const soma_graph_node *other = soma_pass_maker(p, add->in[1 - k]);
         if (other && soma_pass_is(other, "slice") &&

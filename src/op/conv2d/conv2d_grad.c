@@ -347,6 +347,7 @@ static const soma_sample weight_samples[] = {
     {"96 to 40, 1x1", "size=1,1", (const soma_shape[]){S(2, 96, 8, 13), S(2, 40, 8, 13)}, NULL, 0, true},
     {"48 to 32, 1x1, 13x21", "size=1,1", (const soma_shape[]){S(SOMA_N, 48, 13, 21), S(SOMA_N, 32, 13, 21)}, NULL, 0,
      true},
+    {"16 to 272, 1x1", "size=1,1", (const soma_shape[]){S(2, 16, 11, 12), S(2, 272, 11, 12)}, NULL, 0, true},
     {"64 to 128, 1x1, few positions", "size=1,1", (const soma_shape[]){S(5, 64, 4, 3), S(5, 128, 4, 3)}, NULL, 0, true},
     {"32 to 48, 1x1, stride 2 and 3", "size=1,1 stride=2,3", (const soma_shape[]){S(5, 32, 11, 14), S(5, 48, 6, 5)},
      NULL, 0, true},
