@@ -154,10 +154,11 @@ static soma_status merge_adds(soma_pass *p)
 }
 
 /* Gradients have the attribute, too: there it is their gate, not what is applied to the result. */
-static bool applies_activations(const soma_graph_node *node)
+static int *applied_activation(const soma_graph_node *node)
 {
     size_t n = strlen(node->op->name), suffix = strlen("_grad");
-    return soma_activation_of(node) && (n < suffix || strcmp(node->op->name + n - suffix, "_grad") != 0);
+    bool gradient = n >= suffix && !strcmp(node->op->name + n - suffix, "_grad");
+    return gradient ? NULL : soma_activation_of(node);
 }
 
 /* act(conv2d(...)) becomes conv2d(..., activation): when nobody else reads what the convolution made. The activation's value
@@ -169,9 +170,7 @@ static void merge_activations(soma_pass *p)
         if (!act->op || act->n_in != 1 || act->n_out != 1)
             continue;
         soma_graph_node *before = soma_pass_maker(p, act->in[0]);
-        int *chosen = before && applies_activations(before) ? soma_activation_of(before)
-                                                            : NULL; /* attrs of a copied graph
-                                                                                                   * are its own */
+        int *chosen = before ? applied_activation(before) : NULL; /* attrs of a copied graph are its own */
         if (!chosen || before->out[0] != act->in[0] || p->uses[act->in[0]] != 1 || sums_samples(p->graph, before))
             continue;
         int choice = choice_of(before, act->op->name, "");
