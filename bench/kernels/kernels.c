@@ -16,6 +16,7 @@
 #include <string.h>
 
 #define ARGS 6
+#define KERNELS 12 /* of one op and level, at most */
 
 typedef struct bench_case {
     const char *name, *op, *attrs;
@@ -238,6 +239,10 @@ typedef struct bench {
     void *data[ARGS + 1];
     int64_t attrs[32];
     char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
+    const soma_kernel *kernel;
+    soma_status status;
+    int64_t repeat; /* runs in a sample */
+    double best;    /* seconds of one run */
 } bench;
 
 static soma_status infer(bench *b, const bench_case *c, const soma_op *op)
@@ -326,25 +331,21 @@ static void finish(bench *b)
     soma_close(b->s);
 }
 
-/* Seconds of one run: the best of many short samples, so that other work on the machine disturbs least. */
-static double seconds(bench *b)
+/* One sample, of 100 us and more; best is of one run. */
+static void sample(bench *b)
 {
     soma_run run = {.threads = b->p.threads, .reason = b->reason};
-    double best = 1e9, begin = soma_now(b->s);
-    int64_t repeat = 1;
-    for (int sample = 0; sample < 12 || soma_now(b->s) - begin < 0.15; sample++) {
+    double time = 0;
+    for (;; b->repeat *= 2) {
         double from = soma_now(b->s);
-        for (int64_t i = 0; i < repeat; i++)
+        for (int64_t i = 0; i < b->repeat; i++)
             b->p.run(b->p.state, b->data, &run);
-        double time = soma_now(b->s) - from;
-        if (time < 100e-6)
-            repeat *= 2;
-        else if (time / (double)repeat < best)
-            best = time / (double)repeat;
-        if (time < 100e-6)
-            sample--;
+        time = soma_now(b->s) - from;
+        if (time >= 100e-6)
+            break;
     }
-    return best;
+    if (b->best == 0 || time / (double)b->repeat < b->best)
+        b->best = time / (double)b->repeat;
 }
 
 /* Level 4 is for bf16. */
@@ -356,30 +357,47 @@ static int f32_isa(void)
     return soma_cpu_isa() < 4 ? soma_cpu_isa() : 3;
 }
 
+static void print(bench *b, const bench_case *c, double peak)
+{
+    double bytes = 0, flops = 0;
+    if (b->status != SOMA_OK) {
+        printf("%-30s %-15s refused: %s\n", c->name, b->kernel->name, b->reason);
+        return;
+    }
+    for (int i = 0; i < c->n_in + c->n_out; i++)
+        bytes += (double)soma_arg_bytes(&b->arg[i]);
+    if (b->p.op->flops)
+        flops = b->p.op->flops(b->attrs, b->arg, c->n_in, b->arg + c->n_in);
+    printf("%-30s %-15s %10.3f us %8.1f GFLOPS %5.1f %% %7.1f GB/s  %s\n", c->name, b->kernel->name, b->best * 1e6,
+           flops / b->best / 1e9, flops / b->best / 1e7 / peak, bytes / b->best / 1e9, b->note);
+}
+
+/* The best of many short samples, so that other work on the machine disturbs least; kernels take turns, so that it
+ * disturbs all of them alike. */
 static void run_case(const bench_case *c, int threads, double peak)
 {
+    static bench b[KERNELS];
     const soma_op *op = soma_op_find(c->op);
-    for (int k = 0; op->kernels[k] && op->kernels[k + 1]; k++) {
-        bench b = {0};
+    int n = 0, working = 0;
+    for (int k = 0; op->kernels[k] && op->kernels[k + 1] && n < KERNELS; k++) {
         if (op->kernels[k]->isa > 0 && op->kernels[k]->isa != f32_isa())
             continue;
         if (!strncmp(op->kernels[k]->name, "cpu", 3) && !op->kernels[k]->isa)
             continue;
-        soma_status status = prepare(&b, c, op->kernels[k], threads);
-        if (status == SOMA_OK) {
-            double t = seconds(&b), bytes = 0, flops = 0;
-            for (int i = 0; i < c->n_in + c->n_out; i++)
-                bytes += (double)soma_arg_bytes(&b.arg[i]);
-            if (op->flops)
-                flops = op->flops(b.attrs, b.arg, c->n_in, b.arg + c->n_in);
-            printf("%-30s %-15s %10.3f us %8.1f GFLOPS %5.1f %% %7.1f GB/s  %s\n", c->name, op->kernels[k]->name,
-                   t * 1e6, flops / t / 1e9, flops / t / 1e7 / peak, bytes / t / 1e9, b.note);
-        } else {
-            printf("%-30s %-15s refused: %s\n", c->name, op->kernels[k]->name, b.reason);
-        }
-        fflush(stdout);
-        finish(&b);
+        b[n] = (bench){.kernel = op->kernels[k], .repeat = 1};
+        b[n].status = prepare(&b[n], c, op->kernels[k], threads);
+        working += b[n++].status == SOMA_OK;
     }
+    double begin = n ? soma_now(b[0].s) : 0;
+    for (int round = 0; working && (round < 12 || soma_now(b[0].s) - begin < 0.15 * working); round++)
+        for (int i = 0; i < n; i++)
+            if (b[i].status == SOMA_OK)
+                sample(&b[i]);
+    for (int i = 0; i < n; i++) {
+        print(&b[i], c, peak);
+        finish(&b[i]);
+    }
+    fflush(stdout);
 }
 
 int main(int n, char **arg)

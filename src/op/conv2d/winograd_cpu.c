@@ -13,7 +13,11 @@
 #if SOMA_ISA_LEVEL >= 2
 
 #define L SOMA_LANES
-#define SPLITS 4 /* parts of a block's tiles, when threads share a block */
+#define SPLITS 4                /* parts of a block's tiles, when threads share a block */
+#define LARGE_U (4 << 20)       /* bytes, from which blocks have more tiles */
+#define HUGE_U (16 << 20)       /* from which threads share blocks */
+#define SHARED_FLOATS (1 << 17) /* of V and M of a shared block, for one element */
+#define PANEL (2048 / L)        /* read channels of a panel of U: 16 KB */
 
 typedef struct wino_state {
     soma_winograd g;
@@ -21,6 +25,9 @@ typedef struct wino_state {
     int64_t block, blocks;  /* tiles at most in one; how many */
     int64_t chunk;          /* groups of channels in M at once */
     int64_t groups;         /* of two vectors of written channels */
+    int64_t panels;         /* of read channels */
+    bool far;               /* V is not in the second-level cache when it is written */
+    bool fetch;             /* U is not in the second-level cache when it is read */
     int64_t v_step, m_step; /* from one element of the tile to the next, in V and M */
     size_t v_bytes, m_bytes;
     int bias, addend, gate, scratch, threads; /* positions in arg; -1: none */
@@ -40,11 +47,11 @@ typedef struct wino_job {
 
 static void input_4(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
 {
-    soma_winograd_input_tiles(4, &j->s->g, j->x, cb, first, count, v, j->s->v_step);
+    soma_winograd_input_tiles(4, &j->s->g, j->x, cb, first, count, v, j->s->v_step, j->s->far);
 }
 static void input_6(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
 {
-    soma_winograd_input_tiles(6, &j->s->g, j->x, cb, first, count, v, j->s->v_step);
+    soma_winograd_input_tiles(6, &j->s->g, j->x, cb, first, count, v, j->s->v_step, j->s->far);
 }
 static void input(const wino_job *j, int64_t cb, int64_t first, int64_t count, float *v)
 {
@@ -77,6 +84,8 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
         for (int r = 0; r < m; r++)
             for (int c = 0; c < m; c++)
                 __builtin_prefetch((soma_stored *)j->y + at + (r * g->ow + 2 * m + c) * L, 1);
+        if (s->shared)
+            soma_winograd_look_ahead(size, from, s->m_step);
         for (int c = 0; c < size; c++) {
             for (int r = 0; r < size; r++)
                 column[r] = soma_vload(from + (r * size + c) * s->m_step);
@@ -120,27 +129,46 @@ static void output(const wino_job *j, int64_t kb, int64_t first, int64_t count, 
         output_6(j, kb, first, count, from);
 }
 
-/* One register block: `rows` tiles x 1 or 2 vectors of written channels, over all read channels. */
-SOMA_INLINE void rows_of(const wino_state *s, int rows, int vectors, const float *v, const float *u, float *to)
+/* ---- products: M of one element and one group of written channels ---- */
+
+/* Some of the read channels. What is needed next of U comes into the second-level cache meanwhile, a few lines with each
+ * block of channels: all at once they would hold up what is read now. */
+typedef struct wino_panel {
+    int64_t blocks; /* of read channels */
+    bool first;     /* M begins here, else it goes on */
+    int64_t count;  /* tiles */
+    int64_t lines;  /* that come with each block of channels */
+    const float *v, *u, *ahead;
+    float *m;
+} wino_panel;
+
+/* One register block: `rows` tiles x 1 or 2 vectors of written channels. */
+SOMA_INLINE void rows_of(const wino_state *s, int rows, int vectors, wino_panel *p)
 {
     soma_vf sum[SOMA_PRODUCT_ROWS][2];
+    const float *v = p->v, *u = p->u, *ahead = p->ahead;
+    const int64_t blocks = p->blocks, lines = p->lines, step = s->block * L;
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < vectors; i++)
-            sum[r][i] = soma_vset(0);
-    soma_conv2d_multiply(rows, vectors, s->g.c / L, s->block * L - L, L, 1, L, v, vectors * L, L, u, sum);
+            sum[r][i] = p->first ? soma_vset(0) : soma_vload(p->m + i * step + r * L);
+    for (int64_t b = 0; b < blocks; b++, v += step, u += L * vectors * L) {
+        for (int64_t i = 0; i < lines; i++, ahead += 16)
+            __builtin_prefetch(ahead, 0, 2);
+        soma_conv2d_multiply(rows, vectors, 1, 0, L, 1, L, v, vectors * L, L, u, sum);
+    }
     for (int r = 0; r < rows; r++)
         for (int i = 0; i < vectors; i++)
-            soma_vstore(to + i * s->block * L + r * L, sum[r][i]);
+            soma_vstore(p->m + i * step + r * L, sum[r][i]);
+    p->ahead = ahead;
+    p->v += rows * L;
+    p->m += rows * L;
+    p->count -= rows;
 }
 
 #define ROWS(n)                                                                                                        \
-    while (count >= n) {                                                                                               \
-        rows_of(s, n, vectors, v, u, to);                                                                              \
-        count -= n;                                                                                                    \
-        v += n * L;                                                                                                    \
-        to += n * L;                                                                                                   \
-    }
-SOMA_INLINE void all_rows(const wino_state *s, int vectors, int64_t count, const float *v, const float *u, float *to)
+    while (p.count >= n)                                                                                               \
+        rows_of(s, n, vectors, &p);
+SOMA_INLINE void all_rows(const wino_state *s, int vectors, wino_panel p)
 {
     ROWS(SOMA_PRODUCT_ROWS)
 #if SOMA_PRODUCT_ROWS > 8
@@ -150,35 +178,63 @@ SOMA_INLINE void all_rows(const wino_state *s, int vectors, int64_t count, const
     ROWS(2)
     ROWS(1)
 }
-static void rows_2(const wino_state *s, int64_t count, const float *v, const float *u, float *to)
+static void rows_2(const wino_state *s, const wino_panel *p)
 {
-    all_rows(s, 2, count, v, u, to);
+    all_rows(s, 2, *p);
 }
-static void rows_1(const wino_state *s, int64_t count, const float *v, const float *u, float *to)
+static void rows_1(const wino_state *s, const wino_panel *p)
 {
-    all_rows(s, 1, count, v, u, to);
+    all_rows(s, 1, *p);
 }
 
-/* Groups begin .. end - 1 of written channels for a block of tiles whose V is there: M, then y. */
-static void channels(const wino_job *j, int64_t begin, int64_t end, int64_t first, int64_t count, const float *v,
-                     float *to)
+static int64_t tile_elements(const wino_state *s)
+{
+    return (s->g.m + 2) * (s->g.m + 2);
+}
+
+/* Where U has an element of a group */
+static const float *u_of(const wino_job *j, int64_t e, int64_t group)
 {
     const wino_state *s = j->s;
-    const soma_winograd *g = &s->g;
-    const int64_t elements = (g->m + 2) * (g->m + 2), blocks = g->k / L;
-    for (int64_t from = begin; from < end; from += s->chunk) {
-        int64_t last = from + s->chunk < end ? from + s->chunk : end;
-        for (int64_t e = 0; e < elements; e++)
-            for (int64_t i = from; i < last; i++) {
-                int64_t width = blocks - 2 * i < 2 ? 1 : 2;
-                const float *u = j->u + 2 * i * L * elements * g->c + e * g->c * width * L;
-                float *m = to + e * s->m_step + 2 * (i - from) * s->block * L;
-                if (width == 2)
-                    rows_2(s, count, v + e * s->v_step, u, m);
-                else
-                    rows_1(s, count, v + e * s->v_step, u, m);
-            }
-        for (int64_t kb = 2 * from; kb < 2 * last && kb < blocks; kb++)
+    int width = s->g.k / L - 2 * group < 2 ? 1 : 2;
+    return j->u + (2 * group * tile_elements(s) + e * width) * L * s->g.c;
+}
+
+/* Elements and groups in the order of reading them: begin .. end - 1 of elements x groups from .. last - 1, M after M. */
+static void products(const wino_job *j, int64_t from, int64_t last, int64_t begin, int64_t end, int64_t count,
+                     const float *v, float *m, const float *after)
+{
+    const wino_state *s = j->s;
+    const int64_t blocks = s->g.c / L, turns = (count + SOMA_PRODUCT_ROWS - 1) / SOMA_PRODUCT_ROWS;
+    for (int64_t i = begin; i < end; i++) {
+        const int64_t e = i / (last - from), group = i % (last - from), follows = i + 1;
+        const int width = s->g.k / L - 2 * (from + group) < 2 ? 1 : 2;
+        const float *u = u_of(j, e, from + group);
+        wino_panel p = {.count = count, .m = m + e * s->m_step + 2 * group * s->block * L};
+        p.lines = s->fetch ? (width * L * L / 16 + turns - 1) / turns : 0;
+        for (int64_t k = 0; k < s->panels; k++) {
+            int64_t c = blocks * k / s->panels;
+            p.blocks = blocks * (k + 1) / s->panels - c;
+            p.first = k == 0;
+            p.v = v + e * s->v_step + c * s->block * L;
+            p.u = u + c * L * width * L;
+            p.ahead = k + 1 < s->panels ? p.u + p.blocks * L * width * L : after;
+            if (k + 1 == s->panels && follows < end)
+                p.ahead = u_of(j, follows / (last - from), from + follows % (last - from));
+            (width == 2 ? rows_2 : rows_1)(s, &p);
+        }
+    }
+}
+
+/* All written channels for a block of tiles whose V is there: M of a few groups, then y */
+static void channels(const wino_job *j, int64_t first, int64_t count, const float *v, float *to)
+{
+    const wino_state *s = j->s;
+    for (int64_t from = 0; from < s->groups; from += s->chunk) {
+        int64_t last = from + s->chunk < s->groups ? from + s->chunk : s->groups;
+        products(j, from, last, 0, tile_elements(s) * (last - from), count, v, to,
+                 u_of(j, 0, last < s->groups ? last : 0));
+        for (int64_t kb = 2 * from; kb < 2 * last && kb < s->g.k / L; kb++)
             output(j, kb, first, count, to + (kb - 2 * from) * s->block * L);
     }
 }
@@ -196,7 +252,7 @@ static void own_blocks(void *context, int index, int count)
         int64_t first = s->g.tiles * b / s->blocks, tiles = s->g.tiles * (b + 1) / s->blocks - first;
         for (int64_t cb = 0; cb < s->g.c / L; cb++)
             input(j, cb, first, tiles, v + cb * s->block * L);
-        channels(j, 0, s->groups, first, tiles, v, v + s->v_bytes / sizeof *v);
+        channels(j, first, tiles, v, v + s->v_bytes / sizeof *v);
     }
 }
 
@@ -215,14 +271,29 @@ static void shared_input(void *context, int index, int count)
     }
 }
 
-static void shared_channels(void *context, int index, int count)
+/* Element by element, so that its part of V stays in the second-level cache while its part of U comes by once. */
+static void shared_products(void *context, int index, int count)
 {
     const wino_job *j = context;
     const wino_state *s = j->s;
-    float *v = (float *)(void *)j->scratch;
+    const float *v = (const float *)(const void *)j->scratch;
+    float *m = (float *)(void *)(j->scratch + s->v_bytes);
     int64_t begin, end;
-    soma_share(s->groups, 1, index, count, &begin, &end);
-    channels(j, begin, end, j->first, j->tiles, v, v + (s->v_bytes + (size_t)index * s->m_bytes) / sizeof *v);
+    soma_share(tile_elements(s) * s->groups, 1, index, count, &begin, &end);
+    products(j, 0, s->groups, begin, end, j->tiles, v, m, NULL);
+}
+
+static void shared_output(void *context, int index, int count)
+{
+    const wino_job *j = context;
+    const wino_state *s = j->s;
+    const float *m = (const float *)(const void *)(j->scratch + s->v_bytes);
+    int64_t begin, end;
+    soma_share(s->g.k / L * SPLITS, 1, index, count, &begin, &end);
+    for (int64_t i = begin; i < end; i++) {
+        int64_t from = j->tiles * (i % SPLITS) / SPLITS, to = j->tiles * (i % SPLITS + 1) / SPLITS;
+        output(j, i / SPLITS, j->first + from, to - from, m + i / SPLITS * s->block * L + from * L);
+    }
 }
 
 static soma_status run(const void *state, void *const *arg, soma_run *r)
@@ -241,7 +312,8 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
         j.first = s->g.tiles * b / s->blocks;
         j.tiles = s->g.tiles * (b + 1) / s->blocks - j.first;
         soma_parallel(threads, shared_input, &j);
-        soma_parallel(threads, shared_channels, &j);
+        soma_parallel(threads, shared_products, &j);
+        soma_parallel(threads, shared_output, &j);
     }
     return SOMA_OK;
 }
@@ -251,27 +323,31 @@ static int64_t rounded(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
-/* How many tiles at once, and for whom: 28 of 4x4 outputs fill two register blocks, 14 of 6x6 one, and their V and M
- * lie in the second-level cache. Where U is larger than what stays in the cache from block to block, more tiles share a
- * reading of it. Few tiles: threads that split them would each read all of U, and that is what takes the time. */
+/* How many tiles at once, and for whom. 28 of 4x4 outputs fill two register blocks, 14 of 6x6 one, and their V and M
+ * lie in the second-level cache; where U is large, more tiles share a reading of it. Where it is so large that reading it
+ * is what takes the time, or tiles are so few that each thread would read all of it for its own, threads share blocks. */
 static void schedule(wino_state *s)
 {
     const soma_winograd *g = &s->g;
-    const int64_t elements = (g->m + 2) * (g->m + 2), u = elements * g->c * g->k * (int64_t)sizeof(float);
-    const bool wide = u > 8 << 20;
-    int64_t most = wide ? 64 : g->m == 4 ? 28 : 14;
+    const int64_t elements = tile_elements(s), u = elements * g->c * g->k * (int64_t)sizeof(float);
+    int64_t most = u > LARGE_U ? 64 : g->m == 4 ? 28 : 14;
     s->groups = (g->k / L + 1) / 2;
-    s->shared = s->groups >= s->threads && s->threads > 1 && g->tiles <= (wide ? 40 : 8) * s->threads;
-    s->chunk = s->shared || wide || g->m == 6 ? 1 : 2;
-    s->blocks = s->shared ? 1 : rounded((g->tiles + most - 1) / most, s->threads);
+    s->panels = (g->c + PANEL - 1) / PANEL;
+    s->fetch = u > LARGE_U;
+    s->shared = u > HUGE_U || (s->threads > 1 && g->tiles <= 8 * s->threads);
+    s->chunk = s->shared || u > LARGE_U || g->m == 6 || s->groups == 1 ? 1 : 2;
+    if (s->shared)
+        most = SHARED_FLOATS / (g->c + g->k) > 14 ? SHARED_FLOATS / (g->c + g->k) : 14;
+    s->blocks = (g->tiles + most - 1) / most;
+    if (!s->shared)
+        s->blocks = rounded(s->blocks, s->threads);
     if (s->blocks > g->tiles)
         s->blocks = g->tiles;
     s->block = (g->tiles + s->blocks - 1) / s->blocks;
-    if (s->chunk > s->groups)
-        s->chunk = s->groups;
     s->v_step = (g->c * s->block / L + 1) * L; /* one line more: elements of one tile in different sets of the cache */
-    s->m_step = (s->chunk * 2 * s->block + 1) * L;
+    s->m_step = ((s->shared ? g->k / L : s->chunk * 2) * s->block + 1) * L;
     s->v_bytes = (size_t)rounded(elements * s->v_step * 4, 64);
+    s->far = s->v_bytes > SOMA_WINOGRAD_FAR;
     s->m_bytes = (size_t)rounded(elements * s->m_step * 4, 64);
 }
 
@@ -294,7 +370,7 @@ static soma_status prepare(soma_prepare *p, int m, bool turned)
     s->scratch = p->n_in + p->n_out;
     schedule(s);
     p->scratch = s->v_bytes + s->m_bytes;
-    p->scratch = s->shared ? s->v_bytes + (size_t)s->threads * s->m_bytes : (size_t)s->threads * p->scratch;
+    p->scratch *= s->shared ? 1 : (size_t)s->threads;
     if (p->scratch > SOMA_WINOGRAD_SCRATCH) {
         p->scratch = 0;
         soma_refuse(p->reason, "Winograd convolution would take more than %zu MB of scratch memory",

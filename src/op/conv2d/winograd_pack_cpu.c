@@ -40,7 +40,10 @@ SOMA_INLINE void one(int m, const soma_conv2d_pack *s, const float *w, float *u,
             column[j] = half[j][i];
         soma_winograd_weight(m, column, row);
         for (int j = 0; j < size; j++)
-            soma_vstore(u + (i * size + j) * step, row[j]);
+            if (L == 16) /* whole lines */
+                soma_vstream(u + (i * size + j) * step, row[j]);
+            else
+                soma_vstore(u + (i * size + j) * step, row[j]);
     }
 }
 static void one_4(const soma_conv2d_pack *s, const float *w, float *u, int64_t step)
@@ -71,6 +74,7 @@ static void part(void *context, int index, int count)
                 one_6(s, w, u, s->c * width * L);
         }
     }
+    soma_vstream_end();
 }
 
 static soma_status prepare(soma_prepare *p)

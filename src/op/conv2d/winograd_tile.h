@@ -158,9 +158,19 @@ static inline void soma_winograd_edge(const soma_stored *x, int64_t h, int64_t w
         }
 }
 
-/* v = B' x B of tiles first .. first + count - 1, one block of channels; elements lie v_step apart */
+/* Bytes of a block's arrays from which they are not in the second-level cache when they are written. */
+#define SOMA_WINOGRAD_FAR (2 << 20)
+
+/* Fetches where elements of the tile after the next go: so many places apart are more than the CPU follows by itself. */
+SOMA_INLINE void soma_winograd_look_ahead(int size, const float *v, int64_t v_step)
+{
+    for (int i = 0; i < size * size; i++)
+        __builtin_prefetch(v + i * v_step + 2 * SOMA_LANES, 1);
+}
+
+/* v = B' x B of tiles first .. first + count - 1, one block of channels; elements lie v_step apart, far or in the cache */
 SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const soma_stored *x, int64_t cb,
-                                           int64_t first, int64_t count, float *v, int64_t v_step)
+                                           int64_t first, int64_t count, float *v, int64_t v_step, bool far)
 {
     const int size = m + 2;
     soma_stored copy[SOMA_TILE * SOMA_TILE * SOMA_LANES];
@@ -190,6 +200,8 @@ SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const 
             for (int c = 0; c < size; c++)
                 soma_vstore(v + (r * size + c) * v_step, out[c]);
         }
+        if (far)
+            soma_winograd_look_ahead(size, v, v_step);
     }
 }
 

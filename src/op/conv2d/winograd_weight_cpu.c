@@ -22,6 +22,7 @@
 typedef struct weight_state {
     soma_winograd g;
     bool shared;
+    bool far;                       /* V and Z are larger than the second-level cache */
     int64_t block, blocks;          /* tiles at most in one; how many */
     int64_t v_step, z_step, d_step; /* from one element to the next: V [c][tile], Z [k][tile], D [c / L][k][L] */
     int64_t splits, size;           /* sums of dy, as many as parts; floats of V, Z, D and the sums together */
@@ -71,13 +72,15 @@ static void gradient_tiles(const weight_job *j, int64_t kb, int64_t first, int64
             for (int c = 0; c < SIZE; c++)
                 soma_vstore(z + (r * SIZE + c) * j->s->z_step, out[c]);
         }
+        if (j->s->far)
+            soma_winograd_look_ahead(SIZE, z, j->s->z_step);
     }
     soma_vstore(sum, total);
 }
 
 static void input_tiles(const weight_job *j, int64_t cb, int64_t first, int64_t count, float *v)
 {
-    soma_winograd_input_tiles(M, &j->s->g, j->x, cb, first, count, v, j->s->v_step);
+    soma_winograd_input_tiles(M, &j->s->g, j->x, cb, first, count, v, j->s->v_step, j->s->far);
 }
 
 /* V, Z, D and sums in scratch memory */
@@ -283,6 +286,7 @@ static void schedule(weight_state *s)
     s->v_step = g->c * s->block + L; /* one line more: elements of one tile in different sets of the cache */
     s->z_step = g->k * s->block + L;
     s->d_step = g->c * g->k + L;
+    s->far = s->block * tile > SOMA_WINOGRAD_FAR;
     s->splits = s->shared ? SPLITS : 1;
     s->size = ELEMENTS * (s->v_step + s->z_step + s->d_step) + s->splits * g->k;
     s->size = (s->size + 15) / 16 * 16;

@@ -4,7 +4,8 @@
  * VGG at small batches. The large matrix goes past once, so the speed is that of memory. Three ways, as a layer needs them:
  *     dot      y[i,j] = act(bias[j] + a[i,:] . b[j,:])     b [n,k] row by row
  *     combine  y[i,:] = sum over q of a[i,q] b[q,:]        b [k,n] row by row, four rows at a time onto columns kept in cache
- *     outer    y[i,:] = sum over q of a[q,i] b[q,:]        k at most 8: y [m,n] is the large one, written past the cache
+ *     outer    y[i,:] = sum over q of a[q,i] b[q,:]        k at most 8: y [m,n] is the large one, written past the cache a run
+ *                                                 of each row at a time, for which b stays in the cache
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
@@ -14,6 +15,7 @@
 #define SOMA_THIN 8               /* rows, or inner size */
 #define SOMA_THIN_LARGE 1048576.0 /* elements of the large matrix from which memory sets the speed */
 #define SOMA_CHUNK 8192           /* columns of 8 rows: a quarter of a second-level cache, and long runs of b */
+#define SOMA_OUTER 512            /* columns of 8 rows: half of a first-level cache */
 
 typedef struct thin_state {
     soma_matmul_case c;
@@ -169,8 +171,9 @@ static void combine_part(void *context, int index, int count)
 
 /* ---- outer ---- */
 
-static inline __attribute__((always_inline)) void outer_row(const float *factor, const float *b, int64_t n, int k,
-                                                            float *y, bool past)
+/* n columns of one row of y; rows of b lie step apart */
+static inline __attribute__((always_inline)) void outer_row(const float *factor, const float *b, int64_t step,
+                                                            int64_t n, int k, float *y, bool past)
 {
     soma_vf left[SOMA_THIN];
     for (int q = 0; q < k; q++)
@@ -179,7 +182,7 @@ static inline __attribute__((always_inline)) void outer_row(const float *factor,
         int lanes = n - j < SOMA_LANES ? (int)(n - j) : SOMA_LANES;
         soma_vf sum = soma_vset(0);
         for (int q = 0; q < k; q++)
-            sum = soma_vfma(left[q], soma_vload_n(b + q * n + j, lanes), sum);
+            sum = soma_vfma(left[q], soma_vload_n(b + q * step + j, lanes), sum);
         if (past)
             soma_vstream(y + j, sum);
         else
@@ -197,14 +200,17 @@ static void outer_part(void *context, int index, int count)
     int64_t begin, end;
     int k = (int)c->k;
     soma_share(c->m, 1, index, count, &begin, &end);
-    for (int64_t i = begin; i < end; i++) {
-        for (int q = 0; q < k; q++)
-            factor[q] = a[q * c->a_col + i];
-        if (k == SOMA_THIN && past)
-            outer_row(factor, job->arg[1], c->n, SOMA_THIN, y + i * c->n, true);
-        else
-            outer_row(factor, job->arg[1], c->n, k, y + i * c->n, past);
-    }
+    for (int64_t j = 0; j < c->n; j += SOMA_OUTER)
+        for (int64_t i = begin; i < end; i++) {
+            const float *b = (const float *)job->arg[1] + j;
+            int64_t n = c->n - j < SOMA_OUTER ? c->n - j : SOMA_OUTER;
+            for (int q = 0; q < k; q++)
+                factor[q] = a[q * c->a_col + i];
+            if (k == SOMA_THIN && past)
+                outer_row(factor, b, c->n, n, SOMA_THIN, y + i * c->n + j, true);
+            else
+                outer_row(factor, b, c->n, n, k, y + i * c->n + j, past);
+        }
     soma_vstream_end();
 }
 
