@@ -5,7 +5,7 @@
 
 # limit_options "$@": --only MODEL, --rounds N, --seconds S (of a round); sets $only, $rounds, $seconds
 limit_options() {
-    only='' rounds=3 seconds=''
+    only='' rounds='' seconds=''
     while [ $# -gt 0 ]; do
         case $1 in
         --only | --rounds | --seconds)
@@ -35,7 +35,7 @@ limit_train() {
     [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     torch="$peers/torch_peer.py --model $1 --mode train --batch $2 --threads $cpus --precision ${4:-f32} --serve"
     house_run peers "$1" --mode train --batch "$2" --threads "$cpus" --precision "${4:-f32}" --tune --steps 3 \
-        --rounds "$rounds" --seconds "${seconds:-5}" --data "$bar_data" --peer "pytorch=$python $torch" 2> "$scratch/log"
+        --rounds "${rounds:-3}" --seconds "${seconds:-5}" --data "$bar_data" --peer "pytorch=$python $torch" 2> "$scratch/log"
     house_figure "$1 training at batch $2, ${4:-f32}, times as fast as PyTorch" "$1.train.ratio.pytorch" '>=' "$3"
 }
 
@@ -44,7 +44,7 @@ limit_predict() {
     [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     torch="$peers/torch_peer.py --model $1 --mode predict --batch $2 --threads $cpus --serve"
     onnx="$peers/onnx_peer.py --model $1 --batch $2 --threads $cpus --serve"
-    house_run peers "$1" --mode predict --batch "$2" --threads "$cpus" --tune --rounds "$rounds" \
+    house_run peers "$1" --mode predict --batch "$2" --threads "$cpus" --tune --rounds "${rounds:-3}" \
         --seconds "${seconds:-3}" --peer "pytorch=$python $torch" --peer "onnx=$python $onnx" 2> "$scratch/log"
     house_figure "$1 prediction at batch $2, times as fast as the best peer" "$1.predict.ratio.best" '>=' "$3"
 }
