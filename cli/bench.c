@@ -18,6 +18,7 @@ enum { WARM_UP = 3, STEPS_MAX = 1 << 20, ROUNDS_MAX = 1000 };
 typedef struct bench_options {
     cli_common common;
     cli_build build;
+    cli_groups groups;
     int64_t batch, rounds, micro_batch, max_memory;
     const char *precision;
     double seconds;
@@ -86,14 +87,16 @@ static bool prepare(subject *b, const bench_options *o, const cli_model *found, 
             optimizer = found->zoo && found->zoo->optimizer ? found->zoo->optimizer() : soma_sgd();
         b->trainer = soma_trainer_new(m, d, .batch_size = o->batch, .epochs = 1000000, .optimizer = optimizer,
                                       .micro_batch = o->micro_batch, .max_memory = (uint64_t)o->max_memory,
-                                      .precision = o->precision,
+                                      .groups = o->groups.list, .n_groups = o->groups.n,
+                                      .precision = cli_precision(o->precision, &found->recipe),
                                       .loss = found->recipe.loss[0] ? found->recipe.loss : NULL);
         b->program = soma_trainer_program(b->trainer);
         return b->program != NULL;
     }
     soma_value x = soma_model_input(m, 0), y = soma_model_output(m, 0);
     b->program = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1,
-                              .max_memory = (uint64_t)o->max_memory, .precision = o->precision);
+                              .max_memory = (uint64_t)o->max_memory,
+                              .precision = cli_precision(o->precision, &found->recipe));
     if (!b->program)
         return false;
     soma_tensor in = {SOMA_F32, {.rank = 0}, b->noise.x};
@@ -259,6 +262,7 @@ int cli_bench(int argc, char **argv)
         {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G", 1, 1e15},
         {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
         CLI_BUILD(o.build),
+        CLI_GROUPS(o.groups),
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -276,7 +280,7 @@ int cli_bench(int argc, char **argv)
     if (cli_find_model(s, names[1], &o.build, &found, &code)) {
         int64_t usual = found.zoo ? found.zoo->batch_size : found.recipe.batch_size ? found.recipe.batch_size : 32;
         o.batch = o.batch ? o.batch : o.train ? usual : 1;
-        code = bench(s, &o, &found);
+        code = cli_make_groups(&o.groups, &found.recipe) ? bench(s, &o, &found) : EXIT_USAGE;
     }
     soma_close(s);
     return code;

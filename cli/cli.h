@@ -106,6 +106,8 @@ typedef struct cli_build {
 /* A zoo name, a .yaml description or a .safetensors file. False after an error, with the exit code. */
 bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model *found, int *code);
 soma_shape cli_sample_shape(const soma_model *m);
+/* The option's, else the description's; NULL: f32. */
+const char *cli_precision(const char *option, const soma_recipe *recipe);
 
 /* ---- groups of parameters ---- */
 

@@ -136,6 +136,11 @@ soma_shape cli_sample_shape(const soma_model *m)
     return shape;
 }
 
+const char *cli_precision(const char *option, const soma_recipe *recipe)
+{
+    return option ? option : recipe->precision[0] ? recipe->precision : NULL;
+}
+
 /* ---- data made here ---- */
 
 static struct {

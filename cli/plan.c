@@ -27,11 +27,6 @@ static const cli_command command = {
     "--time runs it on random data and compares every node with the machine's peak and bandwidth.",
     cli_plan};
 
-static const char *precision_of(const plan_options *o, const cli_model *found)
-{
-    return o->precision ? o->precision : found->recipe.precision[0] ? found->recipe.precision : NULL;
-}
-
 /* The training program of a model on its own loss, as soma_fit makes it. */
 static soma_trainer *make_trainer(const plan_options *o, const cli_model *found, soma_dataset *d)
 {
@@ -46,7 +41,7 @@ static soma_trainer *make_trainer(const plan_options *o, const cli_model *found,
                                   : found->recipe.loss[0] ? found->recipe.loss
                                                           : NULL,
                           .max_memory = (uint64_t)o->max_memory,
-                          .precision = precision_of(o, found)};
+                          .precision = cli_precision(o->precision, &found->recipe)};
     if (o->optimizer)
         f.optimizer = !strcmp(o->optimizer, "adam") ? soma_adam() : soma_sgd();
     else if (found->recipe.optimizer.name)
@@ -209,7 +204,7 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
         soma_value y = soma_model_output(m, 0);
         soma_program *p = soma_compile(m, .name = "predict", .batch = o->batch, .values = &y, .n_values = 1,
                                        .micro_batch = o->micro_batch, .max_memory = (uint64_t)o->max_memory,
-                                       .precision = precision_of(o, found));
+                                       .precision = cli_precision(o->precision, &found->recipe));
         return p ? show(s, p, o) : cli_failed(s);
     }
     cli_noise n;

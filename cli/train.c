@@ -184,11 +184,6 @@ static void show_plan(void *user, const soma_program *p)
                 (double)r.saved / 1e6);
 }
 
-static const char *precision_of(const train_options *t, const cli_model *found)
-{
-    return t->precision ? t->precision : found->recipe.precision[0] ? found->recipe.precision : NULL;
-}
-
 /* The test part of a data set, as the training data became inputs; NULL after an error. */
 static soma_dataset *open_validation(soma *s, const char *name, const soma_dataset *data, const soma_model *m)
 {
@@ -228,7 +223,7 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     o.groups = t->groups.list;
     o.n_groups = t->groups.n;
     o.loss = t->loss ? t->loss : found->recipe.loss[0] ? found->recipe.loss : NULL;
-    o.precision = precision_of(t, found);
+    o.precision = cli_precision(t->precision, &found->recipe);
     o.batch_size = t->batch_size ? t->batch_size : found->recipe.batch_size;
     o.epochs = t->epochs ? t->epochs : found->recipe.epochs;
     if (!o.batch_size)

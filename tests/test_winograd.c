@@ -166,12 +166,11 @@ static bool only(const soma_op *op, const char *name, int isa, soma_op *copy, co
 
 /* ---- the bounds: largest error over 4 sqrt(terms) eps (largest sum |a| |b|); root of mean squares over the result's ---- */
 
-static void check(const problem *q, const char *name, double typical, bool print)
+static void check_levels(const problem *q, const char *name, double typical, bool print, int first, int last)
 {
     problem absolute = *q;
     absolute.positive = true;
     answer want, sums, got;
-    const int first = q->half ? 4 : 2, last = q->half ? 4 : f32_isa();
     const double half_ulp = q->half && q->op != &soma_op_conv2d_weight_grad ? 0x1.001p-8 : 0;
     assert_true(solve(q, q->op, SOMA_F64, true, 1, &want));
     assert_true(solve(&absolute, q->op, SOMA_F64, true, 1, &sums));
@@ -204,6 +203,11 @@ static void check(const problem *q, const char *name, double typical, bool print
     drop(&sums);
 }
 
+static void check(const problem *q, const char *name, double typical, bool print)
+{
+    check_levels(q, name, typical, print, q->half ? 4 : 2, q->half ? 4 : f32_isa());
+}
+
 #define TYPICAL_4 5e-8 /* times the root of the terms: docs/architecture.md */
 #define TYPICAL_6 2.5e-7
 
@@ -213,7 +217,8 @@ static void errors_keep_to_the_bounds(void **state)
     static const int64_t channels[] = {64, 128, 512};
     for (int i = 0; i < 3; i++) {
         int64_t c = channels[i];
-        problem forward = layer(FORWARD, 1, c, 32, 18, 14, 1, 1), input = layer(INPUT, 1, 32, c, 18, 14, 1, 1);
+        int64_t k = c < 512 ? 32 : 64; /* 512: U of more than 4 MB, whose next part is fetched */
+        problem forward = layer(FORWARD, 1, c, k, 18, 14, 1, 1), input = layer(INPUT, 1, k, c, 18, 14, 1, 1);
         problem weights = layer(WEIGHTS, (int)(c / 64), 32, 48, 18, 14, 1, 1);
         check(&forward, "winograd", TYPICAL_4, true);
         check(&forward, "winograd6", TYPICAL_6, true);
@@ -272,6 +277,39 @@ static void threads_may_share_a_block(void **state)
     for (int d = FORWARD; d <= WEIGHTS; d++) {
         problem q = layer(d, 1, 160, 176, 7, 6, 1, 1);
         check(&q, "winograd", 1e-7, false);
+    }
+}
+
+/* U of more than 16 MB: threads share blocks of many tiles, one thread works in the same way, and the bits are the same for
+ * any number of them. */
+static void wide_layers_share_blocks(void **state)
+{
+    (void)state;
+    for (int d = FORWARD; d <= INPUT; d++) {
+        problem q = d == FORWARD ? layer(d, 9, 7296, 16, 5, 1, 1, 1) : layer(d, 9, 16, 7296, 5, 1, 1, 1);
+        answer one, two;
+        const soma_kernel *list[2];
+        soma_op op;
+        check(&q, "winograd", TYPICAL_4, false);
+        assert_true(only(q.op, "winograd", f32_isa(), &op, list));
+        assert_true(solve(&q, &op, SOMA_F32, false, 1, &one));
+        assert_true(solve(&q, &op, SOMA_F32, false, 2, &two));
+        assert_non_null(strstr(one.note, "2 shared blocks of 9 tiles"));
+        assert_non_null(strstr(two.note, "2 shared blocks of 9 tiles"));
+        assert_memory_equal(one.at[0], two.at[0], (size_t)one.n[0] * sizeof(double));
+        drop(&one);
+        drop(&two);
+    }
+}
+
+/* An odd number of blocks of 8 channels: the last group of written ones is one vector wide. */
+static void groups_may_be_cut(void **state)
+{
+    (void)state;
+    for (int d = FORWARD; d <= WEIGHTS; d++) {
+        problem q = layer(d, 2, 24, 40, 9, 11, 1, 1), few = layer(d, 1, 24, 40, 9, 11, 1, 1);
+        check_levels(&q, "winograd", 1e-6, false, 2, 2);
+        check_levels(&few, "winograd", 1e-6, false, 2, 2);
     }
 }
 
@@ -391,6 +429,8 @@ int main(void)
         cmocka_unit_test(tiles_may_hang_over),
         cmocka_unit_test(halves_keep_to_the_bounds),
         cmocka_unit_test(threads_may_share_a_block),
+        cmocka_unit_test(wide_layers_share_blocks),
+        cmocka_unit_test(groups_may_be_cut),
         cmocka_unit_test(blocks_add_up),
         cmocka_unit_test(bits_repeat),
         cmocka_unit_test(scratch_is_bounded),

@@ -35,7 +35,7 @@ limit_train() {
     [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     torch="$peers/torch_peer.py --model $1 --mode train --batch $2 --threads $cpus --precision ${4:-f32} --serve"
     house_run peers "$1" --mode train --batch "$2" --threads "$cpus" --precision "${4:-f32}" --tune --steps 3 \
-        --rounds "${rounds:-3}" --seconds "${seconds:-5}" --data "$bar_data" --peer "pytorch=$python $torch" 2> "$scratch/log"
+        --rounds "${rounds:-5}" --seconds "${seconds:-4}" --data "$bar_data" --peer "pytorch=$python $torch" 2> "$scratch/log"
     house_figure "$1 training at batch $2, ${4:-f32}, times as fast as PyTorch" "$1.train.ratio.pytorch" '>=' "$3"
 }
 

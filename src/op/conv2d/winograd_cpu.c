@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/conv2d/winograd_cpu.c: Winograd convolution forward and backward to x (winograd.h). The tiles are worked off in
- * blocks: transform a block's input (V), multiply it with U for some channels (M), transform that back into y. Where
- * a block of few tiles makes V small, each thread has blocks of its own in its second-level cache; where channels are
- * many, U is what costs memory, and all threads share one block and split its channels. Neither V nor M of more than a
- * block exists.
+ * blocks: transform a block's input (V), multiply it with U (M), transform that back into y. Each thread has blocks of
+ * its own, of few tiles, and M of a few channels at a time, so that V and M lie in its second-level cache. Where U is what
+ * costs time, threads share blocks of many tiles: tiles and channels of the input, then elements of a tile and channels of
+ * the products, then tiles and channels of the output.
  */
 #include "op/conv2d/winograd.h"
 #include "backend/cpu/parallel.h"
@@ -14,8 +14,8 @@
 
 #define L SOMA_LANES
 #define SPLITS 4                /* parts of a block's tiles, when threads share a block */
-#define LARGE_U (4 << 20)       /* bytes, from which blocks have more tiles */
-#define HUGE_U (16 << 20)       /* from which threads share blocks */
+#define LARGE_U (4 << 20)       /* bytes, beyond which blocks have more tiles */
+#define HUGE_U (16 << 20)       /* beyond which threads share blocks */
 #define SHARED_FLOATS (1 << 17) /* of V and M of a shared block, for one element */
 #define PANEL (2048 / L)        /* read channels of a panel of U: 16 KB */
 
@@ -23,13 +23,14 @@ typedef struct wino_state {
     soma_winograd g;
     bool shared;            /* threads share blocks */
     int64_t block, blocks;  /* tiles at most in one; how many */
-    int64_t chunk;          /* groups of channels in M at once */
+    int64_t chunk;          /* own blocks: groups of channels in M at once */
     int64_t groups;         /* of two vectors of written channels */
     int64_t panels;         /* of read channels */
     bool far;               /* V is not in the second-level cache when it is written */
-    bool fetch;             /* U is not in the second-level cache when it is read */
+    bool far_m;             /* nor M when it is read */
+    bool fetch;             /* U is large: what is read next of it is fetched */
     int64_t v_step, m_step; /* from one element of the tile to the next, in V and M */
-    size_t v_bytes, m_bytes;
+    size_t v_bytes, m_bytes, scratch_bytes;
     int bias, addend, gate, scratch, threads; /* positions in arg; -1: none */
     int w;
     bool wide; /* y is f32, whatever x is */
@@ -84,8 +85,8 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
         for (int r = 0; r < m; r++)
             for (int c = 0; c < m; c++)
                 __builtin_prefetch((soma_stored *)j->y + at + (r * g->ow + 2 * m + c) * L, 1);
-        if (s->shared)
-            soma_winograd_look_ahead(size, from, s->m_step);
+        if (s->far_m)
+            soma_winograd_look_ahead(size, from, s->m_step, false);
         for (int c = 0; c < size; c++) {
             for (int r = 0; r < size; r++)
                 column[r] = soma_vload(from + (r * size + c) * s->m_step);
@@ -196,7 +197,7 @@ static int64_t tile_elements(const wino_state *s)
 static const float *u_of(const wino_job *j, int64_t e, int64_t group)
 {
     const wino_state *s = j->s;
-    int width = s->g.k / L - 2 * group < 2 ? 1 : 2;
+    int width = soma_winograd_width(s->g.k, L, group);
     return j->u + (2 * group * tile_elements(s) + e * width) * L * s->g.c;
 }
 
@@ -205,10 +206,11 @@ static void products(const wino_job *j, int64_t from, int64_t last, int64_t begi
                      const float *v, float *m, const float *after)
 {
     const wino_state *s = j->s;
-    const int64_t blocks = s->g.c / L, turns = (count + SOMA_PRODUCT_ROWS - 1) / SOMA_PRODUCT_ROWS;
+    const int64_t blocks = s->g.c / L;
+    const int64_t turns = count / SOMA_PRODUCT_ROWS + __builtin_popcountll((uint64_t)(count % SOMA_PRODUCT_ROWS));
     for (int64_t i = begin; i < end; i++) {
         const int64_t e = i / (last - from), group = i % (last - from), follows = i + 1;
-        const int width = s->g.k / L - 2 * (from + group) < 2 ? 1 : 2;
+        const int width = soma_winograd_width(s->g.k, L, from + group);
         const float *u = u_of(j, e, from + group);
         wino_panel p = {.count = count, .m = m + e * s->m_step + 2 * group * s->block * L};
         p.lines = s->fetch ? (width * L * L / 16 + turns - 1) / turns : 0;
@@ -280,7 +282,8 @@ static void shared_products(void *context, int index, int count)
     float *m = (float *)(void *)(j->scratch + s->v_bytes);
     int64_t begin, end;
     soma_share(tile_elements(s) * s->groups, 1, index, count, &begin, &end);
-    products(j, 0, s->groups, begin, end, j->tiles, v, m, NULL);
+    if (begin < end) /* the same part of U comes first in the next block */
+        products(j, 0, s->groups, begin, end, j->tiles, v, m, u_of(j, begin / s->groups, begin % s->groups));
 }
 
 static void shared_output(void *context, int index, int count)
@@ -323,32 +326,44 @@ static int64_t rounded(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
-/* How many tiles at once, and for whom. 28 of 4x4 outputs fill two register blocks, 14 of 6x6 one, and their V and M
- * lie in the second-level cache; where U is large, more tiles share a reading of it. Where it is so large that reading it
- * is what takes the time, or tiles are so few that each thread would read all of it for its own, threads share blocks. */
-static void schedule(wino_state *s)
+static void divide(wino_state *s, bool shared)
 {
     const soma_winograd *g = &s->g;
     const int64_t elements = tile_elements(s), u = elements * g->c * g->k * (int64_t)sizeof(float);
     int64_t most = u > LARGE_U ? 64 : g->m == 4 ? 28 : 14;
-    s->groups = (g->k / L + 1) / 2;
-    s->panels = (g->c + PANEL - 1) / PANEL;
-    s->fetch = u > LARGE_U;
-    s->shared = u > HUGE_U || (s->threads > 1 && g->tiles <= 8 * s->threads);
-    s->chunk = s->shared || u > LARGE_U || g->m == 6 || s->groups == 1 ? 1 : 2;
-    if (s->shared)
+    if (shared)
         most = SHARED_FLOATS / (g->c + g->k) > 14 ? SHARED_FLOATS / (g->c + g->k) : 14;
+    s->shared = shared;
+    s->chunk = u > LARGE_U || g->m == 6 || s->groups == 1 ? 1 : 2;
+    s->fetch = u > LARGE_U;
     s->blocks = (g->tiles + most - 1) / most;
-    if (!s->shared)
+    if (!shared)
         s->blocks = rounded(s->blocks, s->threads);
     if (s->blocks > g->tiles)
         s->blocks = g->tiles;
     s->block = (g->tiles + s->blocks - 1) / s->blocks;
     s->v_step = (g->c * s->block / L + 1) * L; /* one line more: elements of one tile in different sets of the cache */
-    s->m_step = ((s->shared ? g->k / L : s->chunk * 2) * s->block + 1) * L;
+    s->m_step = ((shared ? g->k / L : s->chunk * 2) * s->block + 1) * L;
     s->v_bytes = (size_t)rounded(elements * s->v_step * 4, 64);
-    s->far = s->v_bytes > SOMA_WINOGRAD_FAR;
     s->m_bytes = (size_t)rounded(elements * s->m_step * 4, 64);
+    s->far = s->v_bytes > SOMA_WINOGRAD_FAR;
+    s->far_m = s->m_bytes > SOMA_WINOGRAD_FAR;
+    s->scratch_bytes = (s->v_bytes + s->m_bytes) * (shared ? 1 : (size_t)s->threads);
+}
+
+/* How many tiles at once, and for whom. 28 of 4x4 outputs fill two register blocks, 14 of 6x6 one, and their V and M
+ * lie in the second-level cache; where U is large, more tiles share a reading of it. Where it is so large that reading it
+ * is what takes the time, where tiles are so few that each thread would read all of it for its own, and where blocks for
+ * each thread would take too much memory, threads share blocks. */
+static void schedule(wino_state *s)
+{
+    const soma_winograd *g = &s->g;
+    s->groups = (g->k / L + 1) / 2;
+    s->panels = (g->c + PANEL - 1) / PANEL;
+    bool few = s->threads > 1 && s->groups >= s->threads && g->tiles <= 8 * s->threads;
+    divide(s, few || tile_elements(s) * g->c * g->k * (int64_t)sizeof(float) > HUGE_U);
+    if (!s->shared && s->scratch_bytes > SOMA_WINOGRAD_SCRATCH)
+        divide(s, true);
 }
 
 static soma_status prepare(soma_prepare *p, int m, bool turned)
@@ -369,8 +384,7 @@ static soma_status prepare(soma_prepare *p, int m, bool turned)
     s->gate = turned && s->activation != SOMA_ACT_NONE ? SOMA_CONV2D_GATE : -1;
     s->scratch = p->n_in + p->n_out;
     schedule(s);
-    p->scratch = s->v_bytes + s->m_bytes;
-    p->scratch *= s->shared ? 1 : (size_t)s->threads;
+    p->scratch = s->scratch_bytes;
     if (p->scratch > SOMA_WINOGRAD_SCRATCH) {
         p->scratch = 0;
         soma_refuse(p->reason, "Winograd convolution would take more than %zu MB of scratch memory",

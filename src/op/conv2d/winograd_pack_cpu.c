@@ -24,7 +24,7 @@ static soma_status accept(soma_prepare *p)
 #if SOMA_ISA_LEVEL >= 2
 
 /* U of one block of written channels and one read channel, elements `step` apart */
-SOMA_INLINE void one(int m, const soma_conv2d_pack *s, const float *w, float *u, int64_t step)
+SOMA_INLINE void one(int m, const soma_conv2d_pack *s, const float *w, float *u, int64_t step, bool past)
 {
     const int size = m + 2;
     float taps[9 * 16];
@@ -40,19 +40,19 @@ SOMA_INLINE void one(int m, const soma_conv2d_pack *s, const float *w, float *u,
             column[j] = half[j][i];
         soma_winograd_weight(m, column, row);
         for (int j = 0; j < size; j++)
-            if (L == 16) /* whole lines */
+            if (past)
                 soma_vstream(u + (i * size + j) * step, row[j]);
             else
                 soma_vstore(u + (i * size + j) * step, row[j]);
     }
 }
-static void one_4(const soma_conv2d_pack *s, const float *w, float *u, int64_t step)
+static void one_4(const soma_conv2d_pack *s, const float *w, float *u, int64_t step, bool past)
 {
-    one(4, s, w, u, step);
+    one(4, s, w, u, step, past);
 }
-static void one_6(const soma_conv2d_pack *s, const float *w, float *u, int64_t step)
+static void one_6(const soma_conv2d_pack *s, const float *w, float *u, int64_t step, bool past)
 {
-    one(6, s, w, u, step);
+    one(6, s, w, u, step, past);
 }
 
 static void part(void *context, int index, int count)
@@ -60,6 +60,7 @@ static void part(void *context, int index, int count)
     const soma_conv2d_pack_job *j = context;
     const soma_conv2d_pack *s = j->s;
     const int64_t elements = (s->m + 2) * (s->m + 2);
+    const bool past = elements * s->c * s->k * (int64_t)sizeof(float) > SOMA_WINOGRAD_FAR; /* the caches */
     int64_t begin, end;
     soma_share(soma_conv2d_pack_groups(s) * s->c, 1, index, count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
@@ -69,9 +70,9 @@ static void part(void *context, int index, int count)
             const float *w = j->w + (s->turned ? c * s->k + k : k * s->c + c) * 9;
             float *u = j->packed + 2 * group * L * elements * s->c + (c * width + b) * L;
             if (s->m == 4)
-                one_4(s, w, u, s->c * width * L);
+                one_4(s, w, u, s->c * width * L, past);
             else
-                one_6(s, w, u, s->c * width * L);
+                one_6(s, w, u, s->c * width * L, past);
         }
     }
     soma_vstream_end();

@@ -158,14 +158,18 @@ static inline void soma_winograd_edge(const soma_stored *x, int64_t h, int64_t w
         }
 }
 
-/* Bytes of a block's arrays from which they are not in the second-level cache when they are written. */
+/* Bytes of an array beyond which it is not in the second-level cache when it is worked on. */
 #define SOMA_WINOGRAD_FAR (2 << 20)
 
-/* Fetches where elements of the tile after the next go: so many places apart are more than the CPU follows by itself. */
-SOMA_INLINE void soma_winograd_look_ahead(int size, const float *v, int64_t v_step)
+/* Fetches elements of the tile after the next, to write or to read them: so many places apart are more than the CPU
+ * follows by itself. */
+SOMA_INLINE void soma_winograd_look_ahead(int size, const float *v, int64_t v_step, bool write)
 {
     for (int i = 0; i < size * size; i++)
-        __builtin_prefetch(v + i * v_step + 2 * SOMA_LANES, 1);
+        if (write)
+            __builtin_prefetch(v + i * v_step + 2 * SOMA_LANES, 1);
+        else
+            __builtin_prefetch(v + i * v_step + 2 * SOMA_LANES, 0);
 }
 
 /* v = B' x B of tiles first .. first + count - 1, one block of channels; elements lie v_step apart, far or in the cache */
@@ -201,7 +205,7 @@ SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const 
                 soma_vstore(v + (r * size + c) * v_step, out[c]);
         }
         if (far)
-            soma_winograd_look_ahead(size, v, v_step);
+            soma_winograd_look_ahead(size, v, v_step, true);
     }
 }
 

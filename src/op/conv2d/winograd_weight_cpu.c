@@ -73,7 +73,7 @@ static void gradient_tiles(const weight_job *j, int64_t kb, int64_t first, int64
                 soma_vstore(z + (r * SIZE + c) * j->s->z_step, out[c]);
         }
         if (j->s->far)
-            soma_winograd_look_ahead(SIZE, z, j->s->z_step);
+            soma_winograd_look_ahead(SIZE, z, j->s->z_step, true);
     }
     soma_vstore(sum, total);
 }
