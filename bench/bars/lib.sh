@@ -11,7 +11,7 @@
 
 bar_name=$(basename "$0")
 bar_root=$(cd "$(dirname "$0")/../.." && pwd) || exit 2
-bar_failed=0
+bar_failed=0 bar_tried=0
 bar_data=${SOMA_BENCH_DATA:-/usr/share/datasets/fashion-mnist}
 export bar_root bar_data bar_build_folder
 
@@ -45,6 +45,7 @@ bar_needs_data() {
 
 # bar_holds WHAT CONDITION [FIGURES]: the condition is an awk expression over numbers, "91.7 >= 91.5"
 bar_holds() {
+    bar_tried=$((bar_tried + 1))
     if awk "BEGIN { exit !($2) }" < /dev/null; then
         bar_say "bar: $1 holds${3:+ ($3)}"
     else
@@ -53,9 +54,12 @@ bar_holds() {
     fi
 }
 
-# bar_end: the exit code of the bar
+# bar_end: the exit code of the bar; 2 where nothing was measured, as with a misspelt --only
 bar_end() {
-    if [ "$bar_failed" -eq 0 ]; then
+    if [ "$bar_tried" -eq 0 ]; then
+        bar_say "$bar_name measured nothing: no case has the name that --only gives."
+        exit 2
+    elif [ "$bar_failed" -eq 0 ]; then
         bar_say "$bar_name holds"
     else
         bar_say "$bar_name FAILS"

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # shellcheck shell=sh
 #
-# Sourced by limit-01 to limit-05 after house.sh: rounds of the large networks beside their peers.
+# Sourced by limit-01 to limit-06 and limit-09 after house.sh: rounds of the large networks beside their peers.
 
 # limit_options "$@": --only MODEL, --rounds N, --seconds S (of a round); sets $only, $rounds, $seconds
 limit_options() {
