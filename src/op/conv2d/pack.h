@@ -30,9 +30,9 @@ static inline int64_t soma_conv2d_pack_groups(const soma_conv2d_pack *s)
 {
     return (s->k / SOMA_LANES + 1) / 2;
 }
-static inline int soma_conv2d_pack_width(const soma_conv2d_pack *s, int64_t group)
+static inline int soma_conv2d_pack_width(int64_t k, int64_t group)
 {
-    return s->k / SOMA_LANES - 2 * group < 2 ? 1 : 2;
+    return k / SOMA_LANES - 2 * group < 2 ? 1 : 2;
 }
 
 static inline soma_status soma_conv2d_pack_run(const void *state, void *const *arg, soma_run *r)

@@ -42,7 +42,7 @@ static void part(void *context, int index, int count)
     int64_t begin, end;
     soma_share(soma_conv2d_pack_groups(s) * squares, 1, index, count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
-        int64_t group = i / squares, c = i % squares * 16, width = soma_conv2d_pack_width(s, group);
+        int64_t group = i / squares, c = i % squares * 16, width = soma_conv2d_pack_width(s->k, group);
         int rows = s->c - c < 16 ? (int)(s->c - c) : 16;
         for (int64_t b = 0; b < width; b++)
             square(s, j->w, (2 * group + b) * L, c, rows, j->packed + 2 * group * L * s->c + (c * width + b) * L,

@@ -47,12 +47,6 @@ static inline bool soma_winograd_packed(const soma_layout *layout, int block, in
     return layout->kind == SOMA_PACKED && !layout->detail && layout->key == soma_winograd_key(*m, *turned, block);
 }
 
-/* Blocks of written channels in a group of U; the last group may have one only. */
-static inline int soma_winograd_width(int64_t k, int block, int64_t group)
-{
-    return k / block - 2 * group < 2 ? 1 : 2;
-}
-
 static inline soma_winograd soma_winograd_of(const soma_conv2d_case *c, int m, bool turned)
 {
     soma_winograd g = {.m = m, .n = c->n};

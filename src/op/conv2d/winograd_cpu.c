@@ -8,6 +8,7 @@
  */
 #include "op/conv2d/winograd.h"
 #include "backend/cpu/parallel.h"
+#include "op/conv2d/pack.h"
 #include "op/conv2d/winograd_tile.h"
 
 #if SOMA_ISA_LEVEL >= 2
@@ -197,7 +198,7 @@ static int64_t tile_elements(const wino_state *s)
 static const float *u_of(const wino_job *j, int64_t e, int64_t group)
 {
     const wino_state *s = j->s;
-    int width = soma_winograd_width(s->g.k, L, group);
+    int width = soma_conv2d_pack_width(s->g.k, group);
     return j->u + (2 * group * tile_elements(s) + e * width) * L * s->g.c;
 }
 
@@ -210,7 +211,7 @@ static void products(const wino_job *j, int64_t from, int64_t last, int64_t begi
     const int64_t turns = count / SOMA_PRODUCT_ROWS + __builtin_popcountll((uint64_t)(count % SOMA_PRODUCT_ROWS));
     for (int64_t i = begin; i < end; i++) {
         const int64_t e = i / (last - from), group = i % (last - from), follows = i + 1;
-        const int width = soma_winograd_width(s->g.k, L, from + group);
+        const int width = soma_conv2d_pack_width(s->g.k, from + group);
         const float *u = u_of(j, e, from + group);
         wino_panel p = {.count = count, .m = m + e * s->m_step + 2 * group * s->block * L};
         p.lines = s->fetch ? (width * L * L / 16 + turns - 1) / turns : 0;
@@ -326,10 +327,15 @@ static int64_t rounded(int64_t n, int64_t to)
     return (n + to - 1) / to * to;
 }
 
+static int64_t u_bytes(const wino_state *s)
+{
+    return tile_elements(s) * s->g.c * s->g.k * (int64_t)sizeof(float);
+}
+
 static void divide(wino_state *s, bool shared)
 {
     const soma_winograd *g = &s->g;
-    const int64_t elements = tile_elements(s), u = elements * g->c * g->k * (int64_t)sizeof(float);
+    const int64_t elements = tile_elements(s), u = u_bytes(s);
     int64_t most = u > LARGE_U ? 64 : g->m == 4 ? 28 : 14;
     if (shared)
         most = SHARED_FLOATS / (g->c + g->k) > 14 ? SHARED_FLOATS / (g->c + g->k) : 14;
@@ -361,7 +367,7 @@ static void schedule(wino_state *s)
     s->groups = (g->k / L + 1) / 2;
     s->panels = (g->c + PANEL - 1) / PANEL;
     bool few = s->threads > 1 && s->groups >= s->threads && g->tiles <= 8 * s->threads;
-    divide(s, few || tile_elements(s) * g->c * g->k * (int64_t)sizeof(float) > HUGE_U);
+    divide(s, few || u_bytes(s) > HUGE_U);
     if (!s->shared && s->scratch_bytes > SOMA_WINOGRAD_SCRATCH)
         divide(s, true);
 }

@@ -64,7 +64,7 @@ static void part(void *context, int index, int count)
     int64_t begin, end;
     soma_share(soma_conv2d_pack_groups(s) * s->c, 1, index, count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
-        int64_t group = i / s->c, c = i % s->c, width = soma_conv2d_pack_width(s, group);
+        int64_t group = i / s->c, c = i % s->c, width = soma_conv2d_pack_width(s->k, group);
         for (int64_t b = 0; b < width; b++) {
             int64_t k = (2 * group + b) * L;
             const float *w = j->w + (s->turned ? c * s->k + k : k * s->c + c) * 9;
