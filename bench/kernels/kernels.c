@@ -59,6 +59,20 @@ typedef struct bench_case {
         name " weights", "conv2d_weight_grad", "stride=" #s "," #s " size=1,1", 2, 1,                                  \
             {S(n, c, h, h), S(n, k, oh, oh)}, -1                                                                       \
     }
+/* 3x3 windows with stride 2 */
+#define STRIDED(name, n, c, k, h, oh)                                                                                  \
+    {name " forward", "conv2d", "pad=1,1,1,1 stride=2,2", 2, 1, {S(n, c, h, h), S(k, c, 3, 3)}, -1},                   \
+        {name " input",                                                                                                \
+         "conv2d_input_grad",                                                                                          \
+         "pad=1,1,1,1 stride=2,2 size=" #h "," #h,                                                                     \
+         2,                                                                                                            \
+         1,                                                                                                            \
+         {S(n, k, oh, oh), S(k, c, 3, 3)},                                                                             \
+         -1},                                                                                                          \
+    {                                                                                                                  \
+        name " weights", "conv2d_weight_grad", "pad=1,1,1,1 stride=2,2 size=3,3", 2, 1,                                \
+            {S(n, c, h, h), S(n, k, oh, oh)}, -1                                                                       \
+    }
 #define DEPTHWISE(name, n, c, h, s, oh)                                                                                \
     {name " forward",                                                                                                  \
      "conv2d",                                                                                                         \
@@ -200,6 +214,10 @@ static const bench_case cases[] = {
     POINTWISE("point 256-512 56/2 b16", 16, 256, 512, 56, 2, 28),
     POINTWISE("point 512-1024 28/2 b16", 16, 512, 1024, 28, 2, 14),
     POINTWISE("point 1024-2048 14/2 b16", 16, 1024, 2048, 14, 2, 7),
+    STRIDED("strided 128 56/2 b16", 16, 128, 128, 56, 28),
+    STRIDED("strided 256 28/2 b16", 16, 256, 256, 28, 14),
+    STRIDED("strided 512 14/2 b16", 16, 512, 512, 14, 7),
+    STRIDED("strided 64-128 56/2 b16", 16, 64, 128, 56, 28),
     POINTWISE("point 64-64 56 b1", 1, 64, 64, 56, 1, 56),
     POINTWISE("point 64-256 56 b1", 1, 64, 256, 56, 1, 56),
     POINTWISE("point 256-64 56 b1", 1, 256, 64, 56, 1, 56),

@@ -338,6 +338,16 @@ static const soma_sample weight_samples[] = {
     {"3 to 32, 3x3", "size=3,3", (const soma_shape[]){S(SOMA_N, 3, 21, 19), S(SOMA_N, 32, 19, 17)}, NULL, 0, true},
     {"groups of 16", "groups=2 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 32, 7, 7), S(2, 32, 7, 7)}, NULL, 0,
      true},
+    {"32 to 48, stride 2", "stride=2,2 pad=1,1,1,1 size=3,3",
+     (const soma_shape[]){S(SOMA_N, 32, 14, 13), S(SOMA_N, 48, 7, 7)}, NULL, 0, true},
+    {"16 to 48, stride 2", "stride=2,2 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(5, 16, 28, 25), S(5, 48, 14, 13)},
+     NULL, 0, true},
+    {"16 to 32, 2x2, dilation 2 and 1", "dilation=2,1 size=2,2", (const soma_shape[]){S(3, 16, 9, 8), S(3, 32, 7, 7)},
+     NULL, 0, true},
+    {"16 to 32, 1x1, stride 2", "size=1,1 stride=2,2", (const soma_shape[]){S(5, 16, 11, 14), S(5, 32, 6, 7)}, NULL, 0,
+     true},
+    {"16 to 80, 5x3, stride 1 and 2", "stride=1,2 pad=2,2,1,4 size=5,3",
+     (const soma_shape[]){S(3, 16, 6, 9), S(3, 80, 5, 7)}, NULL, 0, true},
     {"depthwise 32", "groups=32 pad=1,1,1,1 size=3,3", (const soma_shape[]){S(2, 32, 9, 9), S(2, 32, 9, 9)}, NULL, 0,
      true},
     {"depthwise 32, stride 2", "groups=32 pad=1,1,1,1 stride=2,2 size=3,3",
@@ -365,6 +375,7 @@ SOMA_ISA_DECLARE(soma_conv2d_weight_grad_depthwise_cpu)
 SOMA_BF16_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_winograd_cpu)
 SOMA_ISA_DECLARE(soma_conv2d_weight_grad_pointwise_cpu)
+SOMA_ISA_DECLARE(soma_conv2d_weight_grad_direct_cpu)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn_winograd)
 SOMA_ONEDNN_DECLARE(soma_conv2d_weight_grad_onednn)
 static const soma_kernel *const weight_kernels[] = {
@@ -372,8 +383,9 @@ static const soma_kernel *const weight_kernels[] = {
             SOMA_ISA_LIST(soma_conv2d_weight_grad_depthwise_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_cpu)
                 SOMA_BF16_LIST(soma_conv2d_weight_grad_winograd_cpu) SOMA_ISA_LIST(soma_conv2d_weight_grad_winograd_cpu)
                     SOMA_ISA_LIST(soma_conv2d_weight_grad_pointwise_cpu)
-                        SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
-                            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
+                        SOMA_ISA_LIST(soma_conv2d_weight_grad_direct_cpu)
+                            SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn_winograd)
+                                SOMA_ONEDNN_LIST(soma_conv2d_weight_grad_onednn) &
         soma_conv2d_weight_grad_reference,
     NULL};
 
