@@ -75,6 +75,17 @@ static void forward_part(void *context, int index, int count)
     }
 }
 
+/* Is i a multiple of the stride, and the quotient one of `size` places? */
+static inline bool divides(int64_t stride, int64_t i, int64_t size, int64_t *quotient)
+{
+    if (stride == 1) { /* a division takes longer than all else */
+        *quotient = i;
+        return i >= 0 && i < size;
+    }
+    *quotient = i / stride;
+    return i >= 0 && *quotient * stride == i && *quotient < size;
+}
+
 /* dx[n,c,h,w] = gate(y, z + sum) with sum over k of the group, i, j of dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j]
  * where the divisions leave no rest */
 #define SOMA_CONV2D_INPUT(T, name)                                                                                     \
@@ -85,16 +96,14 @@ static void forward_part(void *context, int index, int count)
         double sum = 0;                                                                                                \
         for (int64_t q = 0; q < kg; q++)                                                                               \
             for (int64_t i = 0; i < c->kh; i++) {                                                                      \
-                int64_t r = h + a->pad[0] - i * a->dilation[0];                                                        \
-                if (r < 0 || r % a->stride[0] || r / a->stride[0] >= c->oh)                                            \
+                int64_t r, u;                                                                                          \
+                if (!divides(a->stride[0], h + a->pad[0] - i * a->dilation[0], c->oh, &r))                             \
                     continue;                                                                                          \
-                const T *row = dy + (q * c->oh + r / a->stride[0]) * c->ow;                                            \
+                const T *row = dy + (q * c->oh + r) * c->ow;                                                           \
                 const T *tap = w + (q * cg * c->kh + i) * c->kw;                                                       \
-                for (int64_t j = 0; j < c->kw; j++) {                                                                  \
-                    int64_t u = v + a->pad[1] - j * a->dilation[1];                                                    \
-                    if (u >= 0 && u % a->stride[1] == 0 && u / a->stride[1] < c->ow)                                   \
-                        sum += (double)row[u / a->stride[1]] * (double)tap[j];                                         \
-                }                                                                                                      \
+                for (int64_t j = 0; j < c->kw; j++)                                                                    \
+                    if (divides(a->stride[1], v + a->pad[1] - j * a->dilation[1], c->ow, &u))                          \
+                        sum += (double)row[u] * (double)tap[j];                                                        \
             }                                                                                                          \
         return sum;                                                                                                    \
     }
