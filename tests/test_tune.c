@@ -692,6 +692,46 @@ static void a_refused_program_leaves_the_record(void **state)
     soma_close(s);
 }
 
+/* A choice that replaces another and two new ones, whose texts each want memory of their own. */
+static void a_record_takes_all_or_nothing(void **state)
+{
+    (void)state;
+    enum { LONG = 3000 };
+    char machine[SOMA_MACHINE_TEXT], keys[3][LONG + 1] = {"known"};
+    soma_choice old = {.key = keys[0], .kernel = "old", .detail = ""}, choices[3];
+    soma_plan_step first = {.choice = &old}, steps[4] = {0};
+    memset(keys[1], 'b', LONG);
+    memset(keys[2], 'c', LONG);
+    for (int i = 0; i < 3; i++) {
+        choices[i] = (soma_choice){.key = keys[i], .kernel = "new", .detail = ""};
+        steps[i + 1].choice = &choices[i]; /* the first step has none */
+    }
+    int failures = 0;
+    for (uint64_t k = 1;; k++) {
+        faults_memory memory = {0};
+        soma_context_options o = {.struct_size = sizeof o, .threads = 1, .allocator = faults_allocator(&memory)};
+        soma *s = soma_open(&o);
+        soma_program p = {.s = s, .model = soma_model_new(s, "told"), .steps = &first, .n_steps = 1};
+        soma_machine_text(s, machine);
+        assert_int_equal(soma_record_steps(&p), SOMA_OK);
+        p.steps = steps;
+        p.n_steps = 4;
+        memory.fail_at = memory.calls + k;
+        soma_status status = soma_record_steps(&p);
+        bool done = status == SOMA_OK;
+        assert_int_equal(status, memory.failed ? SOMA_MEMORY : SOMA_OK);
+        assert_string_equal(soma_record_find(p.model, machine, keys[0])->kernel, done ? "new" : "old");
+        for (int i = 1; i < 3; i++)
+            assert_true((soma_record_find(p.model, machine, keys[i]) != NULL) == done);
+        soma_close(s);
+        assert_int_equal(memory.blocks, 0);
+        if (done)
+            break;
+        failures++;
+    }
+    assert_true(failures >= 3);
+}
+
 static void another_machines_record_is_not_used(void **state)
 {
     (void)state;
@@ -758,6 +798,7 @@ int main(void)
         cmocka_unit_test(every_allocation_may_fail),
         cmocka_unit_test(training_goes_on_with_the_same_kernels),
         cmocka_unit_test(a_refused_program_leaves_the_record),
+        cmocka_unit_test(a_record_takes_all_or_nothing),
         cmocka_unit_test(another_machines_record_is_not_used),
         cmocka_unit_test(saving_what_was_loaded_changes_nothing),
     };

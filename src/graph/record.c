@@ -178,12 +178,6 @@ const soma_choice *soma_record_find(soma_model *m, const char *machine, const ch
     return NULL;
 }
 
-soma_status soma_record_put(soma_model *m, const soma_choice *choice)
-{
-    record *r = record_of(m);
-    return r ? soma_choices_put(&r->choices, choice) : SOMA_MEMORY;
-}
-
 soma_status soma_record_set_hash(soma_model *m, uint64_t hash)
 {
     record *r = record_of(m);
@@ -216,20 +210,39 @@ soma_status soma_record_read(soma_model *m, const char *text, const char *path)
     return status;
 }
 
+static bool any_choice(const soma_program *p)
+{
+    bool any = false;
+    for (int i = 0; i < p->n_steps; i++)
+        any = any || p->steps[i].choice;
+    return any;
+}
+
+/* A program that is not made leaves the record as it was. */
 soma_status soma_record_steps(soma_program *p)
 {
+    if (!any_choice(p))
+        return SOMA_OK;
     char machine[SOMA_MACHINE_TEXT];
-    soma_status status = SOMA_OK;
-    bool chosen = false;
+    record *r = record_of(p->model);
+    int n = r ? r->choices.n : 0;
+    soma_choice *before = r ? soma_alloc_array(p->s, (size_t)n + 1, sizeof *before) : NULL;
+    soma_status status = before ? SOMA_OK : SOMA_MEMORY;
+    if (before && n)
+        memcpy(before, r->choices.items, (size_t)n * sizeof *before);
+    soma_machine_text(p->s, machine);
     for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
         if (!p->steps[i].choice)
             continue;
         soma_choice choice = *p->steps[i].choice;
-        if (!chosen)
-            soma_machine_text(p->s, machine);
-        chosen = true;
         choice.machine = machine;
-        status = soma_record_put(p->model, &choice);
+        status = soma_choices_put(&r->choices, &choice);
     }
+    if (before && status != SOMA_OK) {
+        if (n)
+            memcpy(r->choices.items, before, (size_t)n * sizeof *before);
+        r->choices.n = n;
+    }
+    soma_release(p->s, before);
     return status;
 }
