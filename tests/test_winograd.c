@@ -302,6 +302,26 @@ static void wide_layers_share_blocks(void **state)
     }
 }
 
+/* U of less than 16 MB, but own blocks would take more than 64 MB of scratch: threads share smaller ones, however many there
+ * are. The first pictures alone have a block of their own, for the same bits. */
+static void blocks_are_shared_where_memory_is_short(void **state)
+{
+    (void)state;
+    problem q = layer(FORWARD, 64, 7280, 16, 1, 1, 1, 1), few = layer(FORWARD, 9, 7280, 16, 1, 1, 1, 1);
+    answer shared, own;
+    const soma_kernel *list[2];
+    soma_op op;
+    check_levels(&q, "winograd", TYPICAL_4, false, f32_isa(), f32_isa());
+    assert_true(only(q.op, "winograd", f32_isa(), &op, list));
+    assert_true(solve(&q, &op, SOMA_F32, false, 5, &shared));
+    assert_true(solve(&few, &op, SOMA_F32, false, 2, &own));
+    assert_string_equal(shared.note, "F(4x4, 3x3), 4 shared blocks of 16 tiles");
+    assert_string_equal(own.note, "F(4x4, 3x3), 1 own blocks of 9 tiles");
+    assert_memory_equal(shared.at[0], own.at[0], (size_t)own.n[0] * sizeof(double));
+    drop(&shared);
+    drop(&own);
+}
+
 /* An odd number of blocks of 8 channels: the last group of written ones is one vector wide. */
 static void groups_may_be_cut(void **state)
 {
@@ -370,14 +390,23 @@ static void bits_repeat(void **state)
 static void scratch_is_bounded(void **state)
 {
     (void)state;
-    problem q = layer(WEIGHTS, 1, 1024, 1024, 3, 3, 1, 1);
-    const soma_kernel *list[2];
-    soma_op op;
-    answer a;
-    assert_true(only(q.op, "winograd", f32_isa(), &op, list));
-    assert_false(solve(&q, &op, SOMA_F32, false, 2, &a));
-    assert_non_null(strstr(a.error, "MB of scratch"));
-    drop(&a);
+    const struct {
+        const char *name;
+        problem q;
+    } cases[] = {{"winograd", layer(FORWARD, 14, 33280, 16, 1, 1, 1, 1)}, /* not even shared blocks */
+                 {"winograd6", layer(FORWARD, 14, 18720, 16, 1, 1, 1, 1)},
+                 {"winograd", layer(INPUT, 14, 16, 33280, 1, 1, 1, 1)},
+                 {"winograd", layer(WEIGHTS, 1, 1024, 1024, 3, 3, 1, 1)}};
+    for (int i = 0; i < 4; i++)
+        for (int threads = 1; threads <= 8; threads += 7) {
+            const soma_kernel *list[2];
+            soma_op op;
+            answer a;
+            assert_true(only(cases[i].q.op, cases[i].name, f32_isa(), &op, list));
+            assert_false(solve(&cases[i].q, &op, SOMA_F32, false, threads, &a));
+            assert_non_null(strstr(a.error, "MB of scratch"));
+            drop(&a);
+        }
 }
 
 static void exact_programs_never_do(void **state)
@@ -430,6 +459,7 @@ int main(void)
         cmocka_unit_test(halves_keep_to_the_bounds),
         cmocka_unit_test(threads_may_share_a_block),
         cmocka_unit_test(wide_layers_share_blocks),
+        cmocka_unit_test(blocks_are_shared_where_memory_is_short),
         cmocka_unit_test(groups_may_be_cut),
         cmocka_unit_test(blocks_add_up),
         cmocka_unit_test(bits_repeat),
