@@ -373,6 +373,41 @@ static void a_label_out_of_range_changes_nothing(void **state)
 
 /* ---- mistakes ---- */
 
+static soma_dataset *named_set(soma *s, class_data *d, int n, const char *const *names)
+{
+    soma_tensor x = {SOMA_F32, SOMA_SHAPE(n, 4), d->x}, y = {SOMA_I32, SOMA_SHAPE(n), d->label};
+    return soma_dataset_arrays(s, x, .y = y, .classes = names);
+}
+
+/* Data for validation may name fewer classes, or some that the training data do not know; where a known name stands for
+ * another class, samples would be counted wrong. */
+static void validation_has_the_same_classes(void **state)
+{
+    (void)state;
+    class_data d = make_classes();
+    soma *s = open_seeded(5);
+    const struct {
+        const char *train[4], *other[4], *says;
+    } cases[] = {{{"cat", "dog", "owl"}, {"cat", "dog", "owl"}, NULL},
+                 {{"cat", "dog", "owl"}, {"cat", "dog"}, NULL},
+                 {{"cat", "dog", "owl"}, {"0", "1", "2"}, NULL},
+                 {{"cat", "owl", "owl"}, {"cat", "owl", "owl"}, NULL}, /* each is the one in its own place */
+                 {{"cat", "dog", "owl"}, {"dog", "cat", "owl"}, "class 0 of the data is \"dog\", which is class 1"},
+                 {{"cat", "dog", "owl"}, {"cat", "owl"}, "class 1 of the data is \"owl\", which is class 2"},
+                 {{"cat", "dog", "owl"}, {"a", "b", "cat"}, "class 2 of the data is \"cat\", which is class 0"}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        soma_dataset *train = named_set(s, &d, N, cases[i].train), *other = named_set(s, &d, 2, cases[i].other);
+        soma_model *m = class_model(s, NULL);
+        soma_status status = soma_fit(m, train, .validation = other);
+        if (!cases[i].says)
+            EXPECT_OK(s, status);
+        assert_int_equal(status, cases[i].says ? SOMA_INVALID : SOMA_OK);
+        if (cases[i].says)
+            EXPECT_ERROR(s, "test_train.c:", "fit: validation", cases[i].says);
+    }
+    soma_close(s);
+}
+
 static void wrong_trainings_are_explained(void **state)
 {
     (void)state;
@@ -438,6 +473,7 @@ int main(void)
         cmocka_unit_test(a_softmax_at_the_end_is_trained_on_logits),
         cmocka_unit_test(one_hot_targets_are_classes_too),
         cmocka_unit_test(a_label_out_of_range_changes_nothing),
+        cmocka_unit_test(validation_has_the_same_classes),
         cmocka_unit_test(wrong_trainings_are_explained),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
