@@ -626,11 +626,57 @@ static void test_runs_of_two_threads(void **state)
     call_close(&c);
 }
 
+/* Gradient of 1x1 weights: of 16 threads only as many work as may have sums of their own, 32 MB beside the first one's.
+ * There are 12 blocks of positions to share, and fewer blocks of filters than threads. */
+static void test_sums_of_threads_are_bounded(void **state)
+{
+    (void)state;
+    enum { N = 384, C = 10704, K = 112, SIZE = K * C + K };
+    const soma_type type[4] = {{SOMA_F32, SOMA_SHAPE(N, C, 1, 1)}, /* as it lies in every layout */
+                               {SOMA_F32, SOMA_SHAPE(N, K, 1, 1)},
+                               {SOMA_F32, SOMA_SHAPE(K, C, 1, 1)},
+                               {SOMA_F32, SOMA_SHAPE(K)}};
+    const soma_conv2d_attrs attrs = {.stride = {1, 1}, .dilation = {1, 1}, .groups = 1, .size = {1, 1}};
+    const double bound = 4 * sqrt(N) * 0x1p-23 * N;
+    int ran = 0;
+    for (int k = 0; soma_op_conv2d_weight_grad.kernels[k]; k++) {
+        const soma_kernel *kernel = soma_op_conv2d_weight_grad.kernels[k];
+        call c;
+        if (strcmp(kernel->name, "pointwise") != 0 || kernel->isa < 2 || kernel->isa > 3 ||
+            kernel->isa > soma_cpu_isa())
+            continue;
+        call_open(&c, &soma_op_conv2d_weight_grad, &attrs, 2, 2, type, 16);
+        assert_int_equal(kernel->accept(&c.p), SOMA_OK);
+        kernel->wish(&c.p);
+        assert_int_equal(kernel->prepare(&c.p), SOMA_OK);
+        assert_int_equal(c.p.scratch / (SIZE * sizeof(float)), 6);
+        for (int i = 0; i < 4; i++)
+            c.data[i] = numbers(c.s, soma_arg_bytes(&c.arg[i]));
+        int before = soma_parallel_enter(16);
+        assert_int_equal(call_run(&c), SOMA_OK);
+        soma_parallel_leave(before);
+        const float *x = c.data[0], *dy = c.data[1], *dw = c.data[2], *db = c.data[3];
+        for (int i = 0; i < SIZE; i += i < K * C - 97 ? 97 : 1) { /* every thread adds to every element */
+            double want = 0;
+            for (int n = 0; n < N; n++)
+                want += i < K * C ? (double)dy[n * K + i / C] * (double)x[n * C + i % C]
+                                  : (double)dy[n * K + i - K * C];
+            assert_true(fabs((double)(i < K * C ? dw[i] : db[i - K * C]) - want) < bound);
+        }
+        for (int i = 0; i < 4; i++)
+            soma_release(c.s, c.data[i]);
+        call_close(&c);
+        ran++;
+    }
+    assert_true(ran > 0 || soma_cpu_isa() < 2);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(test_conv2d),
                                        cmocka_unit_test(test_conv2d_input_grad),
                                        cmocka_unit_test(test_conv2d_weight_grad),
+                                       cmocka_unit_test(test_sums_of_threads_are_bounded),
                                        cmocka_unit_test(test_matmul),
                                        cmocka_unit_test(test_max_pool2d),
                                        cmocka_unit_test(test_max_pool2d_grad),
