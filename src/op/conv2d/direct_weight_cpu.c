@@ -5,7 +5,7 @@
  * kernel direct for others.
  * Lanes are x's channels. Positions that lie side by side in dy are a segment, and a block of segments is what leaves two
  * or three vectors of x in the first-level cache while filters meet them. A 1x1 window without stride reads x where it
- * is, others from a copy of a vector's positions, with zeros for those in the padding. Several blocks, whose dy lies
+ * is, others from a copy of a vector's positions, with zeros for those in the padding (which an infinite dy turns into NaN). Several blocks, whose dy lies
  * in the second-level cache, are worked off before the next vectors of x, so that dw is read and written once for all of
  * them. Meanwhile the next vectors of x and the dy after it are fetched. Threads share blocks, each with a dw of its own
  * that is added up in their order, or filters, where dw is large for the positions there are.
@@ -19,22 +19,23 @@
 
 #if SOMA_ISA_LEVEL >= 2
 
-#define MOST 100              /* positions of a block */
-#define MOST_SEGMENTS 32      /* of a block */
-#define MOST_BLOCKS 8         /* at once */
-#define COPY_BYTES (32 << 20) /* of the sums that threads have of their own */
+#define MOST 100             /* positions of a block */
+#define MOST_SEGMENTS 32     /* of a block */
+#define MOST_BLOCKS 8        /* at once */
+#define OWN_BYTES (32 << 20) /* of the sums that threads have of their own */
 #define SHARES 65536
-#define DY_BYTES (256 << 10) /* of what they read at once; twice as much where x is copied for them */
-#define MOST_FILTERS 256     /* at once */
+#define DY_BYTES (256 << 10) /* of the dy that a span of blocks reads; twice as much where x is copied for it */
+#define MOST_FILTERS 256     /* that meet a vector of x at once */
 #define ROWS (L / 2)         /* filters of a register block */
 #define WIDTH 3              /* its vectors of x */
 
 typedef struct weight_state {
     soma_conv2d_case g;
-    soma_conv2d_attrs a; /* g's */
+    soma_conv2d_attrs a;
     int64_t x_plane, dy_plane;
-    int64_t taps, vectors;    /* of the window; of x, one for each tap of each block of channels */
-    bool gather;              /* x from a copy */
+    int64_t taps;             /* of the window */
+    int64_t vectors;          /* of x: one for each tap of each block of channels */
+    bool copied;              /* x is read from copies */
     int64_t parts, join;      /* blocks of an image's positions, or images of a block */
     int64_t blocks, span;     /* of positions; at once */
     int64_t group;            /* blocks of filters at once */
@@ -46,85 +47,94 @@ typedef struct weight_state {
 typedef struct weight_job {
     const weight_state *s;
     const float *x, *dy;
-    float *dw, *db, *sums, *copies;
-    int n_copies;
+    float *dw, *db, *sums, *own; /* own: dw and db of threads but the first */
+    int n_own;
 } weight_job;
 
 /* Positions from one on of an image, and where they begin in the first blocks of channels of x and dy. */
 typedef struct segment {
-    int64_t x, dy, count;
+    int64_t image, first, count;
+    int64_t x, dy;
 } segment;
-
-/* Positions side by side in dy whose windows begin in one row of x, and the first tap of the first of them: its place,
- * which may lie in the padding. */
-typedef struct row_part {
-    int64_t from, row, column, count;
-} row_part;
 
 typedef struct block {
     int n;
     segment at[MOST_SEGMENTS];
-    int rows; /* where x is a copy */
-    row_part row[MOST];
-    int64_t positions, from[MOST * 3 / 2]; /* of first taps; more than there are: to fetch from without a question */
 } block;
-
-static void add_rows(const weight_state *s, block *to, int64_t n, int64_t from, int64_t end)
-{
-    const soma_conv2d_attrs *a = &s->a;
-    const int64_t step = a->stride[1];
-    for (int64_t row = from / s->g.ow, column = from % s->g.ow; from < end; row++, column = 0) {
-        row_part l = {.row = row * a->stride[0] - a->pad[0], .column = column * step - a->pad[1], .count = end - from};
-        l.count = l.count < s->g.ow - column ? l.count : s->g.ow - column;
-        l.from = n * s->g.c * s->x_plane + (l.row * s->g.w + l.column) * L;
-        for (int64_t i = 0; i < l.count; i++)
-            to->from[to->positions++] = l.from + i * step * L;
-        from += l.count;
-        to->row[to->rows++] = l;
-    }
-}
-
-static void add_segment(const weight_state *s, block *to, int64_t n, int64_t from, int64_t end)
-{
-    to->at[to->n++] = (segment){
-        .x = n * s->g.c * s->x_plane + from * L, .dy = n * s->g.k * s->dy_plane + from * L, .count = end - from};
-    if (s->gather)
-        add_rows(s, to, n, from, end);
-}
 
 static void find_block(const weight_state *s, int64_t b, block *to)
 {
+    int64_t part = b % s->parts, image = s->parts > 1 ? b / s->parts : b * s->join;
     to->n = 0;
-    to->rows = 0;
-    to->positions = 0;
-    if (s->parts > 1) {
-        int64_t part = b % s->parts;
-        add_segment(s, to, b / s->parts, s->dy_plane * part / s->parts, s->dy_plane * (part + 1) / s->parts);
-    } else {
-        for (int64_t n = b * s->join; n < (b + 1) * s->join && n < s->g.n; n++)
-            add_segment(s, to, n, 0, s->dy_plane);
+    for (int64_t n = image; n < image + s->join && n < s->g.n; n++) {
+        segment *p = &to->at[to->n++];
+        *p = (segment){.image = n, .first = s->dy_plane * part / s->parts};
+        p->count = s->dy_plane * (part + 1) / s->parts - p->first;
+        p->x = n * s->g.c * s->x_plane + p->first * L;
+        p->dy = n * s->g.k * s->dy_plane + p->first * L;
     }
-    for (int64_t i = to->positions; i < MOST * 3 / 2 && s->gather; i++)
+}
+
+/* Positions whose windows begin in one row of x, and the first tap of the first of them: its place, row and column, which
+ * may lie in the padding. */
+typedef struct row_part {
+    int64_t from, row, column, count;
+} row_part;
+
+/* A block's windows, for copies of x: row by row, and the first tap of each. */
+typedef struct windows {
+    int rows;
+    row_part row[MOST];
+    int64_t n, from[MOST + MOST / 2]; /* a register block fetches for n / 2 of them, from any one on */
+} windows;
+
+static void find_windows(const weight_state *s, const block *p, windows *to)
+{
+    const int64_t down = s->a.stride[0], right = s->a.stride[1];
+    to->rows = 0;
+    to->n = 0;
+    for (int i = 0; i < p->n; i++) {
+        const segment *at = &p->at[i];
+        int64_t left = at->count, row = at->first / s->g.ow, column = at->first % s->g.ow;
+        for (; left > 0; row++, column = 0) {
+            row_part *r = &to->row[to->rows++];
+            r->count = left < s->g.ow - column ? left : s->g.ow - column;
+            r->row = row * down - s->a.pad[0];
+            r->column = column * right - s->a.pad[1];
+            r->from = at->image * s->g.c * s->x_plane + (r->row * s->g.w + r->column) * L;
+            for (int64_t k = 0; k < r->count; k++)
+                to->from[to->n++] = r->from + k * right * L;
+            left -= r->count;
+        }
+    }
+    for (int64_t i = to->n; i < MOST + MOST / 2; i++)
         to->from[i] = to->from[0];
 }
 
-/* The i-th vector of x for the first image and position */
+/* How far the i-th vector's tap lies from a window's first. */
+static void tap_of(const weight_state *s, int64_t i, int64_t *down, int64_t *right)
+{
+    *down = i % s->taps / s->g.kw * s->a.dilation[0];
+    *right = i % s->taps % s->g.kw * s->a.dilation[1];
+}
+
+/* The i-th vector of x for a window that begins at its first position */
 static const float *vector_at(const weight_job *j, int64_t i)
 {
-    const weight_state *s = j->s;
-    int64_t tap = i % s->taps, down = tap / s->g.kw * s->a.dilation[0], right = tap % s->g.kw * s->a.dilation[1];
-    return j->x + (i / s->taps * s->x_plane + down * s->g.w + right) * L;
+    int64_t down, right;
+    tap_of(j->s, i, &down, &right);
+    return j->x + (i / j->s->taps * j->s->x_plane + down * j->s->g.w + right) * L;
 }
 
 /* That vector at all positions of a block. */
-static void gather(const weight_job *j, const block *p, int64_t i, float *to)
+static void copy(const weight_job *j, const windows *p, int64_t i, float *to)
 {
     static const float zeros[L];
     const weight_state *s = j->s;
-    const int64_t tap = i % s->taps;
-    const int64_t down = tap / s->g.kw * s->a.dilation[0], right = tap % s->g.kw * s->a.dilation[1];
     const float *x = vector_at(j, i);
     const int64_t step = s->a.stride[1], width = s->g.w;
+    int64_t down, right;
+    tap_of(s, i, &down, &right);
     for (int r = 0; r < p->rows; r++) {
         const row_part l = p->row[r];
         const bool inside = l.row + down >= 0 && l.row + down < s->g.h;
@@ -135,13 +145,14 @@ static void gather(const weight_job *j, const block *p, int64_t i, float *to)
     }
 }
 
-/* What is fetched while a register block is worked on. Of dy, and of x that is read where it is: in the segments' order
- * from a place on, so many bytes for two positions. */
+/* What is fetched while a register block is worked on: in the segments' order from a place on, so many bytes for two
+ * positions; where x is copied one window's first tap for two positions. */
 typedef struct ahead {
     const block *block;
     const float *from;
     int64_t begin; /* at this share of every segment, in 1 / SHARES: what follows has no time for divisions */
     int64_t step;
+    const int64_t *firsts;
 } ahead;
 
 static const char *place_of(const ahead *a, int i, bool x)
@@ -179,7 +190,7 @@ SOMA_INLINE void sums_of(const weight_state *s, int vectors, bool copied, const 
 {
     const int64_t vector = copied ? MOST * L : s->x_plane * L;
     const float *copy = at->x;
-    const int64_t *from = copied ? x->block->from + x->begin : NULL;
+    const int64_t *firsts = x->firsts;
     soma_vf sum[ROWS][WIDTH];
     for (int r = 0; r < ROWS; r++)
         for (int v = 0; v < vectors; v++) {
@@ -192,7 +203,7 @@ SOMA_INLINE void sums_of(const weight_state *s, int vectors, bool copied, const 
         int64_t left = p->at[i].count;
         copy += left * L;
         for (; left >= 2; left -= 2, a += 2 * L, b += 2 * L) {
-            __builtin_prefetch(copied ? (const char *)(x->from + *from++) : next_x, 0, 2);
+            __builtin_prefetch(copied ? (const char *)(x->from + *firsts++) : next_x, 0, 2);
             __builtin_prefetch(next_dy, 0, 2);
             next_x = copied ? NULL : next_x + x->step;
             next_dy += dy->step;
@@ -217,6 +228,7 @@ typedef struct span {
     int64_t begin, end;
     int n;
     const block *p, *next;
+    const windows *windows_of;
     float *dw, *sums, *copy;
     bool add;
 } span;
@@ -238,7 +250,7 @@ SOMA_INLINE void panel(const weight_job *j, int vectors, bool copied, int64_t fi
         dy.block = &w->next[b];
         at.row = last ? s->vectors * L : width;
         for (int v = 0; v < vectors && copied; v++)
-            gather(j, x.block, first + v, w->copy + v * MOST * L);
+            copy(j, &w->windows_of[b], first + v, w->copy + v * MOST * L);
         for (int64_t t = 0; t < tiles; t++) {
             const int64_t k = w->begin * L + t * ROWS, kb = k / L;
             float *sums = w->sums + t * ROWS * width, *dw = w->dw + (k * s->vectors + first) * L;
@@ -249,7 +261,7 @@ SOMA_INLINE void panel(const weight_job *j, int vectors, bool copied, int64_t fi
             x.from = after[t * x_share / SHARES];
             x.begin = t * x_share % SHARES;
             if (copied)
-                x.begin = x.block->positions * x.begin / SHARES;
+                x.firsts = w->windows_of[b].from + w->windows_of[b].n * x.begin / SHARES;
             dy.from = j->dy + kb * s->dy_plane * L;
             dy.begin = (first / vectors * (L / ROWS) + t % (L / ROWS)) * dy_share;
             sums_of(s, vectors, copied, &w->p[b], &at, &x, &dy);
@@ -287,7 +299,7 @@ static void panels(const weight_job *j, const span *w)
     static panel_fn *const fn[2][WIDTH] = {{panel_1, panel_2, panel_3}, {copied_1, copied_2, copied_3}};
     for (int64_t first = 0, left = j->s->vectors; left > 0;) {
         int64_t vectors = left == 4 ? 2 : left < WIDTH ? left : WIDTH;
-        fn[j->s->gather][vectors - 1](j, first, w);
+        fn[j->s->copied][vectors - 1](j, first, w);
         first += vectors;
         left -= vectors;
     }
@@ -310,17 +322,21 @@ static void blocks(const weight_job *j, int64_t first, int64_t last, int64_t beg
 {
     const weight_state *s = j->s;
     block p[2][MOST_BLOCKS];
+    windows at[MOST_BLOCKS];
     for (w->begin = begin; w->begin < end; w->begin = w->end) {
         w->end = w->begin + s->group < end ? w->begin + s->group : end;
         for (int64_t b = first; b < last; b += s->span) {
-            int turn = (int)((b - first) / s->span & 1);
+            const int now = (int)((b - first) / s->span & 1);
             w->n = (int)(last - b < s->span ? last - b : s->span);
             for (int i = 0; i < w->n && b == first; i++)
-                find_block(s, b + i, &p[turn][i]);
-            for (int i = 0; i < s->span; i++) /* after the last ones nothing is fetched */
-                find_block(s, b + s->span + i < last ? b + s->span + i : b, &p[!turn][i]);
-            w->p = p[turn];
-            w->next = p[!turn];
+                find_block(s, b + i, &p[now][i]);
+            for (int i = 0; i < s->span; i++) /* after the last ones there is nothing new */
+                find_block(s, b + s->span + i < last ? b + s->span + i : b, &p[!now][i]);
+            w->p = p[now];
+            w->next = p[!now];
+            w->windows_of = at;
+            for (int i = 0; i < w->n && s->copied; i++)
+                find_windows(s, &p[now][i], &at[i]);
             w->add = b > first;
             panels(j, w);
             if (db)
@@ -342,7 +358,7 @@ static void part(void *context, int index, int count)
     } else {
         soma_share(s->blocks, 1, index, count, &first, &last);
         if (index > 0) {
-            w.dw = j->copies + (index - 1) * s->size;
+            w.dw = j->own + (index - 1) * s->size;
             db = db ? w.dw + s->g.k * s->vectors * L : NULL;
         }
     }
@@ -358,14 +374,14 @@ static void add_up(void *context, int index, int count)
     for (int64_t i = begin; i < end; i += L) {
         float *to = i < weights ? j->dw + i : j->db + i - weights;
         soma_vf sum = soma_vload(to);
-        for (int t = 0; t < j->n_copies; t++)
-            sum += soma_vload(j->copies + t * j->s->size + i);
+        for (int t = 0; t < j->n_own; t++)
+            sum += soma_vload(j->own + t * j->s->size + i);
         soma_vstore(to, sum);
     }
 }
 
 /* Taps have been the outer dimension of a block of channels; in dw they are the inner one. */
-static void turn(void *context, int index, int count)
+static void taps_inside(void *context, int index, int count)
 {
     const weight_job *j = context;
     const int64_t taps = j->s->taps;
@@ -384,14 +400,14 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     const weight_state *s = state;
     int threads = s->threads < r->threads ? s->threads : r->threads;
     weight_job j = {.s = s, .x = arg[0], .dy = arg[1], .dw = arg[2], .sums = arg[s->scratch]};
-    j.copies = j.sums + s->threads * (s->sums + s->copy);
+    j.own = j.sums + s->threads * (s->sums + s->copy);
     j.db = s->bias >= 0 ? arg[s->bias] : NULL;
-    j.n_copies = s->split ? 0 : threads - 1;
+    j.n_own = s->split ? 0 : threads - 1;
     soma_parallel(threads, part, &j);
-    if (j.n_copies > 0)
+    if (j.n_own > 0)
         soma_parallel(threads, add_up, &j);
     if (s->taps > 1)
-        soma_parallel(threads, turn, &j);
+        soma_parallel(threads, taps_inside, &j);
     return SOMA_OK;
 }
 
@@ -402,7 +418,7 @@ static void schedule(weight_state *s)
     s->parts = (s->dy_plane + MOST - 1) / MOST;
     s->join = s->parts > 1 ? 1 : MOST / s->dy_plane < MOST_SEGMENTS ? MOST / s->dy_plane : MOST_SEGMENTS;
     s->blocks = s->parts > 1 ? s->g.n * s->parts : (s->g.n + s->join - 1) / s->join;
-    const int64_t most = 1 + COPY_BYTES / (s->size * (int64_t)sizeof(float)); /* threads with sums of their own */
+    const int64_t most = 1 + OWN_BYTES / (s->size * (int64_t)sizeof(float)); /* threads with sums of their own */
     s->split = s->threads > 1 && s->g.k / L >= s->threads &&
                (positions < 4 * larger || s->blocks < s->threads || most < s->threads);
     if (!s->split && s->threads > most)
@@ -411,11 +427,13 @@ static void schedule(weight_state *s)
         s->threads = (int)s->blocks;
     const int64_t filters = s->split ? s->g.k / s->threads : s->g.k, line = MOST * (int64_t)sizeof(float);
     int64_t at_once = filters < MOST_FILTERS ? filters : MOST_FILTERS;
-    s->span = (s->gather ? 2 : 1) * DY_BYTES / (at_once * line);
+    s->span = (s->copied ? 2 : 1) * DY_BYTES / (at_once * line);
     s->span = s->span < 1 ? 1 : s->span > MOST_BLOCKS ? MOST_BLOCKS : s->span;
-    s->group = (at_once + L - 1) / L;
+    const int64_t all = (filters + L - 1) / L, most_at_once = (at_once + L - 1) / L;
+    s->group = (all + most_at_once - 1) / most_at_once; /* equal ones */
+    s->group = (all + s->group - 1) / s->group;
     s->sums = s->span > 1 ? s->group * L * WIDTH * L : 0;
-    s->copy = s->gather ? MOST * WIDTH * L : 0;
+    s->copy = s->copied ? MOST * WIDTH * L : 0;
 }
 
 static soma_status prepare(soma_prepare *p)
@@ -428,9 +446,10 @@ static soma_status prepare(soma_prepare *p)
         return SOMA_MEMORY;
     s->g = c;
     s->a = *c.a;
+    s->g.a = &s->a;
     s->taps = c.kh * c.kw;
     s->vectors = c.c / L * s->taps;
-    s->gather = s->taps > 1 || c.h * c.w != c.oh * c.ow;
+    s->copied = s->taps > 1 || c.h * c.w != c.oh * c.ow;
     s->x_plane = c.h * c.w;
     s->dy_plane = c.oh * c.ow;
     s->threads = soma_conv2d_flops(&c) >= 2e5 ? p->threads : 1;
@@ -492,14 +511,13 @@ static bool pointwise_suits(const soma_prepare *p)
     return true;
 #endif
 }
-/* What Winograd's kernels, before it in the list, do not take: strides above all. Few filters do not pay for the copy, few
- * positions not for reading and writing dw. */
+/* Strides, which no Winograd has. Few filters do not pay for the copy, few positions not for reading and writing dw. */
 static bool direct_suits(const soma_prepare *p)
 {
 #ifdef SOMA_HAVE_ONEDNN
     soma_conv2d_case c = soma_conv2d_weight_case(p);
     int64_t larger = c.c > c.k ? c.c : c.k;
-    return L == 16 && c.k >= 64 && c.n * c.oh * c.ow >= larger;
+    return L == 16 && c.a->stride[0] * c.a->stride[1] > 1 && c.k >= 64 && c.n * c.oh * c.ow >= larger;
 #else
     (void)p;
     return true;
