@@ -293,12 +293,51 @@ static void exceptions_are_copied(void **state)
     free(want);
 }
 
+/* Concats along one axis within concats along another, against what each element is: the reference shares arrays of one sample
+ * as well. */
+static void other_axes_are_copied(void **state)
+{
+    (void)state;
+    for (int c = 0; c < 8; c++) {
+        int inner = 1 + c % 2, outer = 1 + c / 2 % 2;
+        int64_t batch = c < 4 ? 1 : 3;
+        net n;
+        soma_program *p;
+        open_net(&n, false, 16);
+        soma_value ab[] = {soma_tanh(n.x), soma_sigmoid(n.x)}, first = soma_concat(ab, 2, inner);
+        soma_value parts[] = {first, soma_mul(first, soma_scalar(first, 0.5))}, all = soma_concat(parts, 2, outer);
+        soma_value y = soma_mul(all, soma_scalar(all, 2));
+        float *got = run(&n, batch, batch, &y, 1, &p);
+        const float *x = soma_program_input(p, n.x).data; /* [batch, 16, SIDE, SIDE], as y is but for two axes */
+        soma_shape shape = soma_value_type(y).shape;
+        for (int64_t i = 0; i < batch * 4 * 16 * SIDE * SIDE; i++) {
+            int64_t at[] = {i / SIDE / shape.dim[2] / shape.dim[1], i / SIDE / shape.dim[2] % shape.dim[1],
+                            i / SIDE % shape.dim[2], i % SIDE};
+            int64_t half = shape.dim[outer] / 2, quarter = shape.dim[inner] / (inner == outer ? 4 : 2);
+            bool second = at[outer] >= half;
+            at[outer] -= second ? half : 0;
+            bool b = at[inner] >= quarter;
+            at[inner] -= b ? quarter : 0;
+            double v = (double)x[((at[0] * 16 + at[1]) * SIDE + at[2]) * SIDE + at[3]];
+            v = (b ? 1 / (1 + exp(-v)) : tanh(v)) * (second ? 1 : 2);
+            assert_true(fabs((double)got[i] - v) < 1e-5);
+        }
+        int inside, views;
+        count_nested(p, &inside, &views);
+        if (inner == 1 && outer == 1)
+            assert_true(inside > 0);
+        free(got);
+        soma_close(n.s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(dense_blocks_share_one_array),
         cmocka_unit_test(norms_read_prefixes),
         cmocka_unit_test(exceptions_are_copied),
+        cmocka_unit_test(other_axes_are_copied),
         cmocka_unit_test(slices_inside_a_block_are_copied),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
