@@ -270,6 +270,46 @@ static void what_is_read_is_f32(void **state)
     soma_close(s);
 }
 
+/* A concat of f32 arrays is the beginning of one that is stored in bf16: it is converted, and does not share its array. */
+static void concats_of_two_types_share_no_array(void **state)
+{
+    (void)state;
+    soma *s = opened(1);
+    soma_model *m = soma_model_new(s, "types");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(16, 6, 6)), ab[] = {soma_tanh(x), soma_sigmoid(x)};
+    soma_value wide = soma_concat(ab, 2, 1),
+               parts[] = {wide, soma_conv2d(x, .filters = 16, .kernel = {3, 3}, .same = true)};
+    soma_value all = soma_concat(parts, 2, 1);
+    soma_value y[] = {soma_conv2d(soma_mul(wide, soma_scalar(wide, 0.5)), .filters = 16, .kernel = {3, 3}),
+                      soma_conv2d(all, .filters = 16, .kernel = {3, 3})};
+    for (int64_t batch = 1; batch <= 3; batch++) {
+        float *want[2] = {NULL};
+        for (int half = 0; half < 2; half++) {
+            soma_program *p = soma_compile(m, .batch = batch, .values = y, .n_values = 2, .micro_batch = batch,
+                                           .precision = half ? "bf16" : "f32");
+            assert_string_equal(soma_error(s), "");
+            assert_int_equal(count(p, "concat", "f32["), half ? 1 : 2);
+            memcpy(soma_program_input(p, x).data, pictures, (size_t)batch * 16 * 36 * sizeof(float));
+            assert_int_equal(soma_step(p), SOMA_OK);
+            for (int k = 0; k < 2; k++) {
+                soma_tensor t = soma_read(p, y[k]);
+                const float *got = t.data;
+                int64_t n = soma_shape_elements(&t.shape);
+                if (!half) {
+                    want[k] = malloc((size_t)n * sizeof(float));
+                    memcpy(want[k], got, (size_t)n * sizeof(float));
+                }
+                for (int64_t i = 0; i < n; i++)
+                    assert_true(fabs((double)got[i] - (double)want[k][i]) < 0.05);
+            }
+            soma_program_free(p);
+        }
+        free(want[0]);
+        free(want[1]);
+    }
+    soma_close(s);
+}
+
 /* ---- who is refused ---- */
 
 static void refused(soma *s, const char *precision, const char *sentence)
@@ -320,7 +360,8 @@ int main(void)
                                           cmocka_unit_test(training_comes_near_f32),
                                           cmocka_unit_test(predictions_come_near_f32),
                                           cmocka_unit_test(large_networks_have_programs),
-                                          cmocka_unit_test(what_is_read_is_f32)};
+                                          cmocka_unit_test(what_is_read_is_f32),
+                                          cmocka_unit_test(concats_of_two_types_share_no_array)};
     int failed = cmocka_run_group_tests(refusals, NULL, NULL);
     if (failed || can_run())
         return failed ? failed : cmocka_run_group_tests(programs, NULL, NULL);
