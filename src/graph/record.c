@@ -212,10 +212,10 @@ soma_status soma_record_read(soma_model *m, const char *text, const char *path)
 
 static bool any_choice(const soma_program *p)
 {
-    bool any = false;
     for (int i = 0; i < p->n_steps; i++)
-        any = any || p->steps[i].choice;
-    return any;
+        if (p->steps[i].choice)
+            return true;
+    return false;
 }
 
 /* A program that is not made leaves the record as it was. */

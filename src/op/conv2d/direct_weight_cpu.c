@@ -268,30 +268,17 @@ SOMA_INLINE void panel(const weight_job *j, int vectors, bool copied, int64_t fi
         }
     }
 }
-static void panel_1(const weight_job *j, int64_t first, const span *w)
-{
-    panel(j, 1, false, first, w);
-}
-static void panel_2(const weight_job *j, int64_t first, const span *w)
-{
-    panel(j, 2, false, first, w);
-}
-static void panel_3(const weight_job *j, int64_t first, const span *w)
-{
-    panel(j, 3, false, first, w);
-}
-static void copied_1(const weight_job *j, int64_t first, const span *w)
-{
-    panel(j, 1, true, first, w);
-}
-static void copied_2(const weight_job *j, int64_t first, const span *w)
-{
-    panel(j, 2, true, first, w);
-}
-static void copied_3(const weight_job *j, int64_t first, const span *w)
-{
-    panel(j, 3, true, first, w);
-}
+#define PANEL(name, vectors, copied)                                                                                   \
+    static void name(const weight_job *j, int64_t first, const span *w)                                                \
+    {                                                                                                                  \
+        panel(j, vectors, copied, first, w);                                                                           \
+    }
+PANEL(panel_1, 1, false)
+PANEL(panel_2, 2, false)
+PANEL(panel_3, 3, false)
+PANEL(copied_1, 1, true)
+PANEL(copied_2, 2, true)
+PANEL(copied_3, 3, true)
 
 static void panels(const weight_job *j, const span *w)
 {
