@@ -247,19 +247,32 @@ const soma_kernel soma_conv2d_input_grad_onednn = {.name = "onednn",
                                                    .accept = accept,
                                                    .wish = input_wish,
                                                    .prepare = input_direct};
+
+/* Where bf16 images are narrower than the stride and windows reach into padding, the library (2.6) multiplies memory that
+ * nobody has written: its transposed copy of x ends before the position that fills up a pair. */
+static soma_status weights_accept(soma_prepare *p)
+{
+    soma_conv2d_case c = soma_conv2d_weight_case(p);
+    int64_t stride = c.a->stride[1], end = (c.ow - 1) * stride + (c.kw - 1) * c.a->dilation[1] + 1 - c.a->pad[1];
+    if (p->in[0].dtype != SOMA_BF16 || c.w >= stride || (c.a->pad[1] == 0 && end <= c.w))
+        return accept(p);
+    soma_refuse(p->reason, "oneDNN's bf16 gradient of weights needs images as wide as the stride");
+    return SOMA_UNSUPPORTED;
+}
+
 const soma_kernel soma_conv2d_weight_grad_onednn = {.name = "onednn",
                                                     .bf16 = SOMA_BF16_MULTIPLY,
                                                     .layouts = SOMA_LAYOUT_ASK,
-                                                    .accept = accept,
+                                                    .accept = weights_accept,
                                                     .wish = weight_wish,
                                                     .prepare = weights_direct};
 
 /* ---- depthwise: x and y take the layout of their neighbours, which must be one; soma's own kernels take two ---- */
 
-static soma_status depthwise_accept(soma_prepare *p, const soma_conv2d_case *c)
+static soma_status depthwise_accept(soma_prepare *p, const soma_conv2d_case *c, soma_status others(soma_prepare *))
 {
     if (c->a->groups == c->c && c->k == c->c && c->c > 1)
-        return accept(p);
+        return others(p);
     soma_refuse(p->reason, "made for one filter per channel");
     return SOMA_UNSUPPORTED;
 }
@@ -267,7 +280,7 @@ static soma_status depthwise_accept(soma_prepare *p, const soma_conv2d_case *c)
 static soma_status forward_depthwise_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    return depthwise_accept(p, &c);
+    return depthwise_accept(p, &c, accept);
 }
 static soma_status input_depthwise_accept(soma_prepare *p)
 {
@@ -276,12 +289,12 @@ static soma_status input_depthwise_accept(soma_prepare *p)
         soma_refuse(p->reason, "its gradient has neither gate nor addition");
         return SOMA_UNSUPPORTED;
     }
-    return depthwise_accept(p, &c);
+    return depthwise_accept(p, &c, accept);
 }
 static soma_status weights_depthwise_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_weight_case(p);
-    return depthwise_accept(p, &c);
+    return depthwise_accept(p, &c, weights_accept);
 }
 
 /* May x and y be what they are? */
