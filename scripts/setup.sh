@@ -25,6 +25,7 @@ soma_packages() { # set -> lines "package|why"
         echo "pkg-config|a test builds a program with the installed library"
         ;;
     tools)
+        echo "ccache|compiles once what several builds share"
         echo "clang|the second compiler"
         echo "clang-format|the style of the code"
         echo "shellcheck|the style of the scripts"
