@@ -176,6 +176,8 @@ static const soma_sample samples[] = {
      "nnnn", 0, true},
     {"24 to 40, 1x1, stride 2 and 3", "stride=2,3 activation=relu",
      (const soma_shape[]){S(SOMA_N, 24, 9, 8), S(40, 24, 1, 1), S(40)}, "nnn-", 0, true},
+    {"residual 1104 to 48, 1x1", "activation=relu",
+     (const soma_shape[]){S(2, 1104, 5, 7), S(48, 1104, 1, 1), S(48), S(2, 48, 5, 7)}, "nnnn", 0, true},
     {"residual 528 to 16, 1x1", "activation=relu6",
      (const soma_shape[]){S(2, 528, 9, 11), S(16, 528, 1, 1), S(16), S(2, 16, 9, 11)}, "nnnn", 0, true},
     {"48 to 80, pad 0 and 2", "pad=0,1,2,0 activation=relu6",

@@ -177,6 +177,8 @@ static const soma_sample input_samples[] = {
      (const soma_shape[]){S(2, 80, 10, 12), S(80, 48, 3, 3), S(2, 48, 10, 13), S(2, 48, 10, 13)}, "nngn", 0, true},
     {"64 to 32, 1x1, relu, added", "size=5,7 activation=relu",
      (const soma_shape[]){S(2, 64, 5, 7), S(64, 32, 1, 1), S(2, 32, 5, 7), S(2, 32, 5, 7)}, "nnsn", 0, true},
+    {"1104 to 48, 1x1, added", "size=5,7",
+     (const soma_shape[]){S(2, 1104, 5, 7), S(1104, 48, 1, 1), S(1), S(2, 48, 5, 7)}, "nn-n", 0, true},
     {"64 to 256, 1x1, added", "size=7,9", (const soma_shape[]){S(2, 64, 7, 9), S(64, 256, 1, 1), S(1), S(2, 256, 7, 9)},
      "nn-n", 0, true},
     {"64 to 32, 1x1, relu6", "size=5,7 activation=relu6",

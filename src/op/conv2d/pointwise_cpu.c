@@ -3,7 +3,8 @@
  * op/conv2d/pointwise_cpu.c: 1x1 convolutions forward and backward to x (pointwise.h). Positions count over all images and
  * are taken in blocks of tiles, a tile being the rows of a register block. A block is copied into the second-level cache,
  * tile by tile, so that a product reads one stream whatever image, stride and size of the picture are; then a panel of
- * weights, two vectors of written channels for what read ones leave in the first-level cache, meets all tiles of the block.
+ * weights, two vectors of written channels for as many read ones as the cache holds, meets all tiles of the block. Nothing is
+ * fetched ahead: the machine's own prefetching follows these streams, and fetches of ours took its places (docs/benchmarks.md).
  */
 #include "op/conv2d/pointwise.h"
 #include "backend/cpu/parallel.h"
@@ -17,7 +18,9 @@
 #define MOST_TILES (192 / ROWS)
 #define BLOCK_BYTES (192 << 10) /* of a block's copy, in the second-level cache */
 #define IN_PLACE 128
-#define PANEL (2048 / L) /* read channels of a panel: 16 KB */
+/* Read channels of a panel. With AVX-512 128 KB in the second-level cache are as fast as the first level and spare the sums a
+ * way to memory and back; with AVX2 16 KB. */
+#define PANEL (L == 16 ? 1024 : 256)
 
 typedef struct point_state {
     int64_t n, c, k;              /* images, read and written channels */
@@ -106,27 +109,6 @@ static void copy(const point_job *j, const place *p, int64_t tiles, float *v)
     }
 }
 
-/* What is read next while a block is worked on: the next block of positions, into the second-level cache. */
-typedef struct ahead {
-    const place *p; /* NULL: nothing more */
-    int64_t tiles, tile, block, quota;
-} ahead;
-
-static void look_ahead(const point_job *j, ahead *a)
-{
-    const point_state *s = j->s;
-    const int step = s->from_step[1] > 1 || L == 16 ? 1 : 16 / L;
-    for (int64_t i = 0; i < a->quota && a->tile < a->tiles; i++) {
-        const float *x = j->x + a->block * s->in_plane * L;
-        for (int r = 0; r < ROWS; r += step)
-            __builtin_prefetch(x + a->p[a->tile * ROWS + r].from, 0, 2);
-        if (++a->block == s->c / L) {
-            a->block = 0;
-            a->tile++;
-        }
-    }
-}
-
 SOMA_INLINE soma_vf activate(soma_act activation, soma_vf y)
 {
     if (activation == SOMA_ACT_RELU)
@@ -153,30 +135,32 @@ static void fill_between(const point_job *j, const place *p, int64_t at)
         }
 }
 
-/* A tile whose positions lie side by side, from registers. */
-SOMA_INLINE void finish(const point_job *j, int vectors, int64_t at, soma_vf sum[SOMA_PRODUCT_ROWS][2])
+/* A tile whose positions lie side by side waits here and is written by and by, while the next one is multiplied. All of it at
+ * once would keep the store buffer full, and loads wait for stores to addresses with the same low 12 bits. Not with AVX2,
+ * whose tiles are too short for the detour. */
+typedef struct held {
+    int halves, done; /* of vectors of written channels */
+    int64_t at;
+    float sum[2 * ROWS * L];
+} held;
+
+SOMA_INLINE void hold(held *h, int vectors, int64_t at, soma_vf sum[SOMA_PRODUCT_ROWS][2])
 {
-    const point_state *s = j->s;
-    for (int v = 0; v < vectors; v++, at += s->out_plane * L) {
-        float *y = j->y + at;
-        if (j->addend)
-            for (int r = 0; r < ROWS; r++)
-                sum[r][v] += soma_vload(j->addend + at + r * L);
-        if (j->gate && s->activation == SOMA_ACT_RELU6)
-            for (int r = 0; r < ROWS; r++)
-                sum[r][v] = soma_conv2d_gate(SOMA_ACT_RELU6, soma_vload(j->gate + at + r * L), sum[r][v]);
-        else if (j->gate)
-            for (int r = 0; r < ROWS; r++)
-                sum[r][v] = soma_conv2d_gate(SOMA_ACT_RELU, soma_vload(j->gate + at + r * L), sum[r][v]);
-        else if (s->activation == SOMA_ACT_RELU)
-            for (int r = 0; r < ROWS; r++)
-                sum[r][v] = activate(SOMA_ACT_RELU, sum[r][v]);
-        else if (s->activation == SOMA_ACT_RELU6)
-            for (int r = 0; r < ROWS; r++)
-                sum[r][v] = activate(SOMA_ACT_RELU6, sum[r][v]);
+    for (int v = 0; v < vectors; v++)
         for (int r = 0; r < ROWS; r++)
-            soma_vstore(y + r * L, sum[r][v]);
-    }
+            soma_vstore(h->sum + (v * ROWS + r) * L, sum[r][v]);
+    h->at = at;
+    h->halves = 2 * vectors;
+    h->done = 0;
+}
+
+static void write_half(const point_job *j, held *h)
+{
+    int64_t at = h->at + (h->done / 2 * j->s->out_plane + h->done % 2 * (ROWS / 2)) * L;
+    const float *sum = h->sum + h->done * (ROWS / 2) * L;
+    for (int r = 0; r < ROWS / 2; r++, at += L)
+        soma_vstore(j->y + at, finished(j, at, soma_vload(sum + r * L)));
+    h->done++;
 }
 
 /* Any tile, from memory. */
@@ -199,7 +183,7 @@ typedef struct panel {
     const float *v, *w;
     float *m;
     bool first, last;
-    ahead *ahead;
+    held *held;
 } panel;
 
 /* Where a tile after the next is written, and what is added there: stores wait for lines that are not in the cache. */
@@ -226,32 +210,42 @@ SOMA_INLINE void panel_of(const point_job *j, int vectors, const panel *b)
 {
     const point_state *s = j->s;
     const float *bias = j->bias ? j->bias + b->kb * L : NULL, *v = b->v + b->from * ROWS * L;
-    const int64_t tiles = (b->count + ROWS - 1) / ROWS, width = vectors * L, size = b->blocks * L * width;
-    const int64_t share = (size / tiles + 15) / 16 * 16;
-    const float *next = b->w + size; /* the next panel: each tile fetches a share of it */
+    const int64_t tiles = (b->count + ROWS - 1) / ROWS, width = vectors * L;
     float *m = b->m;
-    for (int64_t t = 0; t < tiles; t++, v += s->c * ROWS, m += ROWS * 2 * L, next += share) {
+    held *h = b->held;
+    for (int64_t t = 0; t < tiles; t++, v += s->c * ROWS, m += ROWS * 2 * L) {
         const place *p = b->p + t * ROWS;
         const int count = least(ROWS, b->count - t * ROWS);
-        const int64_t at = p->to + b->kb * s->out_plane * L;
-        const bool here = in_place(s, p);
+        const bool there = in_place(s, p);
+        const float *a = there ? j->x + p->from + b->from * s->in_plane * L : v, *w = b->w;
+        const int64_t block = (there ? s->in_plane : ROWS) * L;
         soma_vf sum[SOMA_PRODUCT_ROWS][2];
-        for (int64_t i = 0; i < share; i += 16)
-            __builtin_prefetch(next + i, 0, 2);
-        if (b->last)
-            look_at_result(j, vectors, at);
-        look_ahead(j, b->ahead);
         begin(vectors, bias, b->first ? NULL : m, sum);
-        soma_conv2d_multiply(ROWS, vectors, b->blocks, (here ? s->in_plane : ROWS) * L - L, L, 1, L,
-                             here ? j->x + p->from + b->from * s->in_plane * L : v, width, L, b->w, sum);
-        if (b->last && count == ROWS && p->beside) {
-            finish(j, vectors, at, sum);
-            continue;
+        const int64_t at = p->to + b->kb * s->out_plane * L;
+        if (L == 8 && b->last)
+            look_at_result(j, vectors, at);
+        const int parts = L == 16 ? 4 : 1;
+        for (int64_t i = 0, from = 0, to; i < parts; i++, from = to) {
+            to = b->blocks * (i + 1) / parts;
+            if (h->done < h->halves)
+                write_half(j, h);
+            soma_conv2d_multiply(ROWS, vectors, to - from, block - L, L, 1, L, a + from * block, width, L,
+                                 w + from * L * width, sum);
         }
-        for (int r = 0; r < ROWS; r++)
+        const bool beside = b->last && count == ROWS && p->beside;
+        if (beside && L == 16)
+            hold(h, vectors, at, sum);
+        else if (beside)
             for (int i = 0; i < vectors; i++)
-                soma_vstore(m + (2 * r + i) * L, sum[r][i]);
-        if (b->last)
+                for (int r = 0; r < ROWS; r++) {
+                    int64_t here = at + (i * s->out_plane + r) * L;
+                    soma_vstore(j->y + here, finished(j, here, sum[r][i]));
+                }
+        else
+            for (int i = 0; i < vectors; i++)
+                for (int r = 0; r < ROWS; r++)
+                    soma_vstore(m + (2 * r + i) * L, sum[r][i]);
+        if (b->last && !beside)
             finish_apart(j, vectors, b->kb, p, count, m);
     }
 }
@@ -264,12 +258,12 @@ static void panel_1(const point_job *j, const panel *b)
     panel_of(j, 1, b);
 }
 
-static void channels(const point_job *j, int64_t begin, int64_t end, const place *p, int64_t count, float *v, ahead *a)
+/* Written channels in pairs of vectors begin .. end - 1 */
+static void channels(const point_job *j, int64_t begin, int64_t end, const place *p, int64_t count, float *v, held *h)
 {
     const point_state *s = j->s;
-    const int64_t blocks = s->c / L, steps = (end - begin) * s->panels;
-    panel b = {.count = count, .p = p, .v = v, .m = v + s->most * ROWS * s->c, .ahead = a};
-    a->quota = (blocks + steps - 1) / steps;
+    const int64_t blocks = s->c / L;
+    panel b = {.count = count, .p = p, .v = v, .m = v + s->most * ROWS * s->c, .held = h};
     for (int64_t g = begin; g < end; g++) {
         int vectors = s->k / L - 2 * g < 2 ? 1 : 2;
         b.kb = 2 * g;
@@ -284,40 +278,28 @@ static void channels(const point_job *j, int64_t begin, int64_t end, const place
     }
 }
 
-/* Positions of block b: their number, and where they are. */
-static int64_t block_of(const point_state *s, int64_t b, place *p, int64_t *tiles)
-{
-    int64_t tile = s->tiles * b / s->blocks, from = tile * ROWS;
-    *tiles = s->tiles * (b + 1) / s->blocks - tile;
-    int64_t count = *tiles * ROWS < s->positions - from ? *tiles * ROWS : s->positions - from;
-    find_places(s, from, count, *tiles * ROWS, p);
-    return count;
-}
-
 static void part(void *context, int index, int count)
 {
     const point_job *j = context;
     const point_state *s = j->s;
     float *v = (float *)(void *)(j->scratch + (size_t)index * s->bytes);
-    place p[2][MOST_TILES * ROWS];
-    int64_t begin = 0, end = s->groups, first = 0, last = s->blocks, positions = 0, tiles = 0, now;
+    place p[MOST_TILES * ROWS];
+    held h;
+    h.halves = h.done = 0;
+    int64_t begin = 0, end = s->groups, first = 0, last = s->blocks;
     if (s->split)
         soma_share(s->groups, 1, index, count, &begin, &end);
     else
         soma_share(s->blocks, 1, index, count, &first, &last);
-    if (first < last)
-        positions = block_of(s, first, p[0], &tiles);
     for (int64_t b = first; b < last && begin < end; b++) {
-        const place *here = p[(b - first) & 1];
-        place *there = p[(b - first + 1) & 1];
-        ahead a = {.p = there};
-        copy(j, here, tiles, v);
-        now = positions;
-        if (b + 1 < last)
-            positions = block_of(s, b + 1, there, &a.tiles);
-        tiles = a.tiles;
-        channels(j, begin, end, here, now, v, &a);
+        const int64_t tile = s->tiles * b / s->blocks, tiles = s->tiles * (b + 1) / s->blocks - tile;
+        const int64_t left = s->positions - tile * ROWS, positions = tiles * ROWS < left ? tiles * ROWS : left;
+        find_places(s, tile * ROWS, positions, tiles * ROWS, p);
+        copy(j, p, tiles, v);
+        channels(j, begin, end, p, positions, v, &h);
     }
+    while (h.done < h.halves)
+        write_half(j, &h);
 }
 
 static soma_status run(const void *state, void *const *arg, soma_run *r)
