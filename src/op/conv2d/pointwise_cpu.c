@@ -139,9 +139,9 @@ static void fill_between(const point_job *j, const place *p, int64_t at)
  * once would keep the store buffer full, and loads wait for stores to addresses with the same low 12 bits. Not with AVX2,
  * whose tiles are too short for the detour. */
 typedef struct held {
+    _Alignas(64) float sum[2 * ROWS * L];
     int halves, done; /* of vectors of written channels */
     int64_t at;
-    float sum[2 * ROWS * L];
 } held;
 
 SOMA_INLINE void hold(held *h, int vectors, int64_t at, soma_vf sum[SOMA_PRODUCT_ROWS][2])
