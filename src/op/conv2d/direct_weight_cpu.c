@@ -5,8 +5,8 @@
  * kernel direct for others.
  * Lanes are x's channels. Positions that lie side by side in dy are a segment, and a block of segments is what leaves two
  * or three vectors of x in the first-level cache while filters meet them. A 1x1 window without stride reads x where it
- * is, others from a copy of a vector's positions, with zeros for those in the padding (which an infinite dy turns into NaN). Several blocks, whose dy lies
- * in the second-level cache, are worked off before the next vectors of x, so that dw is read and written once for all of
+ * is, others from a copy of a vector's positions, with zeros for those in the padding (which an infinite dy turns into
+ * NaN). Several blocks, whose dy lies in the second-level cache, are worked off before the next vectors of x, so that dw is read and written once for all of
  * them. Meanwhile the next vectors of x and the dy after it are fetched. Threads share blocks, each with a dw of its own
  * that is added up in their order, or filters, where dw is large for the positions there are.
  */
