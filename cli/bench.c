@@ -236,7 +236,7 @@ static int bench(soma *s, const bench_options *o, const cli_model *found)
     bool done = d && f.step && prepare(&b, o, found, d) && measure(&b, o, &f, before);
     int code = done ? 0 : soma_failed(s) ? cli_failed(s) : EXIT_RUN;
     if (!done && !soma_failed(s))
-        fprintf(stderr, "soma: no memory for two batches of %lld samples\n", (long long)o->batch);
+        cli_error(SOMA_MEMORY, "no memory for two batches of %lld samples", (long long)o->batch);
     if (done) {
         result r = conclude(o, found->model, &f);
         (o->common.json ? print_json : print_text)(&b, o, found->model, &f, &r);

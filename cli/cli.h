@@ -70,9 +70,20 @@ int cli_parse(const cli_command *command, const cli_option *options, int argc, c
               int least, int most);
 
 soma *cli_open(const cli_common *common);
-/* Prints the context's error; returns EXIT_RUN. */
-int cli_failed(const soma *s);
+
+/* ---- errors ---- */
+
+/* Each tells a sentence on standard error and returns an exit code: cli_error EXIT_RUN, cli_usage EXIT_USAGE, cli_failed EXIT_RUN
+ * with the context's error. With --json the first one told becomes the object "error" on standard output, too: main prints it, unless
+ * a command has put it into its own answer by cli_json_error. The text has no "soma: " before it and no line's end. */
+int cli_error(soma_status status, const char *format, ...) SOMA_PRINTF(2, 3);
 int cli_usage(const char *format, ...) SOMA_PRINTF(1, 2);
+int cli_failed(const soma *s);
+void cli_warning(const char *text);
+/* `before` and the object of an error that was told and not yet written; false where there is none, or no --json. */
+bool cli_json_error(const char *before);
+/* Errors are wanted as JSON as well. */
+void cli_answer_json(bool json);
 
 /* ---- models ---- */
 

@@ -121,7 +121,7 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
         return false;
     }
     if (!soma_ok(soma_model_input(found->model, 0)) || !soma_ok(soma_model_output(found->model, 0))) {
-        fprintf(stderr, "soma: the model \"%s\" has no input or no output\n", name);
+        cli_error(SOMA_INVALID, "the model \"%s\" has no input or no output", name);
         return false;
     }
     return begin_with(s, build, found, code);
@@ -256,14 +256,14 @@ soma_dataset *cli_find_data(soma *s, const char *name, const soma_dataset_option
     else if (o.path)
         d = soma_dataset_open_with(s, &o);
     else {
-        fprintf(stderr,
-                "soma: there is no data set \"%s\": not a path, and not found in $SOMA_DATA, ~/.cache/soma or "
-                "/usr/share/datasets%s\n",
-                name, strcmp(name, "fashion-mnist") ? "" : "; on Debian: apt-get install dataset-fashion-mnist");
+        cli_error(SOMA_IO,
+                  "there is no data set \"%s\": not a path, and not found in $SOMA_DATA, ~/.cache/soma or "
+                  "/usr/share/datasets%s",
+                  name, strcmp(name, "fashion-mnist") ? "" : "; on Debian: apt-get install dataset-fashion-mnist");
         return NULL;
     }
     if (!d && !soma_failed(s))
-        fprintf(stderr, "soma: no memory for the data \"%s\"\n", name);
+        cli_error(SOMA_MEMORY, "no memory for the data \"%s\"", name);
     else if (!d)
         *code = cli_failed(s);
     return d;

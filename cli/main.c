@@ -37,7 +37,16 @@ static void help(FILE *out)
                  "`soma COMMAND --help` explains a command; `soma --version` tells what was built in.\n");
 }
 
-int main(int argc, char **argv)
+/* --json stands anywhere among the options: a mistake may stand before it. */
+static bool wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--json"))
+            return true;
+    return false;
+}
+
+static int run(int argc, char **argv)
 {
     if (argc < 2) {
         help(stderr);
@@ -60,17 +69,22 @@ int main(int argc, char **argv)
     int n = 0;
     for (const cli_command *c = commands; c->name; c++) {
         names[n++] = c->name;
-        if (!strcmp(c->name, argv[1])) {
-            int code = c->run(argc - 2, argv + 2);
-            if (fflush(stdout) || ferror(stdout)) {
-                fprintf(stderr, "soma: the result could not be written to standard output\n");
-                return EXIT_RUN;
-            }
-            return code;
-        }
+        if (!strcmp(c->name, argv[1]))
+            return c->run(argc - 2, argv + 2);
     }
     names[n] = NULL;
     const char *near = cli_nearest(argv[1], names);
     return cli_usage("there is no command \"%s\"%s%s%s; `soma --help` lists them", argv[1],
                      near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
+}
+
+int main(int argc, char **argv)
+{
+    cli_answer_json(wants_json(argc, argv));
+    int code = run(argc, argv);
+    if (cli_json_error("{\"error\": "))
+        printf("}\n");
+    if (fflush(stdout) || ferror(stdout))
+        return cli_error(SOMA_IO, "the result could not be written to standard output");
+    return code;
 }

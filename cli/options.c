@@ -5,22 +5,10 @@
 #include "cli.h"
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-
-int cli_usage(const char *format, ...)
-{
-    va_list args;
-    va_start(args, format);
-    fprintf(stderr, "soma: ");
-    vfprintf(stderr, format, args);
-    fprintf(stderr, "\n");
-    va_end(args);
-    return EXIT_USAGE;
-}
 
 /* Edit distance with a small bound; names are short. */
 static int distance(const char *a, const char *b)
@@ -227,7 +215,7 @@ static void log_to_stderr(void *user, soma_log_level level, const char *text)
 {
     (void)user;
     if (level == SOMA_LOG_WARNING)
-        fprintf(stderr, "soma: warning: %s\n", text);
+        cli_warning(text);
 }
 
 /* $XDG_CACHE_HOME/soma/kernels or ~/.cache/soma/kernels, its folder made; without a home there is no cache. */
@@ -268,11 +256,4 @@ soma *cli_open(const cli_common *common)
     if (s && !soma_failed(s) && common->tune)
         open_cache(s, common);
     return s;
-}
-
-int cli_failed(const soma *s)
-{
-    const char *error = s ? soma_error(s) : "no memory to begin";
-    fprintf(stderr, "soma: %s\n", error[0] ? error : "failed for a reason that was not told");
-    return EXIT_RUN;
 }

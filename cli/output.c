@@ -7,16 +7,35 @@
 #include <math.h>
 #include <stdio.h>
 
+/* Bytes of the UTF-8 character that begins here; 0: none does (RFC 3629). */
+static int utf8_length(const unsigned char *c)
+{
+    if (*c < 0x80)
+        return 1;
+    int n = *c >= 0xc2 && *c < 0xe0 ? 2 : *c >= 0xe0 && *c < 0xf0 ? 3 : *c >= 0xf0 && *c < 0xf5 ? 4 : 0;
+    for (int i = 1; i < n; i++)
+        if ((c[i] & 0xc0) != 0x80) /* stops at the text's end, too */
+            return 0;
+    bool overlong = (*c == 0xe0 && c[1] < 0xa0) || (*c == 0xf0 && c[1] < 0x90);
+    bool outside = (*c == 0xed && c[1] >= 0xa0) || (*c == 0xf4 && c[1] >= 0x90);
+    return n && (overlong || outside) ? 0 : n;
+}
+
+/* Names of files may hold any bytes; those that are no UTF-8 become U+FFFD, as JSON has no way to write them. */
 void cli_json_text(const char *text)
 {
     putchar('"');
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '"' || *c == '\\')
+    for (const unsigned char *c = (const unsigned char *)text; *c;) {
+        int n = utf8_length(c);
+        if (!n)
+            printf("\\ufffd");
+        else if (*c == '"' || *c == '\\')
             printf("\\%c", *c);
         else if (*c < 0x20)
             printf("\\u%04x", *c);
         else
-            putchar(*c);
+            fwrite(c, 1, (size_t)n, stdout);
+        c += n ? n : 1;
     }
     putchar('"');
 }

@@ -115,10 +115,10 @@ bool cli_same_classes(const soma_model *m, const soma_dataset *d)
             continue; /* others may have that name as well */
         for (int k = 0; name && name[0] && k < soma_model_classes(m); k++)
             if (k != i && !strcmp(soma_model_class(m, k), name)) {
-                fprintf(stderr,
-                        "soma: class %d of the data is \"%s\", which is class %d of the model; an empty folder stands "
-                        "for a class without pictures\n",
-                        i, name, k);
+                cli_error(SOMA_DATA,
+                          "class %d of the data is \"%s\", which is class %d of the model; an empty folder stands "
+                          "for a class without pictures",
+                          i, name, k);
                 return false;
             }
     }
@@ -148,7 +148,7 @@ static char *read_text(const char *path)
         fclose(file);
     if (!done) {
         free(text);
-        fprintf(stderr, "soma: the labels \"%s\" cannot be read; a text file with one name a line is wanted\n", path);
+        cli_error(SOMA_IO, "the labels \"%s\" cannot be read; a text file with one name a line is wanted", path);
         return NULL;
     }
     text[size] = 0;
@@ -171,7 +171,7 @@ bool cli_read_labels(soma_model *m, const char *path)
     int64_t classes = out.rank == 2 ? out.dim[1] : 0;
     bool fits = text && n == classes;
     if (text && !fits)
-        fprintf(stderr, "soma: \"%s\" has %d labels, but the model has %lld outputs\n", path, n, (long long)classes);
+        cli_error(SOMA_INVALID, "\"%s\" has %d labels, but the model has %lld outputs", path, n, (long long)classes);
     bool done = fits && soma_model_set_classes(m, (const char *const *)names, n) == SOMA_OK;
     free(text);
     return done;

@@ -210,7 +210,7 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
     cli_noise n;
     soma_dataset *d = cli_make_noise(s, found, o->loss, o->batch, &n);
     if (!d && !soma_failed(s))
-        fprintf(stderr, "soma: no memory for a batch of %lld samples\n", (long long)o->batch);
+        cli_error(SOMA_MEMORY, "no memory for a batch of %lld samples", (long long)o->batch);
     soma_trainer *t = d ? make_trainer(o, found, d) : NULL;
     int code = t && soma_next(t) == SOMA_OK ? show(s, soma_trainer_program(t), o)
                : soma_failed(s)             ? cli_failed(s)

@@ -20,6 +20,8 @@ typedef struct predict_options {
 static const cli_command command = {"predict", "MODEL [IMAGE...]",
                                     "Shows the classes of pictures (JPEG, PNG) with their probabilities.", cli_predict};
 
+static bool array_begun; /* of JSON */
+
 static void softmax(float *y, int64_t n)
 {
     double largest = (double)y[0], total = 0;
@@ -49,6 +51,7 @@ static void print_one(const soma_model *m, const predict_options *o, const char 
         softmax(y, n);
     if (o->common.json) {
         printf("%s{\"input\": ", first ? "[" : ",\n ");
+        array_begun = true;
         cli_json_text(title);
         if (truth) {
             printf(", \"truth\": ");
@@ -106,8 +109,7 @@ static int predict_one(soma *s, soma_model *m, const predict_options *o, const c
     int64_t n = soma_shape_elements(&out);
     float *y = n > 0 ? malloc((size_t)n * sizeof *y) : NULL;
     if (!y) {
-        fprintf(stderr, "soma: no memory for the prediction\n");
-        return EXIT_RUN;
+        return cli_error(SOMA_MEMORY, "no memory for the prediction");
     }
     soma_tensor xt = {SOMA_F32, in, x}, yt = {SOMA_F32, out, y};
     soma_predict_options how = {.struct_size = sizeof how, .at = SOMA_AT, .y = &yt, .precision = o->precision};
@@ -134,9 +136,8 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
     if (soma_shape_elements(&type.shape) != soma_shape_elements(sample)) {
         char want[96], got[96];
         soma_type model_type = {SOMA_F32, *sample};
-        fprintf(stderr, "soma: the model takes samples of shape %s, the data set has %s\n",
-                cli_shape_text(&model_type, want), cli_shape_text(&type, got));
-        return EXIT_RUN;
+        return cli_error(SOMA_INVALID, "the model takes samples of shape %s, the data set has %s",
+                         cli_shape_text(&model_type, want), cli_shape_text(&type, got));
     }
     const char *at = o->index;
     for (bool first = true; *at && !code; first = false) {
@@ -161,8 +162,7 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
     soma_shape sample = cli_sample_shape(m);
     float *x = malloc((size_t)soma_shape_elements(&sample) * sizeof *x);
     if (!x) {
-        fprintf(stderr, "soma: no memory for a sample of the model\n");
-        return EXIT_RUN;
+        return cli_error(SOMA_MEMORY, "no memory for a sample of the model");
     }
     int code = 0;
     soma_transform transform = soma_model_transform(m);
@@ -178,8 +178,11 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
         }
         code = predict_one(s, m, o, images[i], NULL, &sample, x, i == 0 && !o->data);
     }
-    if (o->common.json && !code)
+    if (array_begun) { /* what was predicted stays, the error comes behind it */
+        if (cli_json_error(",\n {\"error\": "))
+            printf("}");
         printf("]\n");
+    }
     free(x);
     return code;
 }

@@ -83,7 +83,9 @@ static void print_result(const train_options *t, const soma_progress *p, const s
         cli_json_number(p->seconds > 0 ? (double)p->samples / p->seconds : 0);
         printf(", \"model\": ");
         cli_json_text(output);
-        printf(", \"record\": \"%016llx\"}\n", record);
+        printf(", \"record\": \"%016llx\"", record);
+        cli_json_error(", \"error\": "); /* of the test: the model is trained and saved */
+        printf("}\n");
         return;
     }
     printf("training loss %.4f", p->loss);
@@ -128,7 +130,7 @@ static bool can_write(const char *path)
                       : !stat(path, &st) && S_ISDIR(st.st_mode)   ? "it is a folder"
                                                                   : NULL;
     if (why)
-        fprintf(stderr, "soma: \"%s\" cannot be written: %s; choose another --output\n", path, why);
+        cli_error(SOMA_IO, "\"%s\" cannot be written: %s; choose another --output", path, why);
     return !why;
 }
 
