@@ -45,7 +45,7 @@ typedef struct cli_command {
 typedef struct cli_common {
     int64_t threads, seed;
     bool exact, tune, quiet, json;
-    const char *tune_cache;
+    const char *tune_cache, *data_path;
 } cli_common;
 #define CLI_COMMON(c)                                                                                                  \
     {"threads", CLI_INT, &(c).threads, "N", "threads to use (default: all of this process)", 1, 1024},                 \
@@ -142,7 +142,12 @@ bool cli_make_groups(cli_groups *g, const soma_recipe *recipe);
  * code. */
 soma_dataset *cli_find_data(soma *s, const char *name, const soma_dataset_options *how, const soma_model *m, int *code);
 /* Where it lies: a path as it is, or the path of a data set's name; NULL: nowhere, or made here. */
-const char *cli_data_path(const char *name, char path[1024]);
+const char *cli_data_path(soma *s, const char *name, char path[4096]);
+#define CLI_DATA_PATH(c)                                                                                               \
+    {                                                                                                                  \
+        "data-path", CLI_TEXT, &(c).data_path, "FOLDERS",                                                              \
+            "where a data set's name is looked for first, a colon between them", 1, 0                                  \
+    }
 void cli_free_data(void);
 bool cli_is_file(const char *name);
 
@@ -190,7 +195,7 @@ void cli_use_model(const soma_model *m, soma_dataset_options *how);
 /* False after telling of a class of the data that is another one of the model's. */
 bool cli_same_classes(const soma_model *m, const soma_dataset *d);
 /* Without a size of their own, a folder's pictures (DATA: a name or a path) get the sample's. */
-void cli_size_pictures(const char *data, const soma_shape *sample, soma_dataset_options *how);
+void cli_size_pictures(soma *s, const char *data, const soma_shape *sample, soma_dataset_options *how);
 /* IDX files of that part lie in the folder. */
 bool cli_holds_idx(const char *folder, const char *part);
 /* path/name is a folder. */

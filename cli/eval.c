@@ -137,6 +137,7 @@ int cli_eval(int argc, char **argv)
         {"limit", CLI_INT, &limit, "N", "use the first N samples", 1, 1e15},
         CLI_BUILD(build),
         CLI_TRANSFORM(pictures),
+        CLI_DATA_PATH(common),
         CLI_COMMON(common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
@@ -152,7 +153,7 @@ int cli_eval(int argc, char **argv)
         soma_shape sample = cli_sample_shape(found.model);
         cli_use_model(found.model, &how);
         bool right = cli_transform(&pictures, &how.transform);
-        cli_size_pictures(data, &sample, &how);
+        cli_size_pictures(s, data, &sample, &how);
         code = EXIT_USAGE;
         o.data = right ? cli_find_data(s, data, &how, found.model, &code) : NULL;
         o.max_memory = (uint64_t)max_memory;

@@ -211,57 +211,31 @@ static soma_dataset *noise(soma *s, const soma_model *m)
 
 /* ---- data by name ---- */
 
-static bool exists(const char *path)
-{
-    struct stat st;
-    return stat(path, &st) == 0;
-}
-
 bool cli_is_file(const char *name)
 {
     struct stat st;
     return stat(name, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* $SOMA_DATA, the user's cache, then where Debian's packages put data sets. */
-static bool search(const char *name, char path[1024])
-{
-    const char *data = getenv("SOMA_DATA"), *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
-    if (data && snprintf(path, 1024, "%s/%s", data, name) < 1024 && exists(path))
-        return true;
-    if (cache && snprintf(path, 1024, "%s/soma/%s", cache, name) < 1024 && exists(path))
-        return true;
-    if (home && snprintf(path, 1024, "%s/.cache/soma/%s", home, name) < 1024 && exists(path))
-        return true;
-    return snprintf(path, 1024, "/usr/share/datasets/%s", name) < 1024 && exists(path);
-}
-
-const char *cli_data_path(const char *name, char path[1024])
+const char *cli_data_path(soma *s, const char *name, char path[4096])
 {
     bool made_here = !strcmp(name, "line") || !strcmp(name, "random");
-    return made_here ? NULL : exists(name) ? name : !strchr(name, '/') && search(name, path) ? path : NULL;
+    size_t length = made_here ? 0 : soma_dataset_find(s, name, path, 4096);
+    return length && length < 4096 ? path : NULL;
 }
 
 soma_dataset *cli_find_data(soma *s, const char *name, const soma_dataset_options *how, const soma_model *m, int *code)
 {
-    char path[1024];
     soma_dataset_options o = *how;
     soma_dataset *d = NULL;
     *code = EXIT_RUN;
-    o.path = cli_data_path(name, path);
+    o.path = name;
     if (!strcmp(name, "line"))
         d = line(s);
     else if (!strcmp(name, "random"))
         d = noise(s, m);
-    else if (o.path)
+    else
         d = soma_dataset_open_with(s, &o);
-    else {
-        cli_error(SOMA_IO,
-                  "there is no data set \"%s\": not a path, and not found in $SOMA_DATA, ~/.cache/soma or "
-                  "/usr/share/datasets%s",
-                  name, strcmp(name, "fashion-mnist") ? "" : "; on Debian: apt-get install dataset-fashion-mnist");
-        return NULL;
-    }
     if (!d && !soma_failed(s))
         cli_error(SOMA_MEMORY, "no memory for the data \"%s\"", name);
     else if (!d)

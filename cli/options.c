@@ -241,18 +241,47 @@ static void open_cache(soma *s, const cli_common *common)
     soma_tune_cache_open(s, path);
 }
 
+/* Adds folder/below to a list with colons between its entries; nothing where there is no folder. */
+static void add_folder(char **list, const char *folder, const char *below)
+{
+    if (!folder || !folder[0])
+        return;
+    size_t used = *list ? strlen(*list) : 0, size = used + strlen(folder) + strlen(below) + 2;
+    char *longer = realloc(*list, size);
+    if (!longer)
+        return;
+    snprintf(longer + used, size - used, "%s%s%s", used ? ":" : "", folder, below);
+    *list = longer;
+}
+
+/* Where data sets are looked for by name: --data-path, $SOMA_DATA, the user's cache, the system's folder. To be freed. */
+static char *data_path(const cli_common *common)
+{
+    char *list = NULL;
+    const char *cache = getenv("XDG_CACHE_HOME"), *home = getenv("HOME");
+    bool named = cache && cache[0] == '/'; /* the standard wants others ignored */
+    add_folder(&list, common->data_path, "");
+    add_folder(&list, getenv("SOMA_DATA"), "");
+    add_folder(&list, named ? cache : home, named ? "/soma" : "/.cache/soma");
+    add_folder(&list, SOMA_DATA_PATH, "");
+    return list;
+}
+
 soma *cli_open(const cli_common *common)
 {
+    char *path = data_path(common);
     const char *threads = getenv("SOMA_NUM_THREADS");
     soma_context_options o = {.struct_size = sizeof o,
                               .seed = (uint64_t)common->seed,
                               .threads = (int)common->threads,
                               .exact = common->exact,
                               .tune = common->tune,
-                              .log = log_to_stderr};
+                              .log = log_to_stderr,
+                              .data_path = path};
     if (!o.threads && threads)
         o.threads = atoi(threads);
     soma *s = soma_open(&o);
+    free(path);
     if (s && !soma_failed(s) && common->tune)
         open_cache(s, common);
     return s;

@@ -125,10 +125,10 @@ bool cli_same_classes(const soma_model *m, const soma_dataset *d)
     return true;
 }
 
-void cli_size_pictures(const char *data, const soma_shape *sample, soma_dataset_options *how)
+void cli_size_pictures(soma *s, const char *data, const soma_shape *sample, soma_dataset_options *how)
 {
-    char room[1024];
-    const char *path = cli_data_path(data, room);
+    char room[4096];
+    const char *path = cli_data_path(s, data, room);
     bool pictures = path && cli_is_folder(path, ".") && !cli_holds_idx(path, "train") && !cli_holds_idx(path, "t10k");
     if (!pictures || how->transform.resize[0] || how->transform.crop[0] || sample->rank != 3)
         return;

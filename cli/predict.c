@@ -127,7 +127,7 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
     cli_use_model(m, &how);
     if (!cli_transform(&o->pictures, &how.transform))
         return EXIT_USAGE;
-    cli_size_pictures(o->data, sample, &how);
+    cli_size_pictures(s, o->data, sample, &how);
     soma_dataset *d = cli_find_data(s, o->data, &how, m, &code);
     if (!d)
         return code;
@@ -199,6 +199,7 @@ int cli_predict(int argc, char **argv)
         CLI_BUILD(o.build),
         {"labels", CLI_TEXT, &o.labels, "FILE", "names of the classes, one a line (default: the model's)", 1, 0},
         CLI_TRANSFORM(o.pictures),
+        CLI_DATA_PATH(o.common),
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };

@@ -141,10 +141,10 @@ static bool same_file(const char *a, const char *b)
 }
 
 /* Data that have a test part by themselves: not files, not what is made here, not one folder of pictures. */
-static bool has_test_part(const char *name)
+static bool has_test_part(soma *s, const char *name)
 {
-    char path[1024];
-    const char *at = cli_data_path(name, path);
+    char path[4096];
+    const char *at = cli_data_path(s, name, path);
     return at && (cli_holds_idx(at, "t10k") || cli_is_folder(at, "test") || cli_is_folder(at, "val"));
 }
 
@@ -153,7 +153,7 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
                       soma_evaluation *result)
 {
     int code;
-    if (t->no_test || (!t->test && !has_test_part(name)))
+    if (t->no_test || (!t->test && !has_test_part(s, name)))
         return 0;
     soma_dataset_options how = {.struct_size = sizeof how, .split = "test"};
     cli_use_model(m, &how);
@@ -265,8 +265,8 @@ static void overlay(soma_transform *t, const soma_transform *said)
 }
 
 /* How the data are opened: as the command line says, else the model, else at the model's size. */
-static bool describe_data(const train_options *t, const cli_model *found, const soma_shape *sample, const char *data,
-                          soma_dataset_options *how)
+static bool describe_data(soma *s, const train_options *t, const cli_model *found, const soma_shape *sample,
+                          const char *data, soma_dataset_options *how)
 {
     *how = (soma_dataset_options){
         .struct_size = sizeof *how, .split = "train", .limit = t->limit, .skip_broken = t->skip_broken};
@@ -279,7 +279,7 @@ static bool describe_data(const train_options *t, const cli_model *found, const 
     if (!cli_transform(&t->pictures, &how->transform))
         return false;
     cli_augmentation(&t->pictures, &how->augment);
-    cli_size_pictures(data, sample, how);
+    cli_size_pictures(s, data, sample, how);
     return true;
 }
 
@@ -295,7 +295,7 @@ static bool find_both(soma *s, const train_options *t, const char *name, const c
     soma_shape sample = found->model ? cli_sample_shape(found->model) : build.input.rank ? build.input : zoo->input;
     soma_dataset_options how;
     *code = EXIT_USAGE;
-    if (!describe_data(t, found, &sample, data_name, &how))
+    if (!describe_data(s, t, found, &sample, data_name, &how))
         return false;
     *data = cli_find_data(s, data_name, &how, found->model, code);
     if (!*data || found->model)
@@ -343,6 +343,7 @@ int cli_train(int argc, char **argv)
         CLI_TRANSFORM(t.pictures),
         CLI_AUGMENT(t.pictures),
         {"skip-broken", CLI_FLAG, &t.skip_broken, NULL, "pictures that cannot be read are left out, at most 1 %", 1, 0},
+        CLI_DATA_PATH(t.common),
         CLI_COMMON(t.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };

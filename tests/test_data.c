@@ -249,7 +249,7 @@ static void wrong_idx_files_and_options(void **state)
     REFUSED(SOMA_IO, "holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz", f.path, .format = "idx");
     REFUSED(SOMA_IO, "holds neither t10k-images-idx3-ubyte nor", f.path, .split = "test", .format = "idx");
     REFUSED(SOMA_DATA, "holds neither MNIST's four files nor folders of pictures", f.path);
-    REFUSED(SOMA_IO, "absent\": there is no such file or folder", in_folder(&f, "absent"));
+    REFUSED(SOMA_IO, "absent\": no such file or folder", in_folder(&f, "absent"));
     assert_true(faults_write(in_folder(&f, "pixels"), "soma", 4));
     REFUSED(SOMA_INVALID, "has no \"images\"", in_folder(&f, "pixels"));
     assert_true(faults_write(in_folder(&f, "images"), "soma", 4));
@@ -437,6 +437,84 @@ static void means_and_deviations(void **state)
     soma_close(s);
 }
 
+/* ---- names ---- */
+
+static void a_name_is_looked_for_in_the_data_path(void **state)
+{
+    (void)state;
+    folder empty, full;
+    make_folder(&empty);
+    make_folder(&full);
+    make_mnist(&full);
+    const char *name = strrchr(full.path, '/') + 1;
+    char path[600], found[600];
+    snprintf(path, sizeof path, ":%s:%.*s:", empty.path, (int)(name - 1 - full.path), full.path);
+    soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .data_path = path});
+    memset(path, 'x', 8); /* the context has its own copy */
+    assert_int_equal(soma_dataset_find(s, name, found, sizeof found), strlen(full.path));
+    assert_string_equal(found, full.path);
+    assert_int_equal(soma_dataset_find(s, name, found, strlen(full.path)), strlen(full.path));
+    assert_string_equal(found, ""); /* no room for its end */
+    assert_int_equal(soma_dataset_find(s, name, NULL, 0), strlen(full.path));
+    soma_dataset *d = soma_dataset_open(s, name, .split = "test");
+    assert_non_null(d);
+    assert_int_equal(soma_dataset_count(d), N);
+    assert_int_equal(soma_dataset_find(s, "no-such-data", found, sizeof found), 0);
+    assert_string_equal(found, "");
+    assert_null(soma_dataset_open(s, "no-such-data"));
+    assert_says(s, SOMA_IO,
+                "there is no data set \"no-such-data\": no such file or folder, and nothing of that name in ");
+    assert_non_null(strstr(soma_error(s), empty.path));
+    assert_non_null(strstr(soma_error(s), " or /"));
+    soma_clear(s);
+    assert_null(soma_dataset_open(s, "./no-such-data")); /* a path, not a name */
+    assert_says(s, SOMA_IO, "\"./no-such-data\": no such file or folder");
+    assert_null(strstr(soma_error(s), empty.path));
+    soma_close(s);
+    faults_folder_remove(empty.path);
+    faults_folder_remove(full.path);
+}
+
+static void without_a_data_path_the_systems_folder_is_looked_in(void **state)
+{
+    (void)state;
+    soma *s = soma_open(NULL);
+    assert_null(soma_dataset_open(s, "no-such-data"));
+    assert_says(s, SOMA_IO, "nothing of that name in " SOMA_DATA_PATH);
+    soma_close(s);
+    s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .data_path = ""});
+    assert_null(soma_dataset_open(s, "fashion-mnist"));
+    assert_says(s, SOMA_IO, "no such file or folder; on Debian");
+    soma_close(s);
+    /* headers from before the field: the default */
+    s = soma_open(&(soma_context_options){.struct_size = offsetof(soma_context_options, data_path), .data_path = ""});
+    assert_null(soma_dataset_open(s, "no-such-data"));
+    assert_says(s, SOMA_IO, "nothing of that name in " SOMA_DATA_PATH);
+    soma_close(s);
+}
+
+static void a_data_path_without_memory(void **state)
+{
+    (void)state;
+    for (uint64_t k = 1;; k++) {
+        faults_memory memory = {.fail_at = k};
+        char found[64];
+        soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options),
+                                                    .allocator = faults_allocator(&memory),
+                                                    .data_path = "/nowhere:/nowhere/either"});
+        assert_true(soma_failed(s) == (memory.failed > 0)); /* no context: failed */
+        soma_dataset_find(s, "no-such-data", found, sizeof found);
+        assert_null(soma_dataset_open(s, "no-such-data"));
+        if (s)
+            assert_says(s, memory.failed ? SOMA_MEMORY : SOMA_IO, "");
+        soma_close(s);
+        assert_int_equal(memory.blocks, 0);
+        assert_int_equal(memory.mistakes, 0);
+        if (!memory.failed)
+            break;
+    }
+}
+
 /* ---- Fashion-MNIST ---- */
 
 static void fashion_mnist(void **state)
@@ -496,6 +574,9 @@ int main(void)
         cmocka_unit_test(files_that_fail),
         cmocka_unit_test(bytes_become_numbers),
         cmocka_unit_test(means_and_deviations),
+        cmocka_unit_test(a_name_is_looked_for_in_the_data_path),
+        cmocka_unit_test(without_a_data_path_the_systems_folder_is_looked_in),
+        cmocka_unit_test(a_data_path_without_memory),
         cmocka_unit_test(fashion_mnist),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -138,7 +138,13 @@ typedef struct soma_context_options {
     soma_files files;
     soma_random random;
     soma_clock clock;
+    const char
+        *data_path; /**< folders in which soma_dataset_open looks for a data set's name, a colon between them, the
+                                first that has it counts; copied. NULL: #SOMA_DATA_PATH; "": none */
 } soma_context_options;
+
+/** Where Debian's packages put data sets. */
+#define SOMA_DATA_PATH "/usr/share/datasets"
 
 /** Opens a context. NULL: all defaults. Returns NULL only when memory for the context itself cannot be had;
  *  every other mistake is reported by soma_failed. */

@@ -39,7 +39,8 @@ typedef struct soma_augment {
 typedef struct soma_dataset_options {
     size_t struct_size;
     soma_at at;
-    const char *path;
+    const char *path;   /**< of a file or a folder; or a name without a slash, looked for in the context's .data_path
+                             where there is no such path */
     const char *format; /**< "idx" or "image-folder"; NULL: from what is there */
     const char *split;  /**< part: "train" (default) or "test": IDX files (t10k), or a sub-folder (train; test, val) */
     const char *labels; /**< IDX: path of the labels; NULL: beside the images, by MNIST's names */
@@ -63,6 +64,11 @@ typedef struct soma_dataset_options {
 SOMA_API soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *o);
 /** soma_dataset_open(s, "fashion-mnist", .split = "test") */
 #define soma_dataset_open(s, ...) soma_dataset_open_with(s, SOMA_OPTIONS(soma_dataset_options, .path = __VA_ARGS__))
+
+/** Where a data set lies: `name` itself where it is the path of something, else the first folder of the context's
+ *  .data_path that holds it. Returns the length of the path, and writes it with its end into path[room] if it fits (else
+ *  ""); 0: it is nowhere. Looks for names only: what lies there may not be data. Fails for lack of memory only. */
+SOMA_API size_t soma_dataset_find(soma *s, const char *name, char *path, size_t room);
 
 typedef struct soma_arrays_options {
     size_t struct_size;

@@ -22,6 +22,8 @@
 
 #define SOMA_THREADS_MAX 1024
 
+static const char default_data_path[] = SOMA_DATA_PATH;
+
 const char *soma_status_text(soma_status status)
 {
     switch (status) {
@@ -116,6 +118,8 @@ soma *soma_open(const soma_context_options *options)
     s->allocator = allocator;
     s->memory = (soma_memory){.now = sizeof *s, .peak = sizeof *s, .calls = 1};
     apply_options(s, &o);
+    char *data_path = soma_copy_text(s, o.data_path); /* without memory for it the context has failed */
+    s->data_path = data_path ? data_path : default_data_path;
     if (!sound)
         soma_fail(s, SOMA_INVALID, soma_nowhere(),
                   "soma_open: .struct_size = %zu is not the size of soma_context_options (%zu); set it to "
@@ -133,6 +137,8 @@ void soma_close(soma *s)
         soma_object_remove(object);
         object->destroy(object);
     }
+    if (s->data_path != default_data_path)
+        soma_release(s, (char *)(uintptr_t)s->data_path);
     pthread_mutex_destroy(&s->lock);
     soma_allocator allocator = s->allocator;
     allocator.resize(allocator.user, s, sizeof *s, 0);

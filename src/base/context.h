@@ -26,7 +26,8 @@ struct soma {
     uint64_t seed;
     int threads;
     bool exact, tune;
-    pthread_mutex_t lock; /* guards memory and error: loader threads allocate too */
+    const char *data_path; /* folders, a colon between them; never NULL */
+    pthread_mutex_t lock;  /* guards memory and error: loader threads allocate too */
     soma_memory memory;
     soma_object *objects;
     soma_status status;

@@ -76,6 +76,8 @@ void soma_dataset_targets(const soma_dataset *d, const int64_t *row, int64_t n, 
 /* By format; the options are sound. */
 soma_dataset *soma_dataset_open_idx(soma *s, const soma_dataset_options *o);
 soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o);
+/* The path of what a caller names (soma_dataset_find), to be released; NULL: the error is set and says where was looked. */
+char *soma_dataset_locate(soma *s, const char *name, soma_at at);
 /* path/name[/.] exists */
 bool soma_dataset_finds(soma *s, const char *path, const char *name, bool folder);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * data/dataset_idx.c: datasets in IDX files (the MNIST family), plain or gzip-compressed. Bytes stay bytes in memory; a
- * batch is converted when it is written. Reads no environment: where data sets lie is the caller's business.
+ * batch is converted when it is written.
  */
 #include "base/file.h"
 #include "base/limits.h"
@@ -65,10 +65,6 @@ static soma_status locate_images(paths *p, const soma_dataset_options *o)
             s, SOMA_IO, o->at,
             "the folder \"%s\" holds neither %s nor %s.gz; name a folder with MNIST's four files, or an IDX file",
             o->path, name + 1, name + 1);
-    if (!exists(s, o->path))
-        return soma_fail(
-            s, SOMA_IO, o->at,
-            "cannot open \"%s\": there is no such file or folder, or it may not be read; is the path right?", o->path);
     p->images = soma_copy_text(s, o->path);
     return p->images ? SOMA_OK : SOMA_MEMORY;
 }

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/open.c: soma_dataset_open: checks the options and finds out which format it is. Reads no environment: where data
- * sets lie is the caller's business.
+ * data/open.c: soma_dataset_open: checks the options and finds out which format it is.
  */
 #include "base/text.h"
 #include "data/dataset.h"
@@ -80,8 +79,13 @@ soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *given)
         o.transform.resize[i] = o.resize[0] ? o.resize[i] : o.transform.resize[i];
         o.transform.crop[i] = o.crop[0] ? o.crop[i] : o.transform.crop[i];
     }
+    char *path = soma_dataset_locate(s, o.path, o.at);
+    if (!path)
+        return NULL;
+    o.path = path;
     bool pictures = o.format ? !strcmp(o.format, "image-folder") : is_picture_folder(s, o.path);
     soma_dataset *d = pictures ? soma_dataset_open_folder(s, &o) : soma_dataset_open_idx(s, &o);
+    soma_release(s, path);
     if (d && o.limit && o.limit < d->count)
         d->count = o.limit; /* after the labels were counted: the classes do not depend on the limit */
     return d;
