@@ -220,9 +220,23 @@ typedef struct cli_progress {
     bool open;       /* the cursor stands inside a line */
 } cli_progress;
 bool cli_show_progress(void *user, const soma_progress *p);
+/* Where a training that was stopped or failed stands, if its epoch was begun. */
+void cli_show_last(cli_progress *show, const soma_progress *p);
 void cli_progress_begin(cli_progress *p, const cli_common *common);
 /* Ends a line that was left open. */
 void cli_progress_end(cli_progress *p);
+
+/* ---- being stopped ---- */
+
+/* From here on the first signal asks for an end after the step under way. silent: it says nothing about that. */
+void cli_stop_begin(bool silent);
+bool cli_stop(void *user);
+/* "SIGINT"; NULL: nobody asked. */
+const char *cli_stop_name(void);
+/* How the command will end: 128 and the signal's number, else the code. */
+int cli_stop_code(int code);
+/* Ends the command by the signal that it received, else returns the code. */
+int cli_stop_end(int code);
 
 int cli_train(int argc, char **argv);
 int cli_eval(int argc, char **argv);

@@ -101,6 +101,6 @@ bool cli_json_error(const char *before)
     error.written = true;
     printf("%s{\"message\": ", before);
     cli_json_text(error.message);
-    printf(", \"kind\": \"%s\", \"exit_code\": %d}", error.kind, error.code);
+    printf(", \"kind\": \"%s\", \"exit_code\": %d}", error.kind, cli_stop_code(error.code));
     return true;
 }

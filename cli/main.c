@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * cli/main.c: the command `soma`. Results go to standard output, progress and errors to standard error; exit codes: 0 done, 1
- * failed, 2 wrong command line.
+ * failed, 2 wrong command line; a command that a signal has stopped ends by that signal (shells: 130, 143).
  */
 #include "cli.h"
 
@@ -86,5 +86,5 @@ int main(int argc, char **argv)
         printf("}\n");
     if (fflush(stdout) || ferror(stdout))
         return cli_error(SOMA_IO, "the result could not be written to standard output");
-    return code;
+    return cli_stop_end(code);
 }

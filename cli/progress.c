@@ -56,9 +56,9 @@ static void add(cli_progress *p, const char *text)
 static void number(cli_progress *p, const char *name, double value)
 {
     char text[64];
-    if (isnan(value))
-        return;
-    if (fabs(value) > 1e-3 || value == 0)
+    if (isnan(value)) /* printf may give it a sign */
+        snprintf(text, sizeof text, " - %s: nan", name);
+    else if ((fabs(value) > 1e-3 && !(fabs(value) >= 1e9)) || value == 0)
         snprintf(text, sizeof text, " - %s: %.4f", name, value);
     else
         snprintf(text, sizeof text, " - %s: %.4e", name, value);
@@ -121,20 +121,18 @@ static void bar(cli_progress *show, const soma_progress *p)
 }
 
 /* A line that is written again must not be longer than the terminal is wide. */
-static int line_width(const soma_progress *p)
+static int line_width(bool last)
 {
     struct winsize size;
-    if (p->epoch_done || ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || size.ws_col < 40)
+    if (last || ioctl(STDERR_FILENO, TIOCGWINSZ, &size) || size.ws_col < 40)
         return 1000;
     return size.ws_col - 1;
 }
 
-bool cli_show_progress(void *user, const soma_progress *p)
+/* last: nothing is written over it */
+static void show_line(cli_progress *show, const soma_progress *p, bool last)
 {
-    cli_progress *show = user;
-    if (show->quiet || (!show->terminal && !p->epoch_done))
-        return true;
-    show->width = show->terminal ? line_width(p) : 1000;
+    show->width = show->terminal ? line_width(last) : 1000;
     show->used = 0;
     if (show->terminal) {
         if (show->epoch != p->epoch + 1)
@@ -148,14 +146,32 @@ bool cli_show_progress(void *user, const soma_progress *p)
                 (long long)p->batch, (long long)p->batches, time);
     }
     step_time(show, p);
-    number(show, "accuracy", p->accuracy);
-    number(show, "loss", p->loss);
-    number(show, "val_accuracy", p->val_accuracy);
-    number(show, "val_loss", p->val_loss);
+    if (p->has_accuracy)
+        number(show, "accuracy", p->accuracy);
+    if (p->has_loss)
+        number(show, "loss", p->loss);
+    if (p->has_validation && p->has_accuracy)
+        number(show, "val_accuracy", p->val_accuracy);
+    if (p->has_validation)
+        number(show, "val_loss", p->val_loss);
     rate(show, p);
     show->open = true;
-    if (p->epoch_done)
+    if (last)
         cli_progress_end(show);
     fflush(stderr);
+}
+
+bool cli_show_progress(void *user, const soma_progress *p)
+{
+    cli_progress *show = user;
+    if (!show->quiet && (show->terminal || p->epoch_done))
+        show_line(show, p, p->epoch_done);
     return true;
+}
+
+void cli_show_last(cli_progress *show, const soma_progress *p)
+{
+    if (!show->quiet && p->has_loss && !p->epoch_done)
+        show_line(show, p, true);
+    cli_progress_end(show);
 }

@@ -77,6 +77,11 @@ static void print_result(const train_options *t, const soma_progress *p, const s
             printf(", \"test_accuracy\": ");
             cli_json_number(test->accuracy);
         }
+        printf(", \"steps\": %lld, \"total_steps\": %lld, \"stopped\": ", (long long)p->step, (long long)p->steps);
+        if (cli_stop_name())
+            cli_json_text(cli_stop_name());
+        else
+            printf("null");
         printf(", \"seconds\": ");
         cli_json_number(p->seconds);
         printf(", \"samples_per_second\": ");
@@ -101,6 +106,10 @@ static void print_result(const train_options *t, const soma_progress *p, const s
     if (record)
         printf("kernels       record %016llx\n", record);
     printf("saved         %s\n", output);
+    if (p->step < p->steps)
+        printf("unfinished    stopped by %s after %lld of %lld steps, in epoch %lld of %lld\n",
+               cli_stop_name() ? cli_stop_name() : "nobody", (long long)p->step, (long long)p->steps,
+               (long long)p->epoch + 1, (long long)p->epochs);
 }
 
 /* Class names and the input transform go with the model. */
@@ -153,7 +162,7 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
                       soma_evaluation *result)
 {
     int code;
-    if (t->no_test || (!t->test && !has_test_part(s, name)))
+    if (t->no_test || cli_stop(NULL) || (!t->test && !has_test_part(s, name)))
         return 0;
     soma_dataset_options how = {.struct_size = sizeof how, .split = "test"};
     cli_use_model(m, &how);
@@ -164,8 +173,13 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
         return EXIT_RUN;
     soma_status status = soma_evaluate(m, d, .loss = o->loss, .result = result, .precision = o->precision,
                                        .batch_size = o->batch_size < 128 ? o->batch_size : 128, /* no larger plan */
-                                       .max_memory = o->max_memory);
-    return status == SOMA_OK ? 0 : cli_failed(s);
+                                       .max_memory = o->max_memory, .stop = cli_stop);
+    if (status == SOMA_CANCELLED)
+        fprintf(stderr, "soma: the test was left out\n");
+    else if (status == SOMA_OK && !isfinite(result->loss))
+        return cli_error(SOMA_DATA, "the test loss is %s; look for NaN or very large numbers in the test data",
+                         isnan(result->loss) ? "NaN" : "infinite");
+    return status == SOMA_OK || status == SOMA_CANCELLED ? 0 : cli_failed(s);
 }
 
 /* What the training will take, before it takes it. */
@@ -173,6 +187,7 @@ static void show_plan(void *user, const soma_program *p)
 {
     const cli_progress *show = user;
     soma_plan_memory m = soma_program_memory(p);
+    cli_stop_begin(show->quiet); /* up to here there is nothing to save */
     soma_plan_recomputation r = soma_program_recomputed(p);
     if (show->quiet)
         return;
@@ -214,6 +229,7 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
                           .data = data,
                           .on_progress = cli_show_progress,
                           .on_plan = show_plan,
+                          .stop = cli_stop,
                           .user = &show,
                           .progress_seconds = show.terminal ? 0.1 : 0,
                           .result = &result,
@@ -236,9 +252,12 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     if (t->validation && !(o.validation = open_validation(s, t->validation, data, found->model)))
         return EXIT_RUN;
     soma_status status = soma_fit_with(found->model, &o);
-    cli_progress_end(&show);
-    if (status != SOMA_OK)
+    cli_show_last(&show, &result);
+    if (status != SOMA_OK && status != SOMA_CANCELLED)
         return cli_failed(s);
+    if (result.step == 0)
+        return cli_error(SOMA_CANCELLED, "stopped by %s before the first step, so there is nothing to save",
+                         cli_stop_name());
     remember(found->model, data);
     soma_evaluation test = {0};
     int code = test_model(s, t, name, found->model, &o, &test);

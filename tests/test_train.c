@@ -193,18 +193,6 @@ static void a_flat_target_is_a_column(void **state)
     soma_close(s);
 }
 
-static void an_infinite_loss_is_only_reported(void **state)
-{
-    (void)state;
-    line_data d = make_line();
-    soma *s = open_seeded(1);
-    soma_model *m = line_model(s);
-    soma_progress last;
-    EXPECT_OK(s, soma_fit(m, line_set(s, &d), .epochs = 30, .optimizer = soma_sgd(.lr = 1000), .result = &last));
-    assert_false(isfinite(last.loss));
-    soma_close(s);
-}
-
 static void xor_is_learned(void **state)
 {
     (void)state;
@@ -465,7 +453,6 @@ int main(void)
         cmocka_unit_test(evaluation_does_not_depend_on_the_batch),
         cmocka_unit_test(validation_is_the_end_of_the_data),
         cmocka_unit_test(a_flat_target_is_a_column),
-        cmocka_unit_test(an_infinite_loss_is_only_reported),
         cmocka_unit_test(xor_is_learned),
         cmocka_unit_test(the_same_seed_gives_the_same_bits),
         cmocka_unit_test(training_again_begins_afresh),

@@ -129,6 +129,9 @@ SOMA_API soma_named_tensor soma_tensor_at(soma_model *m, int index);
 SOMA_API soma_named_tensor soma_tensor_find(soma_model *m, const char *name);
 /** Says that tensors were written from outside: packed copies are made anew before the next step. */
 SOMA_API void soma_touch(soma_model *m);
+/** SOMA_DATA where a parameter that is not frozen, or a running statistic, holds NaN or infinity; the sentence names the first
+ *  one. soma_fit ends with it; after an open loop it goes before soma_save. */
+SOMA_API soma_status soma_check_finite(soma_model *m);
 /** Draws the initial values (again), from the context's seed unless seeded otherwise. */
 SOMA_API soma_status soma_initialize(soma_model *m, uint64_t seed);
 

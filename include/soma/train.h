@@ -22,9 +22,15 @@ typedef struct soma_progress {
     double val_loss, val_accuracy; /**< NaN until the epoch is over, or without validation data */
     double learning_rate;
     bool epoch_done;
+    bool has_loss, has_accuracy, has_validation; /**< these figures are there: a NaN is what was computed */
+    int64_t step, steps;                         /**< steps done, and of the whole training */
 } soma_progress;
 /** Return false to stop after this step (soma_fit then returns SOMA_CANCELLED with the model as it is). */
 typedef bool (*soma_progress_fn)(void *user, const soma_progress *progress);
+/** Return true to stop. Asked before the first step and after every one, also of an evaluation, so it should cost nothing: it
+ *  may read what a signal handler has set. soma_fit and soma_evaluate then return SOMA_CANCELLED, which is no error:
+ *  soma_failed stays false. */
+typedef bool (*soma_stop_fn)(void *user);
 /** Called once with the training program when all is compiled and no step has run: soma_program_memory(p) says what it will
  *  take. The program belongs to the training. */
 typedef void (*soma_plan_fn)(void *user, const soma_program *p);
@@ -52,10 +58,13 @@ typedef struct soma_fit_options {
     bool tune;               /**< kernels are timed, see soma_program_options */
     soma_plan_fn on_plan;    /**< gets `user` as well; may be NULL */
     int64_t max_steps;       /**< > 0: stop after that many steps */
-    soma_progress *result;   /**< the last epoch's figures, may be NULL */
+    soma_progress *result;   /**< the last epoch's figures, also of one that was stopped or failed; may be NULL */
     const char *precision;   /**< "f32" (default) or "bf16", see soma_program_options */
+    soma_stop_fn stop;       /**< gets `user` as well; may be NULL */
 } soma_fit_options;
-/** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). */
+/** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). SOMA_CANCELLED: stopped by a callback, the
+ *  model is as the last step left it. SOMA_DATA: a loss, a validation loss or, in the end, a parameter is NaN or infinite; the
+ *  sentence names the step or the tensor, and the model is not to be used. */
 SOMA_API soma_status soma_fit_with(soma_model *m, const soma_fit_options *o);
 #define soma_fit(m, ...) soma_fit_with(m, SOMA_OPTIONS(soma_fit_options, .data = __VA_ARGS__))
 
@@ -74,6 +83,8 @@ typedef struct soma_evaluate_options {
     soma_evaluation *result;
     const char *precision; /**< "f32" (default) or "bf16", see soma_program_options */
     uint64_t max_memory;   /**< bytes of the plan, 0: no budget; see soma_program_options */
+    soma_stop_fn stop;     /**< may be NULL; SOMA_CANCELLED leaves the result as it was */
+    void *user;            /**< for stop */
 } soma_evaluate_options;
 SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o);
 #define soma_evaluate(m, ...) soma_evaluate_with(m, SOMA_OPTIONS(soma_evaluate_options, .data = __VA_ARGS__))
@@ -100,7 +111,8 @@ SOMA_API soma_trainer *soma_trainer_new_with(soma_model *m, const soma_fit_optio
 SOMA_API void soma_trainer_free(soma_trainer *t);
 /** Loads the next batch: SOMA_OK, SOMA_END when the epoch is over (the next call begins another), or an error. */
 SOMA_API soma_status soma_next(soma_trainer *t);
-/** Trains on it. */
+/** Trains on it. SOMA_DATA where the loss is NaN or infinite: the sentence names the step; the parameters have been updated all the
+ *  same and are not to be used. */
 SOMA_API soma_status soma_trainer_step(soma_trainer *t);
 /** Mean loss and accuracy of the last step's batch, and its number of samples. */
 SOMA_API double soma_trainer_loss(const soma_trainer *t);

@@ -10,6 +10,7 @@
 #include "graph/fill.h"
 #include "graph/graph.h"
 
+#include <math.h>
 #include <string.h>
 
 int soma_model_tensor_index(const soma_model *m, const char *name)
@@ -156,6 +157,42 @@ soma_status soma_model_reset_slots(soma_model *m)
             status = fill(m, &m->tensors[i], m->s->seed);
     m->version++;
     return status;
+}
+
+/* Position of the first element that is NaN or infinite (all bits of the exponent are set), or -1. */
+static int64_t first_not_finite(const soma_model_tensor *t)
+{
+    int64_t n = soma_shape_elements(&t->type.shape);
+    const uint32_t *words = t->data;
+    const uint64_t *doubles = t->data;
+    const uint64_t exponent = UINT64_C(0x7ff) << 52;
+    if (t->type.dtype == SOMA_F32)
+        for (int64_t i = 0; i < n; i++)
+            if ((words[i] & 0x7f800000) == 0x7f800000)
+                return i;
+    if (t->type.dtype == SOMA_F64)
+        for (int64_t i = 0; i < n; i++)
+            if ((doubles[i] & exponent) == exponent)
+                return i;
+    return -1;
+}
+
+soma_status soma_check_finite(soma_model *m)
+{
+    if (!m)
+        return SOMA_INVALID;
+    for (int i = 0; i < m->n_tensors; i++) {
+        const soma_model_tensor *t = &m->tensors[i];
+        int64_t at = t->data && !t->slot && (t->buffer || !t->frozen) ? first_not_finite(t) : -1;
+        if (at < 0)
+            continue;
+        double x = t->type.dtype == SOMA_F32 ? (double)((const float *)t->data)[at] : ((const double *)t->data)[at];
+        return soma_fail(m->s, SOMA_DATA, soma_nowhere(),
+                         "model \"%s\": element %lld of the tensor \"%s\" is %s; a model with such numbers cannot be "
+                         "used: train again with a lower learning rate, and look for very large numbers in the data",
+                         m->name, (long long)at, t->name, isnan(x) ? "NaN" : "infinite");
+    }
+    return SOMA_OK;
 }
 
 void soma_touch(soma_model *m)

@@ -37,7 +37,7 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
         result.classes = objective.classes ? soma_dataset_classes(o->data) : 0;
         if (result.confusion)
             memset(result.confusion, 0, (size_t)result.classes * (size_t)result.classes * sizeof *result.confusion);
-        status = soma_feeder_evaluate(&feeder, &result);
+        status = soma_feeder_evaluate(&feeder, &result, o->stop, o->user);
         if (status == SOMA_OK && o->result)
             *o->result = result;
         soma_feeder_close(&feeder);

@@ -230,7 +230,7 @@ static void count_answers(const soma_feeder *f, soma_evaluation *result)
     }
 }
 
-soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result)
+soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result, soma_stop_fn stop, void *user)
 {
     double loss = 0, correct = 0;
     int64_t samples = 0;
@@ -247,6 +247,8 @@ soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result)
             correct += n * soma_get(f->now->accuracy, f->dtype, 0);
         if (result->confusion && f->objective->classes)
             count_answers(f, result);
+        if (stop && stop(user))
+            return SOMA_CANCELLED;
     }
     if (status != SOMA_END)
         return status;

@@ -28,8 +28,11 @@ static void describe(soma_fitting *f, double now)
     p->batch = f->batches;
     p->samples = f->samples;
     p->seconds = now - f->begun;
-    p->loss = f->loss / n;
-    p->accuracy = soma_ok(f->t->objective.accuracy) ? f->correct / n : (double)NAN;
+    p->step = (int64_t)f->t->feeder.steps;
+    p->has_loss = f->samples > 0;
+    p->has_accuracy = p->has_loss && soma_ok(f->t->objective.accuracy);
+    p->loss = p->has_loss ? f->loss / n : (double)NAN;
+    p->accuracy = p->has_accuracy ? f->correct / n : (double)NAN;
     p->learning_rate = soma_trainer_rate(f->t);
 }
 
@@ -72,8 +75,9 @@ static soma_status run_epoch(soma_fitting *f)
         soma_status status = soma_feeder_next(feeder);
         if (status != SOMA_OK)
             return status;
-        status = soma_feeder_step(feeder);
-        if (status != SOMA_OK)
+        uint64_t before = feeder->steps;
+        status = soma_trainer_run(f->t);
+        if (feeder->steps == before)
             return status;
         const soma_stage *now = feeder->now;
         double n = (double)now->samples;
@@ -82,8 +86,12 @@ static soma_status run_epoch(soma_fitting *f)
             f->correct += n * soma_get(now->accuracy, feeder->dtype, 0);
         f->samples += now->samples;
         f->batches++;
+        if (status != SOMA_OK)
+            return status; /* diverged: the sums say so, too */
         if (watched && --f->countdown <= 0 && (status = look(f)) != SOMA_OK)
             return status;
+        if (f->o->stop && f->o->stop(f->o->user))
+            return SOMA_CANCELLED;
     }
 }
 
@@ -93,15 +101,23 @@ static soma_status finish_epoch(soma_fitting *f)
         describe(f, f->progress.seconds);
     if (f->t->validates) {
         soma_evaluation result = {0};
-        soma_status status = soma_feeder_evaluate(&f->t->validator, &result);
+        soma_status status = soma_feeder_evaluate(&f->t->validator, &result, f->o->stop, f->o->user);
         if (status != SOMA_OK)
             return status;
+        f->progress.has_validation = true;
         f->progress.val_loss = result.loss;
         f->progress.val_accuracy = result.accuracy;
     }
     f->progress.seconds = soma_now(f->t->s) - f->begun;
     f->progress.epoch_done = true;
-    return f->o->on_progress ? call(f) : SOMA_OK;
+    soma_status status = f->o->on_progress ? call(f) : SOMA_OK;
+    if (f->progress.has_validation && !isfinite(f->progress.val_loss))
+        return soma_fail(f->t->s, SOMA_DATA, f->o->at,
+                         "the validation loss is %s after epoch %lld, while the training loss is %.4g; look for NaN or "
+                         "very large numbers in the validation data, or try a lower learning rate",
+                         isnan(f->progress.val_loss) ? "NaN" : "infinite", (long long)f->progress.epoch + 1,
+                         f->progress.loss);
+    return status;
 }
 
 static void begin_epoch(soma_fitting *f, int64_t epoch)
@@ -114,6 +130,8 @@ static void begin_epoch(soma_fitting *f, int64_t epoch)
     f->progress = (soma_progress){.epoch = epoch,
                                   .epochs = f->t->epochs,
                                   .batches = f->t->feeder.batches,
+                                  .step = (int64_t)f->t->feeder.steps,
+                                  .steps = f->t->steps,
                                   .loss = (double)NAN,
                                   .accuracy = (double)NAN,
                                   .val_loss = (double)NAN,
@@ -128,6 +146,8 @@ static soma_status run_epochs(soma_fitting *f)
         if (stopped)
             break;
         begin_epoch(f, epoch);
+        if (epoch == 0 && f->o->stop && f->o->stop(f->o->user))
+            return SOMA_CANCELLED;
         soma_status status = run_epoch(f);
         if (status == SOMA_END)
             status = finish_epoch(f);
@@ -148,6 +168,12 @@ soma_status soma_fit_with(soma_model *m, const soma_fit_options *o)
     if (o->on_plan)
         o->on_plan(o->user, soma_trainer_program(f.t));
     status = run_epochs(&f);
+    if (status != SOMA_OK && !f.progress.epoch_done)
+        describe(&f, soma_now(m->s)); /* where it stopped */
+    if (status == SOMA_OK || status == SOMA_CANCELLED) {
+        soma_status finite = soma_check_finite(m); /* the last update may have overflowed */
+        status = finite == SOMA_OK ? status : finite;
+    }
     if (o->result)
         *o->result = f.progress;
     soma_trainer_free(f.t);

@@ -88,7 +88,8 @@ void soma_feeder_rewind(soma_feeder *f);
 soma_status soma_feeder_next(soma_feeder *f);
 soma_status soma_feeder_step(soma_feeder *f);
 
-/* Means over all samples of an epoch of a feeder without updates. result->confusion is filled where it is wanted. */
-soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result);
+/* Means over all samples of an epoch of a feeder without updates. result->confusion is filled where it is wanted. stop may be
+ * NULL; SOMA_CANCELLED where it says so. */
+soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result, soma_stop_fn stop, void *user);
 
 #endif

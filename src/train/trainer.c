@@ -11,6 +11,7 @@
 #include "op/element.h"
 
 #include <math.h>
+#include <stdio.h>
 
 static soma_status check_options(const soma_model *m, const soma_fit_options *o)
 {
@@ -86,6 +87,7 @@ static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
     t->max_steps = o->max_steps;
     if (o->max_steps > 0 && o->max_steps < steps)
         steps = o->max_steps;
+    t->steps = steps;
     soma_updates_options how = {.struct_size = sizeof how,
                                 .at = o->at,
                                 .optimizer = &t->optimizer,
@@ -154,6 +156,7 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_tra
     if (!t)
         return status == SOMA_OK ? SOMA_MEMORY : status;
     t->s = m->s;
+    t->at = o->at;
     t->batch_size = o->batch_size ? o->batch_size : 32;
     t->epochs = o->epochs ? o->epochs : 1;
     t->optimizer = o->optimizer.name ? o->optimizer : soma_sgd_with(NULL);
@@ -206,7 +209,36 @@ soma_status soma_trainer_step(soma_trainer *t)
         return soma_fail(
             t->s, SOMA_STATE, soma_nowhere(),
             "soma_trainer_step: no batch is loaded; call soma_next first and go on while it returns SOMA_OK");
-    return soma_feeder_step(&t->feeder);
+    return soma_trainer_run(t);
+}
+
+/* A loss that is no number: what the training has come to, and what may help. */
+static soma_status diverged(const soma_trainer *t, double loss)
+{
+    const soma_feeder *f = &t->feeder;
+    char where[128], rate[32];
+    snprintf(where, sizeof where, "step %llu (epoch %lld, batch %lld of %lld, %lld sample%s)",
+             (unsigned long long)f->steps, (long long)f->epoch + 1, (long long)f->batch, (long long)f->batches,
+             (long long)f->now->samples, f->now->samples == 1 ? "" : "s");
+    const char *what = isnan(loss) ? "NaN" : "infinite";
+    if (f->steps == 1)
+        return soma_fail(t->s, SOMA_DATA, t->at,
+                         "the loss is %s at %s, before anything was learned; look for NaN, infinite or very large "
+                         "numbers in the data and in the weights that the training begins with",
+                         what, where);
+    return soma_fail(t->s, SOMA_DATA, t->at,
+                     "the loss is %s at %s: the training has diverged; try a lower learning rate than %s, and look for "
+                     "NaN or very large numbers in the data",
+                     what, where, soma_format_f64(soma_trainer_rate(t), rate));
+}
+
+soma_status soma_trainer_run(soma_trainer *t)
+{
+    soma_status status = soma_feeder_step(&t->feeder);
+    if (status != SOMA_OK)
+        return status;
+    double loss = soma_get(t->feeder.now->loss, t->feeder.dtype, 0);
+    return isfinite(loss) ? SOMA_OK : diverged(t, loss);
 }
 
 static double number_at(const soma_trainer *t, const void *data)
