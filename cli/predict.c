@@ -18,7 +18,8 @@ typedef struct predict_options {
 } predict_options;
 
 static const cli_command command = {"predict", "MODEL [IMAGE...]",
-                                    "Shows the classes of pictures (JPEG, PNG) with their probabilities.", cli_predict};
+                                    "Shows the classes of pictures (JPEG, PNG, WebP) with their probabilities.",
+                                    cli_predict};
 
 static bool array_begun; /* of JSON */
 

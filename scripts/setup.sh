@@ -16,6 +16,7 @@ soma_packages() { # set -> lines "package|why"
         echo "libxxhash-dev|fast hashes of files"
         echo "libpng-dev|PNG pictures"
         echo "libjpeg62-turbo-dev|JPEG pictures"
+        echo "libwebp-dev|WebP pictures"
         echo "libyaml-dev|descriptions of models in YAML"
         ;;
     data) echo "dataset-fashion-mnist|70,000 pictures of clothes, the data of the main example" ;;

@@ -161,7 +161,7 @@ static void pictures_that_are_refused(void **state)
         {"a.png", SOMA_SHAPE(1, 1), SOMA_INVALID, "not a shape of 2 dimensions"},
         {"a.png", SOMA_SHAPE(1, 0, 1), SOMA_FORMAT, "is empty"},
         {"a.png", SOMA_SHAPE(1, 1, 65536), SOMA_FORMAT, "beyond the limit"},
-        {"b.png", SOMA_SHAPE(1, 1, 1), SOMA_FORMAT, "b.png: byte 0: this is neither a JPEG nor a PNG file"},
+        {"b.png", SOMA_SHAPE(1, 1, 1), SOMA_FORMAT, "b.png: byte 0: this is neither a JPEG, a PNG nor a WebP file"},
         {"c.png", SOMA_SHAPE(1, 1, 1), SOMA_IO, "no such file"},
         {".", SOMA_SHAPE(1, 1, 1), SOMA_IO, "folder"},
     };

@@ -123,7 +123,7 @@ static void damaged_files(void **state)
         for (size_t n = 3; n < size - 2; n++) /* cut short anywhere */
             assert_refused(s, bytes, n, n > 100 ? "byte" : "");
         assert_refused(s, bytes, 0, "the file is empty");
-        assert_refused(s, "plain text", 10, "neither a JPEG nor a PNG file");
+        assert_refused(s, "plain text", 10, "neither a JPEG, a PNG nor a WebP file");
         size_t frame = 0; /* ff c0 (baseline) or ff c2 (progressive), length, 8 bits, height, width */
         while (memcmp(bytes + frame, k ? "\xff\xc2" : "\xff\xc0", 2))
             frame++;

@@ -57,8 +57,8 @@ typedef struct soma_dataset_options {
     int64_t limit; /**< use the first `limit` samples; 0: all */
 } soma_dataset_options;
 
-/** Opens a dataset: an IDX image file (plain or .gz), a folder with MNIST's four files, or a folder with a folder of JPEG
- *  and PNG pictures per class (names in the order of their bytes; .resize or .crop must give the pictures one size).
+/** Opens a dataset: an IDX image file (plain or .gz), a folder with MNIST's four files, or a folder with a folder of JPEG,
+ *  PNG and WebP pictures per class (names in the order of their bytes; .resize or .crop must give the pictures one size).
  *  u8 images become f32 [1, H, W] (or [C, H, W] for 4-dimensional files), labels i32. Pictures in folders are decoded when
  *  they are read, and one that cannot be read is an error that names its path. */
 SOMA_API soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *o);
@@ -142,7 +142,7 @@ typedef struct soma_image_options {
     const soma_transform *transform; /**< NULL: raw values 0..255; without resize and crop: resized to the shape */
     float *pixels;                   /**< room for it */
 } soma_image_options;
-/** Reads a JPEG or PNG as an input: soma_image_read(s, "cat.jpg", .shape = SOMA_SHAPE(3, 224, 224), .pixels = x).
+/** Reads a JPEG, PNG or WebP as an input: soma_image_read(s, "cat.jpg", .shape = SOMA_SHAPE(3, 224, 224), .pixels = x).
  *  Transparent pixels are seen over black; photos that were taken sideways are turned upright (EXIF). */
 SOMA_API soma_status soma_image_read_with(soma *s, const soma_image_options *o);
 #define soma_image_read(s, ...) soma_image_read_with(s, SOMA_OPTIONS(soma_image_options, .path = __VA_ARGS__))

@@ -47,6 +47,12 @@
 #define SOMA_JPEG_TEXT ""
 #endif
 
+#ifdef SOMA_HAVE_WEBP
+#define SOMA_WEBP_TEXT ", libwebp"
+#else
+#define SOMA_WEBP_TEXT ""
+#endif
+
 #ifdef SOMA_HAVE_YAML
 #define SOMA_YAML_TEXT ", libyaml"
 #else
@@ -60,6 +66,7 @@
 #endif
 
 /* ", oneDNN 2.6.3, zlib, libpng": empty when none was found. */
-#define SOMA_LIBRARIES_TEXT SOMA_ONEDNN_TEXT SOMA_ZLIB_TEXT SOMA_PNG_TEXT SOMA_JPEG_TEXT SOMA_YAML_TEXT SOMA_XXHASH_TEXT
+#define SOMA_LIBRARIES_TEXT                                                                                            \
+    SOMA_ONEDNN_TEXT SOMA_ZLIB_TEXT SOMA_PNG_TEXT SOMA_JPEG_TEXT SOMA_WEBP_TEXT SOMA_YAML_TEXT SOMA_XXHASH_TEXT
 
 #endif

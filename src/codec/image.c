@@ -24,42 +24,56 @@ soma_status soma_image_limits(soma *s, const char *name, int64_t height, int64_t
     return SOMA_OK;
 }
 
-static bool is_jpeg(const uint8_t *bytes, size_t size)
+/* What is no picture that soma reads. */
+static soma_status refuse(soma *s, const char *name, soma_image_kind kind, size_t size)
 {
-    return size >= 3 && bytes[0] == 0xff && bytes[1] == 0xd8 && bytes[2] == 0xff;
-}
-
-static bool is_png(const uint8_t *bytes, size_t size)
-{
-    return size >= 4 && bytes[0] == 0x89 && bytes[1] == 'P' && bytes[2] == 'N' && bytes[3] == 'G';
-}
-
-static soma_status refuse(soma *s, const char *name, size_t size)
-{
-    return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
-                     size ? "%s: byte 0: this is neither a JPEG nor a PNG file: its first bytes are not theirs"
-                          : "%s: the file is empty; a JPEG or PNG file was expected",
-                     name);
+    if (!size)
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: the file is empty; a picture was expected", name);
+    if (kind == SOMA_IMAGE_UNKNOWN)
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
+                         "%s: byte 0: this is neither a JPEG, a PNG nor a WebP file: its first bytes are not theirs",
+                         name);
+    char command[700];
+    soma_image_conversion(name, kind, command, sizeof command);
+    return soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(),
+                     "%s: a %s picture; soma reads JPEG, PNG and WebP. Convert it with: %s", name,
+                     soma_image_kind_name(kind), command);
 }
 
 soma_status soma_image_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
                               soma_image *image)
 {
+    soma_image_kind kind = soma_image_kind_of(bytes, size);
     *image = (soma_image){0};
-    return is_jpeg(bytes, size)  ? soma_jpeg_decode(s, name, bytes, size, least, image)
-           : is_png(bytes, size) ? soma_png_decode(s, name, bytes, size, image)
-                                 : refuse(s, name, size);
+    switch (kind) {
+    case SOMA_IMAGE_JPEG:
+        return soma_jpeg_decode(s, name, bytes, size, least, image);
+    case SOMA_IMAGE_PNG:
+        return soma_png_decode(s, name, bytes, size, image);
+    case SOMA_IMAGE_WEBP:
+        return soma_webp_decode(s, name, bytes, size, image);
+    default:
+        return refuse(s, name, kind, size);
+    }
 }
 
 soma_status soma_image_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
 {
+    soma_image_kind kind = soma_image_kind_of(bytes, size);
     *image = (soma_image){0};
-    return is_jpeg(bytes, size)  ? soma_jpeg_measure(s, name, bytes, size, image)
-           : is_png(bytes, size) ? soma_png_measure(s, name, bytes, size, image)
-                                 : refuse(s, name, size);
+    switch (kind) {
+    case SOMA_IMAGE_JPEG:
+        return soma_jpeg_measure(s, name, bytes, size, image);
+    case SOMA_IMAGE_PNG:
+        return soma_png_measure(s, name, bytes, size, image);
+    case SOMA_IMAGE_WEBP:
+        return soma_webp_measure(s, name, bytes, size, image);
+    default:
+        return refuse(s, name, kind, size);
+    }
 }
 
-#if !defined(SOMA_HAVE_PNG) || !defined(SOMA_HAVE_JPEG)
+#if !defined(SOMA_HAVE_PNG) || !defined(SOMA_HAVE_JPEG) || !defined(SOMA_HAVE_WEBP)
 static soma_status left_out(soma *s, const char *name, const char *what, const char *library)
 {
     return soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(),
@@ -106,5 +120,20 @@ soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_
 soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
 {
     return soma_jpeg_decode(s, name, bytes, size, NULL, image);
+}
+#endif
+
+#ifndef SOMA_HAVE_WEBP
+soma_status soma_webp_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    (void)bytes;
+    (void)size;
+    *image = (soma_image){0};
+    return left_out(s, name, "read WebP", "libwebp");
+}
+
+soma_status soma_webp_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
+{
+    return soma_webp_decode(s, name, bytes, size, image);
 }
 #endif

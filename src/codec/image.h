@@ -14,6 +14,38 @@ typedef struct soma_image {
     int64_t full_height, full_width; /* in the file; a decoder may give a smaller picture where it is told so */
 } soma_image;
 
+/* Formats of pictures. */
+typedef enum soma_image_kind {
+    SOMA_IMAGE_UNKNOWN,
+    SOMA_IMAGE_JPEG, /* these three are read */
+    SOMA_IMAGE_PNG,
+    SOMA_IMAGE_WEBP,
+    SOMA_IMAGE_GIF,
+    SOMA_IMAGE_BMP,
+    SOMA_IMAGE_TIFF,
+    SOMA_IMAGE_AVIF,
+    SOMA_IMAGE_HEIC,
+    SOMA_IMAGE_PSD,
+    SOMA_IMAGE_JPEG2000,
+    SOMA_IMAGE_JPEGXL,
+    SOMA_IMAGE_PNM,
+    SOMA_IMAGE_ICO,
+    SOMA_IMAGE_SVG
+} soma_image_kind;
+
+/* For sentences: the endings of names that soma_image_kind_read says yes to. */
+#define SOMA_IMAGE_ENDINGS ".jpg, .jpeg, .jfif, .png, .webp"
+
+/* By the first bytes of a file; by the ending of its name, in capitals or not ("a.JPG"). */
+soma_image_kind soma_image_kind_of(const void *bytes, size_t size);
+soma_image_kind soma_image_kind_named(const char *name);
+/* "JPEG"; NULL: SOMA_IMAGE_UNKNOWN. */
+const char *soma_image_kind_name(soma_image_kind kind);
+/* Does soma read that format (a build without the library refuses it by name)? */
+bool soma_image_kind_read(soma_image_kind kind);
+/* A command that makes a PNG of such a file, for a shell. */
+void soma_image_conversion(const char *path, soma_image_kind kind, char *command, size_t room);
+
 /* Refuses pictures beyond SOMA_LIMIT_IMAGE_SIDE and SOMA_LIMIT_IMAGE_PIXELS. name: of the file, for the error. */
 soma_status soma_image_limits(soma *s, const char *name, int64_t height, int64_t width);
 
@@ -30,7 +62,18 @@ soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_
                              soma_image *image);
 soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 
-/* PNG or JPEG, by their first bytes. measure: only full_height and full_width. */
+/* RGB, or RGB and alpha, upright by the EXIF orientation. An animation is refused. SOMA_UNSUPPORTED in a build without
+ * libwebp. */
+soma_status soma_webp_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
+soma_status soma_webp_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
+
+/* What a camera says of how it was held: 1 to 8 as EXIF counts them; 1 (upright) where nothing sound is said. bytes: of a
+ * TIFF header on. */
+int soma_exif_orientation(const uint8_t *bytes, size_t size);
+/* Mirrors and turns pixels so that a picture of that orientation stands upright; full_height and full_width stay. */
+soma_status soma_image_upright(soma *s, soma_image *image, int orientation);
+
+/* By the first bytes; other formats are named. measure: only full_height and full_width. */
 soma_status soma_image_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
                               soma_image *image);
 soma_status soma_image_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);

@@ -18,27 +18,14 @@ typedef struct names {
     int used, room;     /* bytes of text */
     int count, slots;   /* names */
     const char *prefix; /* "class/", put before each name */
-    bool pictures;      /* take names that end in .jpg, .jpeg or .png */
+    bool pictures;      /* take names of pictures that soma reads */
     soma_status status;
 } names;
-
-static bool ends_in(const char *name, const char *end)
-{
-    size_t n = strlen(name), m = strlen(end);
-    if (n <= m)
-        return false;
-    for (size_t i = 0; i < m; i++) {
-        char c = name[n - m + i];
-        if ((c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c) != end[i])
-            return false;
-    }
-    return true;
-}
 
 static void add_name(void *to, const char *name)
 {
     names *n = to;
-    bool taken = !n->pictures || ends_in(name, ".jpg") || ends_in(name, ".jpeg") || ends_in(name, ".png");
+    bool taken = !n->pictures || soma_image_kind_read(soma_image_kind_named(name));
     if (n->status || name[0] == '.' || !taken)
         return;
     size_t prefix = strlen(n->prefix), size = prefix + strlen(name) + 1;
@@ -215,7 +202,8 @@ static soma_status check(soma_dataset *d, const names *classes, const names *pic
                          d->root);
     if (!pictures->count)
         return soma_fail(s, SOMA_DATA, at,
-                         "the folders in \"%s\" hold no pictures (.jpg, .jpeg, .png); is it the right level?", d->root);
+                         "the folders in \"%s\" hold no pictures (" SOMA_IMAGE_ENDINGS "); is it the right level?",
+                         d->root);
     return SOMA_OK;
 }
 
