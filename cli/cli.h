@@ -80,6 +80,7 @@ int cli_error(soma_status status, const char *format, ...) SOMA_PRINTF(2, 3);
 int cli_usage(const char *format, ...) SOMA_PRINTF(1, 2);
 int cli_failed(const soma *s);
 void cli_warning(const char *text);
+void cli_note(const char *format, ...) SOMA_PRINTF(1, 2);
 /* `before` and the object of an error that was told and not yet written; false where there is none, or no --json. */
 bool cli_json_error(const char *before);
 /* Errors are wanted as JSON as well. */
@@ -192,8 +193,8 @@ bool cli_transform(const cli_pictures *p, soma_transform *t);
 void cli_augmentation(const cli_pictures *p, soma_augment *a);
 /* Data as a model wants them: its transform, its channels. */
 void cli_use_model(const soma_model *m, soma_dataset_options *how);
-/* False after telling of a class of the data that is another one of the model's. */
-bool cli_same_classes(const soma_model *m, const soma_dataset *d);
+/* The data with the model's classes, by their names; NULL: the context's error says what does not fit. */
+soma_dataset *cli_same_classes(soma_model *m, soma_dataset *d);
 /* Without a size of their own, a folder's pictures (DATA: a name or a path) get the sample's. */
 void cli_size_pictures(soma *s, const char *data, const soma_shape *sample, soma_dataset_options *how);
 /* IDX files of that part lie in the folder. */

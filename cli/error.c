@@ -94,6 +94,18 @@ void cli_warning(const char *text)
     print_line("soma: warning: ", text);
 }
 
+void cli_note(const char *format, ...)
+{
+    char text[sizeof error.message];
+    va_list args;
+    va_start(args, format);
+    int n = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    if (n >= (int)sizeof text)
+        memcpy(text + sizeof text - 4, "...", 4);
+    print_line("soma: note: ", text);
+}
+
 bool cli_json_error(const char *before)
 {
     if (!error.json || !error.told || error.written)

@@ -9,13 +9,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define MATRIX_MAX 10000 /* classes of a confusion matrix: 800 MB */
+
 static const cli_command command = {"eval", "MODEL", "Evaluates a saved model on a data set.", cli_eval};
 
 static int64_t sum(const soma_evaluation *e, int index, bool row)
 {
     int64_t n = 0;
     for (int i = 0; i < e->classes; i++)
-        n += row ? e->confusion[index * e->classes + i] : e->confusion[i * e->classes + index];
+        n += row ? e->confusion[(int64_t)index * e->classes + i] : e->confusion[(int64_t)i * e->classes + index];
     return n;
 }
 
@@ -24,10 +26,38 @@ static double share(int64_t part, int64_t whole)
     return whole ? (double)part / (double)whole : NAN;
 }
 
-static const char *class_name(const soma_model *m, const soma_dataset *d, int i)
+/* The model's name of an output; the data's where the model has none, for then they are as many; else its number. */
+static const char *class_name(const soma_model *m, const soma_dataset *d, int i, char number[16])
 {
     const char *name = i < soma_model_classes(m) ? soma_model_class(m, i) : soma_dataset_class(d, i);
-    return name && name[0] ? name : "?";
+    snprintf(number, 16, "%d", i);
+    return name && name[0] ? name : number;
+}
+
+/* Characters of UTF-8: every byte but those that continue one. */
+static int letters(const char *text)
+{
+    int n = 0;
+    for (; *text; text++)
+        n += ((unsigned char)*text & 0xc0) != 0x80;
+    return n;
+}
+
+static int longest_name(const soma_model *m, const soma_dataset *d, int n)
+{
+    char number[16];
+    int longest = 5;
+    for (int i = 0; i < n; i++) {
+        int length = letters(class_name(m, d, i, number));
+        longest = length > longest ? length : longest;
+    }
+    return longest;
+}
+
+/* Names are never cut: two of a dataset may differ in their last letter only. */
+static void print_name(const char *name, int width)
+{
+    printf("%s%*s", name, width - letters(name), "");
 }
 
 /* "98.7%", or "-" where nothing was to be counted. */
@@ -41,29 +71,35 @@ static const char *percent(double part, char text[16])
 
 static void print_classes(const soma_model *m, const soma_dataset *d, const soma_evaluation *e)
 {
-    printf("\n%-16s %9s %9s %9s %9s\n", "class", "samples", "precision", "recall", "F1");
+    int width = longest_name(m, d, e->classes);
+    printf("\n%-*s %9s %9s %9s %9s\n", width, "class", "samples", "precision", "recall", "F1");
     for (int i = 0; i < e->classes; i++) {
-        int64_t right = e->confusion[i * e->classes + i];
+        int64_t right = e->confusion[(int64_t)i * e->classes + i];
         double precision = share(right, sum(e, i, false)), recall = share(right, sum(e, i, true));
         double f1 = 2 * precision * recall / (precision + recall);
-        char texts[3][16];
-        printf("%-16.16s %9lld %9s %9s %9s\n", class_name(m, d, i), (long long)sum(e, i, true),
-               percent(precision, texts[0]), percent(recall, texts[1]), percent(f1, texts[2]));
+        char texts[3][16], number[16];
+        print_name(class_name(m, d, i, number), width);
+        printf(" %9lld %9s %9s %9s\n", (long long)sum(e, i, true), percent(precision, texts[0]),
+               percent(recall, texts[1]), percent(f1, texts[2]));
     }
 }
 
+/* Columns have the rows' numbers: names would not fit above them. */
 static void print_confusion(const soma_model *m, const soma_dataset *d, const soma_evaluation *e)
 {
+    char number[16];
     if (e->classes > 20) {
         printf("\n(the confusion matrix of %d classes is in --json)\n", e->classes);
         return;
     }
-    printf("\nconfusion matrix (row: truth, column: answer)\n%-16s", "");
+    int width = longest_name(m, d, e->classes);
+    printf("\nconfusion matrix (row: truth, column: answer)\n%*s", width + 4, "");
     for (int j = 0; j < e->classes; j++)
-        printf(" %6.6s", class_name(m, d, j));
+        printf(" %6d", j);
     printf("\n");
     for (int i = 0; i < e->classes; i++) {
-        printf("%-16.16s", class_name(m, d, i));
+        printf("%2d  ", i);
+        print_name(class_name(m, d, i, number), width);
         for (int j = 0; j < e->classes; j++)
             printf(" %6lld", (long long)e->confusion[i * e->classes + j]);
         printf("\n");
@@ -78,26 +114,32 @@ static void print_json(const soma_model *m, const soma_dataset *d, const soma_ev
     cli_json_number(e->accuracy);
     printf(", \"classes\": [");
     for (int i = 0; i < e->classes; i++) {
+        char number[16];
         printf("%s", i ? ", " : "");
-        cli_json_text(class_name(m, d, i));
+        cli_json_text(class_name(m, d, i, number));
     }
-    printf("], \"confusion\": [");
-    for (int i = 0; i < e->classes; i++) {
+    printf("], \"confusion\": %s", e->confusion ? "[" : "null");
+    for (int i = 0; i < e->classes && e->confusion; i++) {
         printf("%s[", i ? ", " : "");
         for (int j = 0; j < e->classes; j++)
-            printf("%s%lld", j ? ", " : "", (long long)e->confusion[i * e->classes + j]);
+            printf("%s%lld", j ? ", " : "", (long long)e->confusion[(int64_t)i * e->classes + j]);
         printf("]");
     }
-    printf("]}\n");
+    printf("%s}\n", e->confusion ? "]" : "");
 }
 
 static int evaluate(soma *s, soma_model *m, const soma_evaluate_options *how, bool json)
 {
     const soma_dataset *d = how->data;
     soma_evaluate_options o = *how;
-    int classes = soma_dataset_classes(d);
+    soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
+    int classes = soma_dataset_classes(d) && out.rank == 2 && out.dim[1] < INT32_MAX ? (int)out.dim[1] : 0;
     soma_evaluation e = {.classes = classes};
-    e.confusion = classes ? calloc((size_t)classes * (size_t)classes, sizeof *e.confusion) : NULL;
+    bool counts = classes && classes <= MATRIX_MAX;
+    e.confusion = counts ? calloc((size_t)classes * (size_t)classes, sizeof *e.confusion) : NULL;
+    if (classes && !e.confusion)
+        cli_note("no confusion matrix is made for %d classes: it would take %.3g GB", classes,
+                 8e-9 * classes * classes);
     int code = 0;
     o.result = &e;
     if (soma_evaluate_with(m, &o) != SOMA_OK) {
@@ -158,7 +200,7 @@ int cli_eval(int argc, char **argv)
         o.data = right ? cli_find_data(s, data, &how, found.model, &code) : NULL;
         o.max_memory = (uint64_t)max_memory;
         if (o.data)
-            code = !cli_same_classes(found.model, o.data) ? EXIT_RUN : evaluate(s, found.model, &o, common.json);
+            code = evaluate(s, found.model, &o, common.json);
     }
     soma_close(s);
     cli_free_data();

@@ -213,9 +213,11 @@ int cli_parse(const cli_command *command, const cli_option *options, int argc, c
 
 static void log_to_stderr(void *user, soma_log_level level, const char *text)
 {
-    (void)user;
+    const cli_common *common = user;
     if (level == SOMA_LOG_WARNING)
         cli_warning(text);
+    else if (!common->quiet)
+        cli_note("%s", text);
 }
 
 /* $XDG_CACHE_HOME/soma/kernels or ~/.cache/soma/kernels, its folder made; without a home there is no cache. */
@@ -277,7 +279,8 @@ soma *cli_open(const cli_common *common)
                               .exact = common->exact,
                               .tune = common->tune,
                               .log = log_to_stderr,
-                              .data_path = path};
+                              .data_path = path,
+                              .log_user = (void *)(uintptr_t)common};
     if (!o.threads && threads)
         o.threads = atoi(threads);
     soma *s = soma_open(&o);

@@ -106,23 +106,19 @@ bool cli_holds_idx(const char *folder, const char *part)
     return found;
 }
 
-/* Names that the model does not know say nothing (numbers beside words). */
-bool cli_same_classes(const soma_model *m, const soma_dataset *d)
+soma_dataset *cli_same_classes(soma_model *m, soma_dataset *d)
 {
-    for (int i = 0; i < soma_dataset_classes(d); i++) {
-        const char *name = soma_dataset_class(d, i);
-        if (name && !strcmp(soma_model_class(m, i), name))
-            continue; /* others may have that name as well */
-        for (int k = 0; name && name[0] && k < soma_model_classes(m); k++)
-            if (k != i && !strcmp(soma_model_class(m, k), name)) {
-                cli_error(SOMA_DATA,
-                          "class %d of the data is \"%s\", which is class %d of the model; an empty folder stands "
-                          "for a class without pictures",
-                          i, name, k);
-                return false;
-            }
-    }
-    return true;
+    soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
+    int64_t outputs = out.rank == 2 ? out.dim[1] : 0;
+    int n = soma_model_classes(m);
+    if (!soma_dataset_classes(d) || outputs < 2 || outputs > INT32_MAX)
+        return d; /* what is wrong, soma_evaluate says */
+    const char **names = n == outputs ? malloc((size_t)n * sizeof *names) : NULL;
+    for (int i = 0; names && i < n; i++)
+        names[i] = soma_model_class(m, i);
+    soma_dataset *same = soma_dataset_for_classes(d, names, (int)outputs);
+    free(names);
+    return same;
 }
 
 void cli_size_pictures(soma *s, const char *data, const soma_shape *sample, soma_dataset_options *how)

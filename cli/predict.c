@@ -132,6 +132,9 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
     soma_dataset *d = cli_find_data(s, o->data, &how, m, &code);
     if (!d)
         return code;
+    d = cli_same_classes(m, d);
+    if (!d)
+        return cli_failed(s);
     code = 0;
     soma_type type = soma_dataset_input(d);
     if (soma_shape_elements(&type.shape) != soma_shape_elements(sample)) {

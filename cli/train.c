@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -112,16 +113,34 @@ static void print_result(const train_options *t, const soma_progress *p, const s
                (long long)p->epoch + 1, (long long)p->epochs);
 }
 
-/* Class names and the input transform go with the model. */
-static void remember(soma_model *m, const soma_dataset *d)
+static bool has_names(const soma_model *m)
 {
-    const char *names[1024];
+    char number[16];
+    for (int i = 0; i < soma_model_classes(m); i++) {
+        snprintf(number, sizeof number, "%d", i);
+        if (strcmp(soma_model_class(m, i), number))
+            return true;
+    }
+    return false;
+}
+
+/* The input transform and the names of classes go with the model. Before the first step, so that names that cannot be saved
+ * are refused then; a model that has names keeps them, for the data are read by them. */
+static bool remember(soma_model *m, const soma_dataset *d)
+{
+    soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
     int n = soma_dataset_classes(d);
-    for (int i = 0; i < n && i < 1024; i++)
-        names[i] = soma_dataset_class(d, i);
-    if (n <= 1024)
-        soma_model_set_classes(m, names, n);
     soma_model_set_transform(m, soma_dataset_transform(d));
+    if (!n || out.rank != 2 || out.dim[1] != n || (soma_model_classes(m) == n && has_names(m)))
+        return true;
+    const char **names = malloc((size_t)n * sizeof *names);
+    for (int i = 0; names && i < n; i++)
+        names[i] = soma_dataset_class(d, i);
+    bool done = names && soma_model_set_classes(m, names, n) == SOMA_OK;
+    if (!names)
+        cli_error(SOMA_MEMORY, "no memory for the names of %d classes", n);
+    free(names);
+    return done;
 }
 
 /* Hours of training must not end at a folder that is not there. */
@@ -169,8 +188,6 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
     soma_dataset *d = cli_find_data(s, t->test ? t->test : name, &how, m, &code);
     if (!d)
         return code;
-    if (!cli_same_classes(m, d))
-        return EXIT_RUN;
     soma_status status = soma_evaluate(m, d, .loss = o->loss, .result = result, .precision = o->precision,
                                        .batch_size = o->batch_size < 128 ? o->batch_size : 128, /* no larger plan */
                                        .max_memory = o->max_memory, .stop = cli_stop);
@@ -251,6 +268,8 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     o.validation_split = t->validation_split >= 0 ? t->validation_split : found->recipe.validation_split;
     if (t->validation && !(o.validation = open_validation(s, t->validation, data, found->model)))
         return EXIT_RUN;
+    if (!remember(found->model, data))
+        return soma_failed(s) ? cli_failed(s) : EXIT_RUN;
     soma_status status = soma_fit_with(found->model, &o);
     cli_show_last(&show, &result);
     if (status != SOMA_OK && status != SOMA_CANCELLED)
@@ -258,7 +277,6 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     if (result.step == 0)
         return cli_error(SOMA_CANCELLED, "stopped by %s before the first step, so there is nothing to save",
                          cli_stop_name());
-    remember(found->model, data);
     soma_evaluation test = {0};
     int code = test_model(s, t, name, found->model, &o, &test);
     if (soma_save(found->model, path) != SOMA_OK)

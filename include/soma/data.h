@@ -86,6 +86,11 @@ SOMA_API soma_dataset *soma_dataset_arrays_with(soma *s, const soma_arrays_optio
 /** Samples first .. first + count - 1 of the order that `seed` shuffles (seed 0: the dataset's own order) as a dataset
  *  that shares the bytes. */
 SOMA_API soma_dataset *soma_dataset_part(soma_dataset *d, int64_t first, int64_t count, uint64_t seed);
+/** The same data with the n classes `names` of a model, sharing the bytes: a class of the data becomes the one of its name,
+ *  so the data may know fewer classes, or the same in another order. NULL where a class has a name that is not among them,
+ *  and where one side has only numbers ("0", "1", ...; names NULL) and the numbers of classes differ. soma_fit and
+ *  soma_evaluate do this by themselves. */
+SOMA_API soma_dataset *soma_dataset_for_classes(soma_dataset *d, const char *const *names, int n);
 SOMA_API void soma_dataset_free(soma_dataset *d);
 
 SOMA_API int64_t soma_dataset_count(const soma_dataset *d);

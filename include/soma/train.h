@@ -62,17 +62,24 @@ typedef struct soma_fit_options {
     const char *precision;   /**< "f32" (default) or "bf16", see soma_program_options */
     soma_stop_fn stop;       /**< gets `user` as well; may be NULL */
 } soma_fit_options;
-/** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). SOMA_CANCELLED: stopped by a callback, the
- *  model is as the last step left it. SOMA_DATA: a loss, a validation loss or, in the end, a parameter is NaN or infinite; the
- *  sentence names the step or the tensor, and the model is not to be used. */
+/** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). Where the model has names of classes
+ *  (soma_model_set_classes, or from its file), data and validation data may know fewer of them or in another order: names
+ *  decide (soma_dataset_for_classes), and the log tells. A name that the model lacks is refused. Where one side has only
+ *  numbers, the numbers of classes must agree; a number of classes that was only read off the labels may be smaller than
+ *  that of unnamed outputs. Validation data follow the training data's names where the model has none.
+ *
+ *  SOMA_CANCELLED: stopped by a callback, the model is as the last step left it. SOMA_DATA: a loss, a validation loss or, in
+ *  the end, a parameter is NaN or infinite; the sentence names the step or the tensor, and the model is not to be used. */
 SOMA_API soma_status soma_fit_with(soma_model *m, const soma_fit_options *o);
 #define soma_fit(m, ...) soma_fit_with(m, SOMA_OPTIONS(soma_fit_options, .data = __VA_ARGS__))
 
 typedef struct soma_evaluation {
     int64_t samples;
     double loss, accuracy;
-    int classes;        /**< 0 where targets are not classes */
-    int64_t *confusion; /**< [classes, classes], row: truth, column: answer; owned by the caller, NULL: not wanted */
+    int classes; /**< the model's outputs, 0 where targets are not classes; beside .confusion also set by the caller */
+    int64_t
+        *confusion; /**< [classes, classes], row: truth, column: answer, by the model's outputs; each sample is counted
+                             once. Owned by the caller, who sets .classes to say how large it is; NULL: not wanted */
 } soma_evaluation;
 typedef struct soma_evaluate_options {
     size_t struct_size;
@@ -86,6 +93,7 @@ typedef struct soma_evaluate_options {
     soma_stop_fn stop;     /**< may be NULL; SOMA_CANCELLED leaves the result as it was */
     void *user;            /**< for stop */
 } soma_evaluate_options;
+/** Means over the dataset, whose classes become the model's by name as in soma_fit. */
 SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o);
 #define soma_evaluate(m, ...) soma_evaluate_with(m, SOMA_OPTIONS(soma_evaluate_options, .data = __VA_ARGS__))
 

@@ -131,8 +131,8 @@ static soma_status count_classes(soma_dataset *d, soma_at at, int *classes)
     return SOMA_OK;
 }
 
-/* One block: pointers, then the texts. names NULL: "0", "1", ... */
-static soma_status name_classes(soma_dataset *d, const char *const *names)
+/* One block: pointers, then the texts. */
+soma_status soma_dataset_name_classes(soma_dataset *d, const char *const *names)
 {
     size_t n = (size_t)d->classes, pointers = n * sizeof(char *), texts = n * 8;
     if (names) {
@@ -181,7 +181,9 @@ static soma_status resolve_classes(soma_dataset *d, soma_at at, const char *cons
     if (d->classes > CLASSES_MAX || seen > d->classes)
         return soma_fail(s, SOMA_DATA, at, "there are %d classes, but a label is %d; classes count from 0", d->classes,
                          seen - 1);
-    return name_classes(d, named ? names : NULL);
+    d->labels = d->classes;
+    d->counted = !named && !n_classes;
+    return soma_dataset_name_classes(d, named ? names : NULL);
 }
 
 soma_dataset *soma_dataset_finish(soma_dataset *d, soma_at at, const soma_transform *transform,

@@ -5,6 +5,7 @@
 #ifndef SOMA_DATA_DATASET_H
 #define SOMA_DATA_DATASET_H
 
+#include "base/text.h"
 #include "data/frame.h"
 
 #include <string.h>
@@ -49,8 +50,11 @@ struct soma_dataset {
     bool skip_broken;  /* samples that cannot be read are replaced by the next */
     int classes;
     const char *const *names;
+    bool counted;           /* nobody said how many classes there are: the labels were looked through */
+    int labels;             /* classes of the labels in memory */
+    const int32_t *relabel; /* [labels]: the class that a label stands for; NULL: its own */
     soma_dataset_read_fn read;
-    void *owned[6]; /* memory of the context, freed with the dataset */
+    void *owned[8]; /* memory of the context, freed with the dataset; each reader knows how many blocks it makes */
     uint64_t bytes; /* of `owned` */
 };
 
@@ -70,6 +74,14 @@ soma_dataset *soma_dataset_finish(soma_dataset *d, soma_at at, const soma_transf
 /* The reader of everything that lies in memory. */
 soma_status soma_dataset_read_memory(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n, void *x,
                                      void *y);
+/* Copies the names of d's classes; NULL: "0", "1", ... */
+soma_status soma_dataset_name_classes(soma_dataset *d, const char *const *names);
+/* Do the data's classes fit outputs of these names (NULL: without)? *view: the data with their labels as numbers of those, for
+ * the caller to free; NULL where they are already. what: begins the sentence of a refusal. */
+soma_status soma_dataset_match(soma_dataset *d, const char *const *names, int n, const char *what, soma_at at,
+                               soma_dataset **view);
+/* Adds the name `index` of `count` to a list in a sentence, which ends early: "a", "b" and 7 more. */
+void soma_list_name(soma_text *t, int64_t index, int64_t count, const char *name);
 /* Targets of rows row[0 .. n-1]. */
 void soma_dataset_targets(const soma_dataset *d, const int64_t *row, int64_t n, void *y);
 

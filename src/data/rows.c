@@ -115,6 +115,9 @@ void soma_dataset_targets(const soma_dataset *d, const int64_t *row, int64_t n, 
     else
         for (int64_t i = 0; i < n; i++)
             label[i] = ((const int32_t *)d->y)[row[i]];
+    for (int64_t i = 0; d->relabel && i < n;
+         i++) /* -1 where the caller has changed a label meanwhile: steps refuse it */
+        label[i] = label[i] >= 0 && label[i] < d->labels ? d->relabel[label[i]] : -1;
 }
 
 soma_status soma_dataset_read_memory(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n, void *x,

@@ -6,6 +6,20 @@
 
 #include <string.h>
 
+/* The confusion matrix lies in the caller's memory, who may have made it for the data's classes. */
+static soma_status check_room(const soma_objective *objective, const soma_evaluate_options *o)
+{
+    const soma_evaluation *wanted = o->result;
+    soma_type y = soma_value_type(objective->logits);
+    if (!wanted || !wanted->confusion || !objective->classes || wanted->classes == y.shape.dim[1])
+        return SOMA_OK;
+    return soma_fail(objective->m->s, SOMA_INVALID, o->at,
+                     "evaluate: .confusion is said to be of %d classes, but it counts the model's %lld outputs; set "
+                     ".classes = %lld beside it, for [%lld, %lld] numbers",
+                     wanted->classes, (long long)y.shape.dim[1], (long long)y.shape.dim[1], (long long)y.shape.dim[1],
+                     (long long)y.shape.dim[1]);
+}
+
 soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
 {
     if (!m || !o)
@@ -21,10 +35,15 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
     status = soma_objective_make(&objective, m, o->data, o->loss, "evaluate", o->at);
     if (status != SOMA_OK)
         return status;
+    status = check_room(&objective, o);
+    if (status != SOMA_OK) {
+        soma_objective_free(&objective);
+        return status;
+    }
     soma_feeder feeder;
     soma_feeder_options options = {.name = "evaluate",
                                    .at = o->at,
-                                   .data = o->data,
+                                   .data = objective.data,
                                    .batch_size = o->batch_size ? o->batch_size : 128,
                                    .no_shuffle = true,
                                    .seed = m->s->seed,
@@ -34,7 +53,7 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
     status = soma_feeder_open(&feeder, &objective, &options);
     if (status == SOMA_OK) {
         soma_evaluation result = {.confusion = o->result ? o->result->confusion : NULL};
-        result.classes = objective.classes ? soma_dataset_classes(o->data) : 0;
+        result.classes = objective.classes ? (int)soma_value_type(objective.logits).shape.dim[1] : 0;
         if (result.confusion)
             memset(result.confusion, 0, (size_t)result.classes * (size_t)result.classes * sizeof *result.confusion);
         status = soma_feeder_evaluate(&feeder, &result, o->stop, o->user);

@@ -213,7 +213,7 @@ soma_status soma_feeder_step(soma_feeder *f)
 
 /* ---- evaluation ---- */
 
-/* Row: truth, column: the first of the largest logits. An answer beyond the known classes is counted nowhere. */
+/* Row: truth, column: the first of the largest logits. Each sample is counted once: the step refused labels out of range. */
 static void count_answers(const soma_feeder *f, soma_evaluation *result)
 {
     soma_type type = soma_value_type(f->objective->logits);
@@ -225,8 +225,7 @@ static void count_answers(const soma_feeder *f, soma_evaluation *result)
             if (soma_get(f->now->logits, type.dtype, i * outputs + j) >
                 soma_get(f->now->logits, type.dtype, i * outputs + best))
                 best = j;
-        if (best < result->classes && truth[i] >= 0 && truth[i] < result->classes)
-            result->confusion[truth[i] * result->classes + best]++;
+        result->confusion[truth[i] * outputs + best]++;
     }
 }
 

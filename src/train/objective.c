@@ -7,6 +7,8 @@
 #include "train/train.h"
 
 #include "base/random.h"
+#include "data/dataset.h"
+#include <soma/io.h>
 
 #include <string.h>
 
@@ -56,34 +58,8 @@ static soma_status check_input(const soma_objective *o, const soma_dataset *data
         what, soma_type_text(&sample, have), soma_value_name(o->x), sample_text(&x, want));
 }
 
-/* Which class of the data that the objective was made for has that name: `first` if that one has, -1: none. */
-static int class_named(const soma_objective *o, const char *name, int first)
-{
-    int found = -1;
-    for (int i = 0; i < soma_dataset_classes(o->data) && found != first; i++) {
-        const char *known = soma_dataset_class(o->data, i);
-        found = known && !strcmp(known, name) && (found < 0 || i == first) ? i : found;
-    }
-    return found;
-}
-
-/* Names that nobody knows say nothing (numbers beside words); one that belongs to another class does. */
-static soma_status check_names(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at)
-{
-    for (int i = 0; i < soma_dataset_classes(data); i++) {
-        const char *name = soma_dataset_class(data, i);
-        int known = name && name[0] && o->data != data ? class_named(o, name, i) : -1;
-        if (known >= 0 && known != i)
-            return soma_fail(
-                o->m->s, SOMA_INVALID, at,
-                "%s: class %d of the data is \"%s\", which is class %d of the training data; open data with the same "
-                "classes in the same order (an empty folder stands for a class without pictures)",
-                what, i, name, known);
-    }
-    return SOMA_OK;
-}
-
-static soma_status check_classes(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at)
+static soma_status check_classes(const soma_objective *o, soma_dataset *data, const char *what, soma_at at,
+                                 soma_dataset **view)
 {
     char text[96];
     soma_type y = soma_value_type(o->logits);
@@ -94,14 +70,15 @@ static soma_status check_classes(const soma_objective *o, const soma_dataset *da
             "%s: the targets are classes, so the model's output must be [N, classes], got %s; end the model with "
             "soma_dense(x, .units = %d)",
             what, soma_type_text(&y, text), classes);
-    if (classes <= y.shape.dim[1] && y.shape.dim[1] > 1)
-        return check_names(o, data, what, at);
+    if (y.shape.dim[1] > 1 && y.shape.dim[1] <= INT32_MAX && (o->names || classes <= y.shape.dim[1]))
+        return soma_dataset_match(data, o->names, (int)y.shape.dim[1], what, at, view);
     return soma_fail(o->m->s, SOMA_INVALID, at,
                      "%s: the data has %d classes, but the model has %lld output%s; give the last layer .units = %d",
                      what, classes, (long long)y.shape.dim[1], y.shape.dim[1] == 1 ? "" : "s", classes);
 }
 
-static soma_status check_target(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at)
+static soma_status check_target(const soma_objective *o, soma_dataset *data, const char *what, soma_at at,
+                                soma_dataset **view)
 {
     char have[96], want[96];
     if (!soma_dataset_has_target(data))
@@ -113,7 +90,7 @@ static soma_status check_target(const soma_objective *o, const soma_dataset *dat
         return soma_fail(o->m->s, SOMA_INVALID, at, "%s: the targets are %s, but the model is trained on %s", what,
                          classes ? "classes" : "values", o->classes ? "classes" : "values");
     if (classes)
-        return check_classes(o, data, what, at);
+        return check_classes(o, data, what, at, view);
     if (target.dtype == y.dtype && same_sample(&y.shape, &target.shape))
         return SOMA_OK;
     return soma_fail(o->m->s, SOMA_INVALID, at,
@@ -121,12 +98,14 @@ static soma_status check_target(const soma_objective *o, const soma_dataset *dat
                      soma_type_text(&target, have), soma_model_output_name(o->m, 0), sample_text(&y, want));
 }
 
-soma_status soma_objective_accepts(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at)
+soma_status soma_objective_accepts(const soma_objective *o, soma_dataset *data, const char *what, soma_at at,
+                                   soma_dataset **view)
 {
+    *view = NULL;
     if (soma_dataset_count(data) < 1)
         return soma_fail(o->m->s, SOMA_INVALID, at, "%s: the data has no samples", what);
     soma_status status = check_input(o, data, what, at);
-    return status == SOMA_OK ? check_target(o, data, what, at) : status;
+    return status == SOMA_OK ? check_target(o, data, what, at, view) : status;
 }
 
 /* ---- making ---- */
@@ -183,7 +162,21 @@ static soma_status add_loss(soma_objective *o, const char *loss, const char *wha
     return soma_ok(o->loss) && (!of_classes || soma_ok(o->accuracy)) ? SOMA_OK : soma_status_now(o->m->s);
 }
 
-soma_status soma_objective_make(soma_objective *o, soma_model *m, const soma_dataset *data, const char *loss,
+/* The names of a model's outputs, where it has one for each. */
+static soma_status find_names(soma_objective *o)
+{
+    int n = soma_model_classes(o->m);
+    soma_type y = soma_value_type(o->logits);
+    if (!o->classes || !n || y.shape.rank != 2 || y.shape.dim[1] != n)
+        return SOMA_OK;
+    o->own_names = soma_alloc_array(o->m->s, (size_t)n, sizeof *o->own_names);
+    for (int i = 0; o->own_names && i < n; i++)
+        o->own_names[i] = soma_model_class(o->m, i);
+    o->names = o->own_names;
+    return o->names ? SOMA_OK : SOMA_MEMORY;
+}
+
+soma_status soma_objective_make(soma_objective *o, soma_model *m, soma_dataset *data, const char *loss,
                                 const char *what, soma_at at)
 {
     memset(o, 0, sizeof *o);
@@ -201,7 +194,14 @@ soma_status soma_objective_make(soma_objective *o, soma_model *m, const soma_dat
     o->accuracy = soma_none();
     soma_type target = soma_dataset_target(data);
     o->classes = soma_dataset_has_target(data) && target.dtype == SOMA_I32 && target.shape.rank == 0;
-    status = soma_objective_accepts(o, data, what, at);
+    status = find_names(o);
+    if (status == SOMA_OK)
+        status = soma_objective_accepts(o, data, what, at, &o->view);
+    if (o->view)
+        o->data = o->view;
+    if (status == SOMA_OK && !o->names && o->classes &&
+        soma_dataset_classes(data) == soma_value_type(o->logits).shape.dim[1])
+        o->names = data->names;
     if (status == SOMA_OK)
         status = add_loss(o, loss, what, at);
     if (status != SOMA_OK)
@@ -212,5 +212,8 @@ soma_status soma_objective_make(soma_objective *o, soma_model *m, const soma_dat
 void soma_objective_free(soma_objective *o)
 {
     soma_graph_free(o->graph);
+    soma_dataset_free(o->view);
+    if (o->m)
+        soma_release(o->m->s, o->own_names);
     memset(o, 0, sizeof *o);
 }

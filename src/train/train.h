@@ -19,7 +19,10 @@ static inline soma_status soma_status_now(const soma *s)
 /* A copy of the model's graph with target, loss and accuracy added; the model itself stays as it is. */
 typedef struct soma_objective {
     soma_model *m;
-    const soma_dataset *data; /* the first that it was made for */
+    soma_dataset *data;       /* the first that it was made for, with the model's classes */
+    soma_dataset *view;       /* that dataset where it had to be made; NULL: the caller's own */
+    const char *const *names; /* of the outputs: the model's, else the data's; NULL: only numbers */
+    const char **own_names;   /* the list of the model's */
     soma_graph *graph;
     soma_value x, output, logits; /* of the copy, with the model's ids */
     soma_value target, loss;
@@ -28,11 +31,13 @@ typedef struct soma_objective {
 } soma_objective;
 
 /* what: "fit" or "evaluate", for sentences. loss NULL: by the data's targets. */
-soma_status soma_objective_make(soma_objective *o, soma_model *m, const soma_dataset *data, const char *loss,
+soma_status soma_objective_make(soma_objective *o, soma_model *m, soma_dataset *data, const char *loss,
                                 const char *what, soma_at at);
 void soma_objective_free(soma_objective *o);
-/* Does the data fit the model's input and output? */
-soma_status soma_objective_accepts(const soma_objective *o, const soma_dataset *data, const char *what, soma_at at);
+/* Does the data fit the model's input and output? *view: the data with the model's classes where they know them by other
+ * numbers, for the caller to free; else NULL. */
+soma_status soma_objective_accepts(const soma_objective *o, soma_dataset *data, const char *what, soma_at at,
+                                   soma_dataset **view);
 
 /* A program for one batch size, and where its numbers lie. */
 typedef struct soma_stage {

@@ -43,7 +43,7 @@ static soma_status check_options(const soma_model *m, const soma_fit_options *o)
 /* The last `split` of the samples are kept for validation, as in Keras. */
 static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
 {
-    t->data = o->data;
+    t->data = t->objective.data;
     t->validation = o->validation;
     if (o->validation || o->validation_split == 0)
         return SOMA_OK;
@@ -55,8 +55,8 @@ static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
             "fit: validation_split %s leaves %lld of %lld samples for training; both parts need at least one",
             soma_format_f64(o->validation_split, text), (long long)train, (long long)count);
     }
-    t->train_part = soma_dataset_part(o->data, 0, train, 0);
-    t->validation_part = soma_dataset_part(o->data, train, count - train, 0);
+    t->train_part = soma_dataset_part(t->data, 0, train, 0);
+    t->validation_part = soma_dataset_part(t->data, train, count - train, 0);
     if (!t->train_part || !t->validation_part)
         return soma_status_now(t->s);
     t->data = t->train_part;
@@ -122,11 +122,11 @@ static soma_status open_validation(soma_trainer *t, const soma_fit_options *o)
 {
     if (!t->validation)
         return SOMA_OK;
-    soma_status status = soma_objective_accepts(&t->objective, t->validation, "fit: validation", o->at);
+    soma_status status = soma_objective_accepts(&t->objective, t->validation, "fit: validation", o->at, &t->view);
     if (status != SOMA_OK)
         return status;
     soma_feeder_options options = feeder_options(t, o, "validate");
-    options.data = t->validation;
+    options.data = t->view ? t->view : t->validation;
     options.no_shuffle = true;
     status = soma_feeder_open(&t->validator, &t->objective, &options);
     t->validates = status == SOMA_OK;
@@ -140,6 +140,7 @@ static void release_trainer(soma_trainer *t)
     soma_objective_free(&t->objective);
     soma_dataset_free(t->train_part);
     soma_dataset_free(t->validation_part);
+    soma_dataset_free(t->view);
     soma_release(t->s, t);
 }
 

@@ -15,6 +15,7 @@ struct soma_trainer {
     bool validates;
     soma_dataset *data, *validation;
     soma_dataset *train_part, *validation_part; /* made by validation_split */
+    soma_dataset *view;                         /* the caller's validation data with the model's classes */
     soma_optimizer optimizer;
     int64_t batch_size, epochs, max_steps;
     int64_t steps; /* of the whole training */
