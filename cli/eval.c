@@ -176,7 +176,7 @@ int cli_eval(int argc, char **argv)
         {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
         {"max-memory", CLI_BYTES, &max_memory, "BYTES", "what the plan may need, e.g. 2G (K, M, G: powers of 1000)", 1,
          1e15},
-        {"limit", CLI_INT, &limit, "N", "use the first N samples", 1, 1e15},
+        {"limit", CLI_INT, &limit, "N", "use N samples: of each class its share, from its first on", 1, 1e15},
         CLI_BUILD(build),
         CLI_TRANSFORM(pictures),
         CLI_DATA_PATH(common),

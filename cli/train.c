@@ -15,7 +15,7 @@ typedef struct train_options {
     cli_common common;
     cli_build build;
     cli_groups groups;
-    const char *data, *test, *validation, *output, *loss, *optimizer, *precision;
+    const char *data, *test, *validation, *output, *loss, *optimizer, *precision, *split_order;
     int64_t epochs, batch_size, limit, max_steps, micro_batch, max_memory;
     double lr, peak_lr, momentum, weight_decay, validation_split;
     cli_pictures pictures;
@@ -228,6 +228,59 @@ static soma_dataset *open_validation(soma *s, const char *name, const soma_datas
     return cli_find_data(s, name, &how, m, &code);
 }
 
+/* Samples of each class; NULL: no classes, or no memory. */
+static int64_t *count_samples(const soma_dataset *d)
+{
+    int classes = soma_dataset_classes(d);
+    int64_t *counts = classes ? calloc((size_t)classes, sizeof *counts) : NULL;
+    for (int64_t i = 0; counts && i < soma_dataset_count(d); i++) {
+        int32_t label = 0;
+        if (soma_dataset_read(d, &i, 1, NULL, &label) == SOMA_OK && label >= 0 && label < classes)
+            counts[label]++;
+    }
+    return counts;
+}
+
+/* What is held out, in all and of each class: of a few by name, of many the least and the most. */
+static void show_held(const soma_dataset *held, int64_t all, const char *order)
+{
+    char a[32], b[32];
+    int classes = soma_dataset_classes(held), none = 0;
+    int64_t *counts = count_samples(held), least = INT64_MAX, most = 0;
+    fprintf(stderr, "validation    %s of %s samples held out, %s", cli_count(soma_dataset_count(held), a),
+            cli_count(all, b), order);
+    for (int i = 0; counts && i < classes; i++) {
+        if (classes <= 10)
+            fprintf(stderr, "%s%s of %s", i ? ", " : ": ", cli_count(counts[i], a), soma_dataset_class(held, i));
+        none += !counts[i];
+        least = counts[i] < least ? counts[i] : least;
+        most = counts[i] > most ? counts[i] : most;
+    }
+    if (counts && classes > 10)
+        fprintf(stderr, ": %s to %s of each of %d classes", cli_count(least, a), cli_count(most, b), classes);
+    fprintf(stderr, "\n");
+    if (none)
+        cli_warning(none == 1 ? "one class has no sample for validation"
+                              : "some classes have no sample for validation");
+    free(counts);
+}
+
+/* The library would do the same; here what is held out can be shown. */
+static bool hold_out(soma_fit_options *o, const char *order, const train_options *t)
+{
+    soma_dataset *rest, *held, *all = o->data;
+    const char *name = order ? order : soma_dataset_classes(all) ? "stratified" : "shuffled";
+    if (strcmp(name, "stratified") && strcmp(name, "shuffled") && strcmp(name, "end"))
+        return cli_usage("--split-order takes stratified, shuffled or end, got \"%s\"", name) == 0;
+    if (soma_dataset_split(all, o->validation_split, name, (uint64_t)t->common.seed, &rest, &held) != SOMA_OK)
+        return false;
+    o->data = rest;
+    o->validation = held;
+    if (!t->common.quiet)
+        show_held(held, soma_dataset_count(all), name);
+    return true;
+}
+
 static int train(soma *s, train_options *t, const char *name, cli_model *found, soma_dataset *data)
 {
     char output[512];
@@ -266,6 +319,13 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     if (!o.epochs)
         o.epochs = found->zoo ? found->zoo->epochs : 5;
     o.validation_split = t->validation_split >= 0 ? t->validation_split : found->recipe.validation_split;
+    const char *order = t->split_order                 ? t->split_order
+                        : found->recipe.split_order[0] ? found->recipe.split_order
+                                                       : NULL;
+    if (!o.validation_split && t->split_order)
+        return cli_usage("--split-order says which samples --validation-split holds out, but none are");
+    if (!t->validation && o.validation_split > 0 && !hold_out(&o, order, t))
+        return soma_failed(s) ? cli_failed(s) : EXIT_USAGE;
     if (t->validation && !(o.validation = open_validation(s, t->validation, data, found->model)))
         return EXIT_RUN;
     if (!remember(found->model, data))
@@ -366,10 +426,12 @@ int cli_train(int argc, char **argv)
         {"weight-decay", CLI_FLOAT, &t.weight_decay, "X", "added to the gradient, times the weight", 0, 1e9},
         {"loss", CLI_TEXT, &t.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
         {"validation", CLI_TEXT, &t.validation, "DATA", "data whose test part is evaluated after every epoch", 1, 0},
-        {"validation-split", CLI_FLOAT, &t.validation_split, "X", "share of the data held out from its end", 0,
+        {"validation-split", CLI_FLOAT, &t.validation_split, "X", "share of the data held out for validation", 0,
          0.999999},
+        {"split-order", CLI_TEXT, &t.split_order, "NAME",
+         "which: stratified (default for classes), shuffled (otherwise) or end", 1, 0},
         {"precision", CLI_TEXT, &t.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
-        {"limit", CLI_INT, &t.limit, "N", "use the first N samples", 1, 1e15},
+        {"limit", CLI_INT, &t.limit, "N", "use N samples: of each class its share, from its first on", 1, 1e15},
         {"max-steps", CLI_INT, &t.max_steps, "N", "stop after N steps", 1, 1e15},
         {"micro-batch", CLI_INT, &t.micro_batch, "N", "samples that run at a time; gradients are the whole batch's", 1,
          1e9},

@@ -159,15 +159,15 @@ static void evaluation_does_not_depend_on_the_batch(void **state)
 }
 
 /* With a rate too small to change anything, both losses are those of the first weights. */
-static void validation_is_the_end_of_the_data(void **state)
+static void validation_can_be_the_end_of_the_data(void **state)
 {
     (void)state;
     line_data d = make_line();
     soma *s = open_seeded(1);
     soma_model *m = line_model(s);
     soma_progress last;
-    EXPECT_OK(
-        s, soma_fit(m, line_set(s, &d), .validation_split = 0.3, .optimizer = soma_sgd(.lr = 1e-30), .result = &last));
+    EXPECT_OK(s, soma_fit(m, line_set(s, &d), .validation_split = 0.3, .split_order = "end",
+                          .optimizer = soma_sgd(.lr = 1e-30), .result = &last));
     double loss[2] = {0, 0};
     for (int i = 0; i < N; i++) {
         double e = 3.0 * d.x[i] - 1 - d.y[i];
@@ -451,7 +451,7 @@ int main(void)
         cmocka_unit_test(full_batches_converge_to_least_squares),
         cmocka_unit_test(the_smaller_last_batch_is_trained_right),
         cmocka_unit_test(evaluation_does_not_depend_on_the_batch),
-        cmocka_unit_test(validation_is_the_end_of_the_data),
+        cmocka_unit_test(validation_can_be_the_end_of_the_data),
         cmocka_unit_test(a_flat_target_is_a_column),
         cmocka_unit_test(xor_is_learned),
         cmocka_unit_test(the_same_seed_gives_the_same_bits),

@@ -54,7 +54,8 @@ typedef struct soma_dataset_options {
                            of an epoch (and more than one) are an error all the same */
     const char *const
         *classes;  /**< names, NULL-terminated; NULL: "0", "1", ... (fashion-mnist: its own; folders: theirs) */
-    int64_t limit; /**< use the first `limit` samples; 0: all */
+    int64_t limit; /**< use so many samples: of each class its share (largest remainders), the first of it, in their
+                        order; 0: all */
 } soma_dataset_options;
 
 /** Opens a dataset: an IDX image file (plain or .gz), a folder with MNIST's four files, or a folder with a folder of JPEG,
@@ -86,6 +87,12 @@ SOMA_API soma_dataset *soma_dataset_arrays_with(soma *s, const soma_arrays_optio
 /** Samples first .. first + count - 1 of the order that `seed` shuffles (seed 0: the dataset's own order) as a dataset
  *  that shares the bytes. */
 SOMA_API soma_dataset *soma_dataset_part(soma_dataset *d, int64_t first, int64_t count, uint64_t seed);
+/** Some of the data held out, `share` of all samples rounded up, and the rest; both share the bytes and keep the order of
+ *  the samples. order "stratified" (NULL where targets are classes): of each class its share (largest remainders), but a
+ *  class keeps one sample at least in the rest; "shuffled" (NULL otherwise): any; "end": the last (Keras). Which samples,
+ *  depends on (seed, order) only. On failure both are NULL. */
+SOMA_API soma_status soma_dataset_split(soma_dataset *d, double share, const char *order, uint64_t seed,
+                                        soma_dataset **rest, soma_dataset **held_out);
 /** The same data with the n classes `names` of a model, sharing the bytes: a class of the data becomes the one of its name,
  *  so the data may know fewer classes, or the same in another order. NULL where a class has a name that is not among them,
  *  and where one side has only numbers ("0", "1", ...; names NULL) and the numbers of classes differ. soma_fit and

@@ -68,6 +68,7 @@ typedef struct soma_recipe {
     char loss[64];
     int64_t batch_size, epochs;
     double validation_split;
+    char split_order[16];
     soma_transform transform;
     soma_augment augment;
     soma_group groups[SOMA_RECIPE_GROUPS]; /**< patterns live as long as the model */

@@ -46,7 +46,10 @@ typedef struct soma_fit_options {
     int64_t batch_size; /**< default 32 */
     int64_t epochs;     /**< default 1 */
     soma_dataset *validation;
-    double validation_split; /**< share of `data`, taken from the end (Keras), when validation is NULL */
+    double validation_split; /**< share of `data` held out for validation, when that is NULL; see split_order */
+    const char *split_order; /**< which samples: "stratified" (default for classes), "shuffled" (otherwise) or "end"
+                                  (default with no_shuffle, for samples in an order; Keras), by the seed; see
+                                  soma_dataset_split */
     bool no_shuffle;
     uint64_t seed; /**< of shuffling and dropout; 0: the context's */
     soma_progress_fn on_progress;

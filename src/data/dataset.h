@@ -85,6 +85,14 @@ void soma_list_name(soma_text *t, int64_t index, int64_t count, const char *name
 /* Targets of rows row[0 .. n-1]. */
 void soma_dataset_targets(const soma_dataset *d, const int64_t *row, int64_t n, void *y);
 
+/* Names of orders, NULL-terminated. */
+extern const char *const soma_split_orders[];
+/* soma_dataset_split; what: begins the sentence of a refusal. */
+soma_status soma_dataset_hold_out(soma_dataset *d, double share, const char *order, uint64_t seed, const char *what,
+                                  soma_at at, soma_dataset **rest, soma_dataset **held_out);
+/* Keeps `limit` of the samples: of each class its share, those that come first. */
+soma_status soma_dataset_limit(soma_dataset *d, int64_t limit);
+
 /* By format; the options are sound. */
 soma_dataset *soma_dataset_open_idx(soma *s, const soma_dataset_options *o);
 soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o);

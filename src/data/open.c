@@ -86,7 +86,9 @@ soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *given)
     bool pictures = o.format ? !strcmp(o.format, "image-folder") : is_picture_folder(s, o.path);
     soma_dataset *d = pictures ? soma_dataset_open_folder(s, &o) : soma_dataset_open_idx(s, &o);
     soma_release(s, path);
-    if (d && o.limit && o.limit < d->count)
-        d->count = o.limit; /* after the labels were counted: the classes do not depend on the limit */
+    if (d && o.limit && soma_dataset_limit(d, o.limit) != SOMA_OK) { /* the classes do not depend on the limit */
+        soma_dataset_free(d);
+        return NULL;
+    }
     return d;
 }

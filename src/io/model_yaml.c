@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "data/dataset.h"
 #include "graph/graph.h"
 #include "graph/program.h"
 #include "io/description.h"
@@ -315,7 +316,7 @@ static soma_status read_groups(reader *r, const yaml_node_t *list, soma_model *m
 typedef struct train_numbers {
     int64_t batch_size, epochs;
     double validation_split;
-    const char *loss, *precision;
+    const char *loss, *precision, *split_order;
 } train_numbers;
 
 static soma_status check_train(reader *r, const yaml_node_t *map, const train_numbers *n)
@@ -325,6 +326,9 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
         return unknown(r, map, "loss", n->loss, near);
     if (n->precision && strcmp(n->precision, "f32") != 0 && strcmp(n->precision, "bf16") != 0)
         return unknown(r, map, "precision", n->precision, soma_nearest_of(n->precision, soma_precisions));
+    if (n->split_order && strcmp(n->split_order, "stratified") != 0 && strcmp(n->split_order, "shuffled") != 0 &&
+        strcmp(n->split_order, "end") != 0)
+        return unknown(r, map, "split_order", n->split_order, soma_nearest_of(n->split_order, soma_split_orders));
     if (n->validation_split >= 1)
         return soma_fail(r->s, SOMA_INVALID, place(r, map), "\"validation_split\" is a share of the data, below 1");
     return SOMA_OK;
@@ -337,6 +341,7 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_model *m, 
                                SHARE(train_numbers, validation_split),
                                TEXT(train_numbers, loss),
                                TEXT(train_numbers, precision),
+                               TEXT(train_numbers, split_order),
                                SECTION("optimizer"),
                                SECTION("groups"),
                                END};
@@ -361,6 +366,8 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_model *m, 
     recipe->validation_split = n.validation_split;
     if (n.loss)
         snprintf(recipe->loss, sizeof recipe->loss, "%s", n.loss);
+    if (n.split_order)
+        snprintf(recipe->split_order, sizeof recipe->split_order, "%s", n.split_order);
     if (n.precision)
         snprintf(recipe->precision, sizeof recipe->precision, "%s", n.precision);
     return SOMA_OK;

@@ -7,6 +7,7 @@
 
 #include "base/size.h"
 #include "base/text.h"
+#include "data/dataset.h"
 #include "graph/tune.h"
 #include "op/element.h"
 
@@ -40,25 +41,18 @@ static soma_status check_options(const soma_model *m, const soma_fit_options *o)
     return SOMA_OK;
 }
 
-/* The last `split` of the samples are kept for validation, as in Keras. */
+/* A share of the samples is kept for validation; of samples in an order, the last. */
 static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
 {
     t->data = t->objective.data;
     t->validation = o->validation;
     if (o->validation || o->validation_split == 0)
         return SOMA_OK;
-    int64_t count = soma_dataset_count(o->data), train = (int64_t)((double)count * (1 - o->validation_split));
-    if (train < 1 || train == count) {
-        char text[32];
-        return soma_fail(
-            t->s, SOMA_INVALID, o->at,
-            "fit: validation_split %s leaves %lld of %lld samples for training; both parts need at least one",
-            soma_format_f64(o->validation_split, text), (long long)train, (long long)count);
-    }
-    t->train_part = soma_dataset_part(t->data, 0, train, 0);
-    t->validation_part = soma_dataset_part(t->data, train, count - train, 0);
-    if (!t->train_part || !t->validation_part)
-        return soma_status_now(t->s);
+    const char *order = o->split_order ? o->split_order : o->no_shuffle ? "end" : NULL;
+    soma_status status = soma_dataset_hold_out(t->data, o->validation_split, order, o->seed ? o->seed : t->s->seed,
+                                               "fit: validation_split", o->at, &t->train_part, &t->validation_part);
+    if (status != SOMA_OK)
+        return status;
     t->data = t->train_part;
     t->validation = t->validation_part;
     return SOMA_OK;
