@@ -5,9 +5,9 @@
  * reference on absolute values. Kernels that take bf16 once more on inputs rounded to bf16, and half an ulp of bf16 more
  * where they write it.
  */
+#include "layout_call.h"
+
 #include "backend/cpu/parallel.h"
-#include "base/random.h"
-#include "graph/program.h"
 #include "op/element.h"
 #include "op/conv2d/conv2d.h"
 #include "op/matmul/matmul.h"
@@ -22,240 +22,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-#define ARGS 6
-#define BATCH 3
-
-/* Arrays of one sample: f64 truth, f32 copies. */
-typedef struct arrays {
-    int n_in, n_out;
-    bool half; /* inputs hold what bf16 can hold, kernels read them so */
-    soma_type type[ARGS];
-    double *exact[ARGS], *bound[ARGS]; /* bound: the same with absolute values */
-    void *plain[ARGS];
-} arrays;
-
-static int64_t elements(const arrays *a, int i)
-{
-    return a->type[i].shape.rank < 0 ? 0 : soma_shape_elements(&a->type[i].shape);
-}
-
-/* ---- one prepared kernel ---- */
-
-typedef struct call {
-    soma *s;
-    soma_program program;
-    soma_prepare_owner owner;
-    soma_prepare p;
-    soma_arg arg[ARGS];
-    void *data[ARGS + 1];
-    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
-} call;
-
-static void call_open(call *c, const soma_op *op, const void *attrs, int n_in, int n_out, const soma_type *type,
-                      int threads)
-{
-    memset(c, 0, sizeof *c);
-    c->s = soma_open(NULL);
-    soma_arena_init(&c->program.arena, c->s);
-    c->owner.program = &c->program;
-    for (int i = 0; i < n_in + n_out; i++)
-        c->arg[i] = (soma_arg){.dtype = type[i].dtype,
-                               .shape = type[i].shape,
-                               .elements = type[i].shape.rank < 0 ? 0 : soma_shape_elements(&type[i].shape)};
-    c->p = (soma_prepare){.op = op,
-                          .attrs = attrs,
-                          .n_in = n_in,
-                          .n_out = n_out,
-                          .in = c->arg,
-                          .out = c->arg + n_in,
-                          .batch = BATCH,
-                          .full_batch = BATCH,
-                          .threads = threads,
-                          .note = c->note,
-                          .reason = c->reason,
-                          .program = &c->owner};
-}
-
-static soma_status call_run(call *c)
-{
-    soma_run run = {.threads = c->p.threads, .reason = c->reason};
-    int n = c->p.n_in + c->p.n_out;
-    if (c->p.scratch) {
-        c->data[n] = soma_alloc(c->s, c->p.scratch);
-        memset(c->data[n], 0xff, c->p.scratch); /* NaN: a kernel may not count on zeros */
-    }
-    soma_status status = c->p.run(c->p.state, c->data, &run);
-    soma_release(c->s, c->data[n]);
-    return status;
-}
-
-static void call_close(call *c)
-{
-    while (c->program.cleanups) {
-        soma_cleanup *next = c->program.cleanups->next;
-        c->program.cleanups->destroy(c->program.cleanups->object);
-        c->program.cleanups = next;
-    }
-    soma_arena_free(&c->program.arena);
-    soma_close(c->s);
-}
-
-/* ---- layouts ---- */
-
-static int64_t place(const soma_arg *a, int64_t element)
-{
-    if (a->shape.rank != 4 || soma_layout_block(a) == 1)
-        return element;
-    /* 32 bits: half of this test's time goes into these divisions */
-    uint32_t block = (uint32_t)soma_layout_block(a), c = (uint32_t)a->shape.dim[1], i = (uint32_t)element;
-    uint32_t plane = (uint32_t)(a->shape.dim[2] * a->shape.dim[3]), n = i / (c * plane), q = i / plane % c,
-             at = i % plane;
-    return n * c * plane + q / block * block * plane + at * block + q % block;
-}
-
-/* Plain to the layout of `a`, or back. Plain numbers are f32 where the kernel's are bf16. */
-static void move(const soma_arg *a, void *plain, void *there, bool back)
-{
-    size_t size = soma_dtype_size(a->dtype);
-    for (int64_t i = 0; i < a->elements && a->dtype == SOMA_BF16; i++) {
-        float *p = (float *)plain + i;
-        uint16_t *q = (uint16_t *)there + place(a, i);
-        if (back)
-            *p = soma_from_bf16(*q);
-        else
-            *q = soma_to_bf16(*p);
-    }
-    if (a->dtype == SOMA_BF16)
-        return;
-    for (int64_t i = 0; i < a->elements; i++) {
-        char *p = (char *)plain + (size_t)i * size, *q = (char *)there + (size_t)place(a, i) * size;
-        memcpy(back ? p : q, back ? q : p, size);
-    }
-}
-
-/* The same for packed weights, by the library's reorder. */
-static void repack(const soma_arg *a, void *plain, void *there, bool back)
-{
-    soma_type type[2] = {{SOMA_F32, a->shape}, {SOMA_F32, a->shape}};
-    call c;
-    type[back ? 0 : 1].dtype = a->dtype;
-    call_open(&c, &soma_op_reorder, NULL, 1, 1, type, 1);
-    c.arg[back ? 0 : 1].layout = a->layout;
-    c.data[0] = back ? there : plain;
-    c.data[1] = back ? plain : there;
-    soma_status status = SOMA_UNSUPPORTED;
-    for (int k = 0; soma_op_reorder.kernels[k] && status != SOMA_OK; k++) {
-        const soma_kernel *kernel = soma_op_reorder.kernels[k];
-        if (kernel->isa <= soma_cpu_isa() && kernel->accept(&c.p) == SOMA_OK)
-            status = kernel->prepare(&c.p);
-    }
-    assert_int_equal(status, SOMA_OK);
-    assert_int_equal(call_run(&c), SOMA_OK);
-    call_close(&c);
-}
-
-/* ---- samples ---- */
-
-static uint64_t draws;
-static double uniform(void)
-{
-    uint32_t out[4];
-    soma_random random = {soma_philox, NULL};
-    soma_draw(&random, 7, SOMA_STREAM_INIT, 0, 0, draws++, out);
-    return soma_unit_f64(out[0], out[1]) * 2 - 1;
-}
-
-static void fill(const soma_sample *sample, arrays *a, int i)
-{
-    char kind = sample->fill ? sample->fill[i] : 'n';
-    int64_t n = elements(a, i);
-    a->exact[i] = calloc((size_t)n + 1, sizeof(double));
-    a->bound[i] = calloc((size_t)n + 1, sizeof(double));
-    a->plain[i] = calloc((size_t)n + 1, 8);
-    for (int64_t j = 0; j < n; j++) {
-        double x = (double)(float)uniform();
-        if (kind == 'k')
-            x = (double)(int)((x + 1) / 2 * sample->classes);
-        else if (kind == 's')
-            x += x < 0 ? -0.3 : 0.3;
-        else if (kind == 'g')
-            x = 3 + 6 * x;
-        if (a->half)
-            x = (double)soma_from_bf16(soma_to_bf16((float)x));
-        a->exact[i][j] = x;
-        a->bound[i][j] = fabs(x);
-        if (a->type[i].dtype == SOMA_U8)
-            ((uint8_t *)a->plain[i])[j] = (uint8_t)x;
-        else
-            ((float *)a->plain[i])[j] = (float)x;
-    }
-}
-
-/* Reads the sample: types of all arguments for f32, inputs filled. */
-static void open_sample(const soma_op *op, const soma_sample *sample, void *attrs, arrays *a, bool half)
-{
-    char reason[SOMA_REASON_MAX] = "";
-    memset(a, 0, sizeof *a);
-    a->half = half;
-    assert_int_equal(soma_attrs_parse(op, attrs, sample->attrs, reason), SOMA_OK);
-    a->n_in = op->n_in_samples;
-    a->n_out = op->required_out + op->optional_out;
-    for (int i = 0; i < a->n_in; i++) {
-        bool absent = sample->fill && sample->fill[i] == '-', label = sample->fill && sample->fill[i] == 'k';
-        a->type[i] = (soma_type){.dtype = label ? SOMA_U8 : SOMA_F32, .shape = {.rank = -1}};
-        if (!absent)
-            a->type[i].shape = sample->in[i];
-        if (!absent && a->type[i].shape.dim[0] == SOMA_N)
-            a->type[i].shape.dim[0] = BATCH;
-        fill(sample, a, i);
-    }
-    soma_infer infer = {attrs, a->n_in, a->n_out, a->type, a->type + a->n_in, reason};
-    soma_status status = op->infer(&infer);
-    if (status != SOMA_OK)
-        fail_msg("%s, %s: %s", op->name, sample->name, reason);
-    for (int i = a->n_in; i < a->n_in + a->n_out; i++) {
-        a->exact[i] = calloc((size_t)elements(a, i) + 1, sizeof(double));
-        a->bound[i] = calloc((size_t)elements(a, i) + 1, sizeof(double));
-        a->plain[i] = calloc((size_t)elements(a, i) + 1, 8);
-    }
-}
-
-static void close_sample(arrays *a)
-{
-    for (int i = 0; i < a->n_in + a->n_out; i++) {
-        free(a->exact[i]);
-        free(a->bound[i]);
-        free(a->plain[i]);
-    }
-}
-
-static const soma_kernel *reference_of(const soma_op *op)
-{
-    int k = 0;
-    while (op->kernels[k + 1])
-        k++;
-    return op->kernels[k];
-}
-
-/* f64 on the values, and without activation on the absolute values. u8 inputs and outputs stay bytes. */
-static void reference(const soma_op *op, void *attrs, arrays *a, double *value[ARGS])
-{
-    soma_type type[ARGS];
-    for (int i = 0; i < a->n_in + a->n_out; i++)
-        type[i] = (soma_type){a->type[i].dtype == SOMA_F32 ? SOMA_F64 : a->type[i].dtype, a->type[i].shape};
-    call c;
-    call_open(&c, op, attrs, a->n_in, a->n_out, type, 1);
-    for (int i = 0; i < a->n_in + a->n_out; i++)
-        if (type[i].shape.rank >= 0)
-            c.data[i] = type[i].dtype == SOMA_U8 ? a->plain[i] : value[i];
-    assert_int_equal(reference_of(op)->prepare(&c.p), SOMA_OK);
-    assert_int_equal(call_run(&c), SOMA_OK);
-    for (int i = a->n_in; i < a->n_in + a->n_out; i++)
-        for (int64_t j = 0; j < elements(a, i) && type[i].dtype == SOMA_U8; j++)
-            value[i][j] = ((uint8_t *)a->plain[i])[j];
-    call_close(&c);
-}
 
 /* ---- the comparison ---- */
 
@@ -272,15 +38,15 @@ static bool adds_up(const soma_op *op)
 {
     return strstr(op->name, "pool2d_grad") != NULL;
 }
-static bool adds_behind(const subject *s, const arrays *a)
+static bool adds_behind(const subject *s, const layout_arrays *a)
 {
     return !strcmp(s->op->name, "conv2d_input_grad") && a->type[SOMA_CONV2D_ADDED].shape.rank >= 0 &&
            strstr(s->kernel->name, "onednn");
 }
 
-static void compare(const subject *s, const arrays *a, int i, const void *got, const call *c)
+static void compare(const subject *s, const layout_arrays *a, int i, const void *got, const layout_call *c)
 {
-    for (int64_t j = 0; j < elements(a, i); j++) {
+    for (int64_t j = 0; j < layout_elements(a, i); j++) {
         bool byte = a->type[i].dtype == SOMA_U8;
         double y = byte ? ((const uint8_t *)got)[j] : (double)((const float *)got)[j];
         double bound = byte ? 0 : 4 * sqrt(s->terms) * 0x1p-24 * (a->bound[i][j] + 1e-3);
@@ -296,27 +62,16 @@ static void compare(const subject *s, const arrays *a, int i, const void *got, c
     }
 }
 
-/* As a program of precision bf16 types its arguments: activations are bf16, weights and their gradients f32. A product may
- * write f32. */
-static void type_halves(const subject *s, const arrays *a, call *c, bool outputs)
-{
-    int weight = !strcmp(s->op->name, "conv2d_weight_grad") ? a->n_in : !strncmp(s->op->name, "conv2d", 6) ? 1 : -1;
-    for (int i = 0; i < a->n_in + a->n_out; i++)
-        if (a->type[i].dtype == SOMA_F32 && a->type[i].shape.rank >= 2 && i != weight) {
-            c->arg[i].batched = true;
-            c->arg[i].dtype = i < a->n_in || outputs ? SOMA_BF16 : SOMA_F32;
-        }
-}
-
 /* Runs the subject with these layouts (NULL: its wish); false: it refused. */
-static bool try_layouts(const subject *s, void *attrs, const arrays *a, const soma_layout_kind *kinds, int threads)
+static bool try_layouts(const subject *s, void *attrs, const layout_arrays *a, const soma_layout_kind *kinds,
+                        int threads)
 {
-    call c;
+    layout_call c;
     int n = a->n_in + a->n_out;
-    void *there[ARGS] = {NULL};
-    call_open(&c, s->op, attrs, a->n_in, a->n_out, a->type, threads);
+    void *there[LAYOUT_ARGS] = {NULL};
+    layout_call_open(&c, s->op, attrs, a->n_in, a->n_out, a->type, threads);
     if (a->half)
-        type_halves(s, a, &c, s->kernel->bf16 == SOMA_BF16_FOLLOW || threads == 1);
+        layout_type_halves(&c, a, s->kernel->bf16 == SOMA_BF16_FOLLOW || threads == 1);
     bool runs = !s->kernel->accept || s->kernel->accept(&c.p) == SOMA_OK;
     if (runs && kinds)
         for (int i = 0; i < n; i++)
@@ -330,98 +85,78 @@ static bool try_layouts(const subject *s, void *attrs, const arrays *a, const so
     int over = s->op->inplace_in - 1; /* output 0 lies over this input, as in a plan */
     bool in_place = runs && over >= 0 && over < a->n_in && a->type[over].shape.rank >= 0 && !c.p.apart &&
                     threads == 2 && c.arg[over].dtype == c.arg[a->n_in].dtype &&
-                    c.arg[over].layout.kind == c.arg[a->n_in].layout.kind && elements(a, over) == elements(a, a->n_in);
+                    c.arg[over].layout.kind == c.arg[a->n_in].layout.kind &&
+                    layout_elements(a, over) == layout_elements(a, a->n_in);
     for (int i = 0; i < n && runs; i++) {
         if (a->type[i].shape.rank < 0)
             continue;
         c.data[i] = there[i] = aligned_alloc(64, (soma_arg_bytes(&c.arg[i]) + 127) / 64 * 64);
         memset(there[i], 0xff, soma_arg_bytes(&c.arg[i])); /* outputs hold NaN before */
         if (i < a->n_in)
-            (c.arg[i].layout.kind == SOMA_PACKED ? repack : move)(&c.arg[i], a->plain[i], there[i], false);
+            layout_move(&c.arg[i], a->plain[i], there[i], false);
     }
     if (in_place)
         c.data[a->n_in] = c.data[over];
     if (runs)
-        assert_int_equal(call_run(&c), SOMA_OK);
+        assert_int_equal(layout_call_run(&c), SOMA_OK);
     for (int i = a->n_in; i < n && runs; i++) {
-        (c.arg[i].layout.kind == SOMA_PACKED ? repack : move)(&c.arg[i], a->plain[i], c.data[i], true);
+        layout_move(&c.arg[i], a->plain[i], c.data[i], true);
         compare(s, a, i, a->plain[i], &c);
     }
     soma_parallel_leave(before);
     for (int i = 0; i < n; i++)
         free(there[i]);
-    call_close(&c);
+    layout_call_close(&c);
     return runs;
 }
 
-/* Every combination of layouts that a converting kernel takes, every layout that one takes which follows. */
-static int try_all(const subject *s, void *attrs, const arrays *a)
+static int try_all(const subject *s, void *attrs, const layout_arrays *a)
 {
-    soma_layout_kind kinds[ARGS] = {SOMA_PLAIN};
-    int n = a->n_in + a->n_out, ran = 0;
-    bool follows = s->kernel->layouts == SOMA_LAYOUT_FOLLOW;
-    for (;;) {
-        for (int i = 1; i < n && follows; i++)
-            kinds[i] = kinds[0];
+    soma_layout_kind kinds[LAYOUT_ARGS] = {SOMA_PLAIN};
+    int ran = 0;
+    do {
         for (int threads = 1; threads <= 2; threads++)
             ran += try_layouts(s, attrs, a, kinds, threads);
-        int i = 0;
-        for (; i < n; i++) { /* the next combination */
-            bool four = (s->kernel->layouts == SOMA_LAYOUT_CONVERT || (follows && i == 0)) &&
-                        a->type[i].shape.rank == 4;
-            soma_layout_kind next = kinds[i] + 1;
-            while (four && next <= SOMA_NCHW16C &&
-                   a->type[i].shape.dim[1] % (next == SOMA_NCHW16C  ? 16
-                                              : next == SOMA_NCHW8C ? 8
-                                                                    : 1))
-                next++;
-            if (four && next <= SOMA_NCHW16C) {
-                kinds[i] = next;
-                break;
-            }
-            kinds[i] = SOMA_PLAIN;
-        }
-        if (i == n)
-            return ran;
-    }
+    } while (layout_next(s->kernel, a, kinds));
+    return ran;
 }
 
-static double terms_of(const soma_op *op, const void *attrs, const arrays *a)
+static double terms_of(const soma_op *op, const void *attrs, const layout_arrays *a)
 {
-    soma_arg arg[ARGS];
+    soma_arg arg[LAYOUT_ARGS];
     for (int i = 0; i < a->n_in + a->n_out; i++)
-        arg[i] = (soma_arg){.shape = a->type[i].shape, .elements = elements(a, i)};
+        arg[i] = (soma_arg){.shape = a->type[i].shape, .elements = layout_elements(a, i)};
     double flops = op->flops ? op->flops(attrs, arg, a->n_in, arg + a->n_in) : 0;
-    double terms = flops / 2 / (double)elements(a, a->n_in);
+    double terms = flops / 2 / (double)layout_elements(a, a->n_in);
     return terms > 16 ? terms : 16; /* activations and means cost a few roundings of their own */
 }
 
-static void bound_by_largest(arrays *a)
+static void bound_by_largest(layout_arrays *a)
 {
     double largest = 0;
-    for (int64_t j = 0; j < elements(a, a->n_in); j++)
+    for (int64_t j = 0; j < layout_elements(a, a->n_in); j++)
         largest = fmax(largest, fabs(a->exact[a->n_in][j]));
-    for (int64_t j = 0; j < elements(a, a->n_in); j++)
+    for (int64_t j = 0; j < layout_elements(a, a->n_in); j++)
         a->bound[a->n_in][j] = largest;
 }
 
 static int check_sample(const soma_op *op, const soma_sample *sample, int64_t attrs_space[32], bool half)
 {
     void *attrs = attrs_space;
-    arrays a;
+    layout_arrays a;
     int ran = 0;
     memset(attrs, 0, 32 * sizeof(int64_t));
-    open_sample(op, sample, attrs, &a, half);
+    layout_sample_open(op, sample, attrs, &a, half);
     int *activation = op == &soma_op_conv2d         ? &((soma_conv2d_attrs *)attrs)->activation
                       : !strcmp(op->name, "matmul") ? &((soma_matmul_attrs *)attrs)->activation
                                                     : NULL;
     int act = activation ? *activation : 0;
     if (activation)
         *activation = SOMA_ACT_NONE;
-    reference(op, attrs, &a, a.bound);
+    layout_reference(op, attrs, &a, a.bound);
     if (activation)
         *activation = act;
-    reference(op, attrs, &a, a.exact);
+    layout_reference(op, attrs, &a, a.exact);
     if (!strcmp(op->name, "local_response_norm_grad")) /* a difference: no sum of absolute values */
         bound_by_largest(&a);
     for (int k = 0; op->kernels[k]; k++) {
@@ -429,7 +164,7 @@ static int check_sample(const soma_op *op, const soma_sample *sample, int64_t at
         if (s.kernel->isa <= soma_cpu_isa() && (!half || s.kernel->bf16 != SOMA_BF16_NONE))
             ran += try_all(&s, attrs, &a);
     }
-    close_sample(&a);
+    layout_sample_close(&a);
     return ran;
 }
 
@@ -527,16 +262,16 @@ static void test_conversion(void **state)
         if (!strcmp(soma_op_reorder.kernels[k]->name, "cast") && soma_op_reorder.kernels[k]->isa <= soma_cpu_isa())
             cast = soma_op_reorder.kernels[k];
     for (int widen = 0; cast && widen < 2; widen++) {
-        call c;
+        layout_call c;
         type[widen].dtype = SOMA_F32;
         type[!widen].dtype = SOMA_BF16;
-        call_open(&c, &soma_op_reorder, NULL, 1, 1, type, 2);
+        layout_call_open(&c, &soma_op_reorder, NULL, 1, 1, type, 2);
         assert_int_equal(cast->accept(&c.p), SOMA_OK);
         assert_int_equal(cast->prepare(&c.p), SOMA_OK);
         c.data[0] = widen ? (void *)half : wide;
         c.data[1] = widen ? (void *)back : half;
-        assert_int_equal(call_run(&c), SOMA_OK);
-        call_close(&c);
+        assert_int_equal(layout_call_run(&c), SOMA_OK);
+        layout_call_close(&c);
     }
     for (int i = 0; cast && i < N; i++) {
         uint32_t bits, wider;
@@ -549,8 +284,8 @@ static void test_conversion(void **state)
 /* ---- one prepared kernel, two threads: a program may predict in several threads at once ---- */
 
 typedef struct meeting {
-    const call *c;
-    void *data[ARGS + 1];
+    const layout_call *c;
+    void *data[LAYOUT_ARGS + 1];
     const float *expected;
     int wrong;
 } meeting;
@@ -574,7 +309,7 @@ static void *numbers(soma *s, size_t bytes)
 {
     float *x = soma_alloc(s, bytes);
     for (size_t i = 0; i < bytes / sizeof *x; i++)
-        x[i] = (float)uniform();
+        x[i] = (float)layout_uniform();
     return x;
 }
 
@@ -585,10 +320,10 @@ static void test_runs_of_two_threads(void **state)
                                {SOMA_F32, SOMA_SHAPE(16)},
                                {SOMA_F32, SOMA_SHAPE(2, 16, 9, 11)}};
     const soma_conv2d_attrs attrs = {.stride = {1, 1}, .pad = {1, 1, 1, 1}, .dilation = {1, 1}, .groups = 1};
-    call c;
+    layout_call c;
     (void)state;
     int before = soma_parallel_enter(1);
-    call_open(&c, &soma_op_conv2d, &attrs, 3, 1, type, 1);
+    layout_call_open(&c, &soma_op_conv2d, &attrs, 3, 1, type, 1);
     soma_status status = SOMA_UNSUPPORTED;
     for (int k = 0; status != SOMA_OK; k++) {
         const soma_kernel *kernel = soma_op_conv2d.kernels[k];
@@ -608,7 +343,7 @@ static void test_runs_of_two_threads(void **state)
         memcpy(c.data, m[t].data, sizeof c.data);
         c.data[4] = NULL;
         c.data[3] = numbers(c.s, soma_arg_bytes(&c.arg[3]));
-        assert_int_equal(call_run(&c), SOMA_OK);
+        assert_int_equal(layout_call_run(&c), SOMA_OK);
         m[t].expected = c.data[3];
     }
     for (int t = 0; t < 2; t++)
@@ -623,7 +358,7 @@ static void test_runs_of_two_threads(void **state)
             soma_release(c.s, m[t].data[i]);
         soma_release(c.s, (void *)m[t].expected);
     }
-    call_close(&c);
+    layout_call_close(&c);
 }
 
 /* Gradient of 1x1 weights: of 16 threads only as many work as may have sums of their own, 32 MB beside the first one's.
@@ -641,11 +376,11 @@ static void test_sums_of_threads_are_bounded(void **state)
     int ran = 0;
     for (int k = 0; soma_op_conv2d_weight_grad.kernels[k]; k++) {
         const soma_kernel *kernel = soma_op_conv2d_weight_grad.kernels[k];
-        call c;
+        layout_call c;
         if (strcmp(kernel->name, "pointwise") != 0 || kernel->isa < 2 || kernel->isa > 3 ||
             kernel->isa > soma_cpu_isa())
             continue;
-        call_open(&c, &soma_op_conv2d_weight_grad, &attrs, 2, 2, type, 16);
+        layout_call_open(&c, &soma_op_conv2d_weight_grad, &attrs, 2, 2, type, 16);
         assert_int_equal(kernel->accept(&c.p), SOMA_OK);
         kernel->wish(&c.p);
         assert_int_equal(kernel->prepare(&c.p), SOMA_OK);
@@ -653,7 +388,7 @@ static void test_sums_of_threads_are_bounded(void **state)
         for (int i = 0; i < 4; i++)
             c.data[i] = numbers(c.s, soma_arg_bytes(&c.arg[i]));
         int before = soma_parallel_enter(16);
-        assert_int_equal(call_run(&c), SOMA_OK);
+        assert_int_equal(layout_call_run(&c), SOMA_OK);
         soma_parallel_leave(before);
         const float *x = c.data[0], *dy = c.data[1], *dw = c.data[2], *db = c.data[3];
         for (int i = 0; i < SIZE; i += i < K * C - 97 ? 97 : 1) { /* every thread adds to every element */
@@ -665,7 +400,7 @@ static void test_sums_of_threads_are_bounded(void **state)
         }
         for (int i = 0; i < 4; i++)
             soma_release(c.s, c.data[i]);
-        call_close(&c);
+        layout_call_close(&c);
         ran++;
     }
     assert_true(ran > 0 || soma_cpu_isa() < 2);

@@ -5,6 +5,7 @@
  * prepared objects, whoever finds them taken makes objects for that one call.
  */
 #include "backend/onednn/shim.h"
+#include "op/activation.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -151,10 +152,16 @@ static const char *implementation(const_dnnl_primitive_desc_t pd)
     return name ? name : "";
 }
 
-soma_status soma_onednn_refuse_reference(soma_prepare *p, const_dnnl_primitive_desc_t pd)
+static bool begins(const char *name, const char *with)
+{
+    return strncmp(name, with, strlen(with)) == 0;
+}
+
+soma_status soma_onednn_refuse_reference(soma_prepare *p, const_dnnl_primitive_desc_t pd, int activation)
 {
     const char *name = implementation(pd);
-    if (strncmp(name, "ref", 3) != 0)
+    bool made = begins(name, "jit") || begins(name, "brg") || begins(name, "gemm:jit"); /* the activation, too */
+    if (!begins(name, "ref") && (made || activation != SOMA_ACT_SIGMOID))
         return SOMA_OK;
     soma_refuse(p->reason, "oneDNN would run its reference code (%s)", name);
     return SOMA_UNSUPPORTED;

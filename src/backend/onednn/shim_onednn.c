@@ -146,9 +146,9 @@ dnnl_status_t soma_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, s
     return dnnl_reorder_primitive_desc_create(pd, from, engine, to, engine, attr);
 }
 
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float beta)
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
 {
-    return dnnl_post_ops_append_eltwise(ops, kind, 0.0f, beta);
+    return dnnl_post_ops_append_eltwise(ops, kind, 0.0f, 0.0f);
 }
 
 static dnnl_status_t append_sum(dnnl_post_ops_t ops)
@@ -264,9 +264,9 @@ dnnl_status_t soma_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, s
     return dnnl_reorder_primitive_desc_create(pd, from, engine, to, engine, attr);
 }
 
-static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind, float beta)
+static dnnl_status_t append_eltwise(dnnl_post_ops_t ops, dnnl_alg_kind_t kind)
 {
-    return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, 0.0f, beta);
+    return dnnl_post_ops_append_eltwise(ops, 1.0f, kind, 0.0f, 0.0f);
 }
 
 static dnnl_status_t append_sum(dnnl_post_ops_t ops)
@@ -367,10 +367,9 @@ soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_dtype dtype,
 
 dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, int activation)
 {
-    static const dnnl_alg_kind_t kinds[] = {[SOMA_ACT_RELU] = dnnl_eltwise_relu,
+    static const dnnl_alg_kind_t kinds[] = {[SOMA_ACT_RELU] = dnnl_eltwise_elu,
                                             [SOMA_ACT_SIGMOID] = dnnl_eltwise_logistic,
-                                            [SOMA_ACT_TANH] = dnnl_eltwise_tanh,
-                                            [SOMA_ACT_RELU6] = dnnl_eltwise_clip};
+                                            [SOMA_ACT_TANH] = dnnl_eltwise_tanh};
     dnnl_post_ops_t ops = NULL;
     SOMA_TRY(dnnl_primitive_attr_create(attr));
     dnnl_status_t status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
@@ -379,7 +378,7 @@ dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, int activa
         if (status == dnnl_success && sum)
             status = append_sum(ops);
         if (status == dnnl_success && activation != SOMA_ACT_NONE)
-            status = append_eltwise(ops, kinds[activation], activation == SOMA_ACT_RELU6 ? 6.0f : 0.0f);
+            status = append_eltwise(ops, kinds[activation]);
         if (status == dnnl_success)
             status = dnnl_primitive_attr_set_post_ops(*attr, ops);
         if (ops)

@@ -5,6 +5,7 @@
  * take whatever order the primitive likes best and stay packed.
  */
 #include "backend/onednn/shim.h"
+#include "op/activate.h"
 #include "op/conv2d/conv2d.h"
 
 /* x (or dx) and y (or dy). "any" is a trap: for 6 -> 16 channels it picks a blocked y whose gradients run reference
@@ -60,6 +61,7 @@ typedef struct request {
     soma_md x, w, b, y;
     soma_onednn_window window;
     dnnl_engine_t engine;
+    soma_act activation; /* that the library applies */
     dnnl_primitive_attr_t attr;
     dnnl_primitive_desc_t pd;
 } request;
@@ -130,7 +132,7 @@ static soma_status finish(request *r, soma_prepare *p, direction d)
         if (bind[i].position < 0) /* outputs follow the inputs, however many there are */
             bind[i].position = p->n_in - 1 - bind[i].position;
     }
-    soma_status status = soma_onednn_refuse_reference(p, r->pd);
+    soma_status status = soma_onednn_refuse_reference(p, r->pd, r->activation);
     if (status == SOMA_OK)
         status = soma_onednn_commit(p, r->engine, r->pd, bind, r->b.present ? 4 : 3);
     soma_arg *weights = d == WEIGHTS ? &p->out[0] : &p->in[1];
@@ -171,7 +173,10 @@ static soma_status prepare(soma_prepare *p, direction d, dnnl_alg_kind_t algorit
     soma_status status = soma_onednn_engine(p, &r.engine);
     if (status != SOMA_OK)
         return status;
-    dnnl_status_t found = soma_onednn_attr(&r.attr, added, d == FORWARD ? c->a->activation : SOMA_ACT_NONE);
+    soma_act act = d == FORWARD ? (soma_act)c->a->activation : SOMA_ACT_NONE;
+    bool whole = soma_onednn_activates(act) && algorithm != dnnl_convolution_winograd; /* that one knows relu only */
+    r.activation = whole ? act : SOMA_ACT_NONE;
+    dnnl_status_t found = soma_onednn_attr(&r.attr, added, r.activation);
     if (found == dnnl_success)
         found = describe(&r, c, x, y, bias, weight_type(p, d), d == TURNED);
     status = found == dnnl_success ? make(&r, p, d, algorithm) : soma_onednn_refuse(p, "convolution", found);
@@ -182,6 +187,8 @@ static soma_status prepare(soma_prepare *p, direction d, dnnl_alg_kind_t algorit
                                (size_t)p->out[0].elements * soma_dtype_size(p->out[0].dtype));
     if (status == SOMA_OK && (d == INPUT || d == TURNED))
         status = soma_conv2d_finish(p, added);
+    if (status == SOMA_OK && r.activation != act)
+        status = soma_activate(p, act);
     if (r.pd)
         dnnl_primitive_desc_destroy(r.pd);
     if (r.attr)
@@ -362,9 +369,9 @@ static bool winograd_suits(const soma_conv2d_case *c)
 static soma_status forward_winograd_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    if (c.a->activation == SOMA_ACT_NONE || c.a->activation == SOMA_ACT_RELU)
+    if (c.a->activation != SOMA_ACT_SIGMOID && c.a->activation != SOMA_ACT_TANH)
         return winograd_accept(p, &c);
-    soma_refuse(p->reason, "it applies no activation but relu");
+    soma_refuse(p->reason, "it applies no activation but relu and relu6");
     return SOMA_UNSUPPORTED;
 }
 static soma_status input_winograd_accept(soma_prepare *p)

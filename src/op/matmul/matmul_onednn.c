@@ -4,6 +4,7 @@
  * size 1.
  */
 #include "backend/onednn/shim.h"
+#include "op/activate.h"
 #include "op/matmul/matmul.h"
 
 /* A copy of the weights in bf16 in every step moves 6 bytes an element and saves half a multiplication for each row. */
@@ -69,7 +70,8 @@ typedef struct request {
 static dnnl_status_t describe(request *r, const soma_matmul_case *c, const soma_prepare *p, dnnl_engine_t engine)
 {
     int rank = p->out[0].shape.rank;
-    dnnl_status_t status = soma_onednn_attr(&r->attr, false, c->activation);
+    dnnl_status_t status = soma_onednn_attr(&r->attr, false,
+                                            soma_onednn_activates(c->activation) ? c->activation : SOMA_ACT_NONE);
     if (status == dnnl_success)
         status = operand(&r->md[0], p->in[0].dtype, &p->in[0].shape, rank, c->m, c->k, c->a_row, c->a_col);
     if (status == dnnl_success)
@@ -98,9 +100,11 @@ static soma_status prepare(soma_prepare *p)
     if (found == dnnl_success) {
         const soma_onednn_bind bind[4] = {
             {DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, p->n_in}, {DNNL_ARG_BIAS, 2}};
-        status = soma_onednn_refuse_reference(p, r.pd);
+        status = soma_onednn_refuse_reference(p, r.pd, c.activation);
         if (status == SOMA_OK)
             status = soma_onednn_commit(p, engine, r.pd, bind, c.bias ? 4 : 3);
+        if (status == SOMA_OK && !soma_onednn_activates(c.activation))
+            status = soma_activate(p, c.activation);
     } else {
         status = soma_onednn_refuse(p, "matmul", found);
     }
