@@ -204,6 +204,14 @@ bool cli_is_folder(const char *path, const char *name);
 /* One name a line, one for each output; false after an error. */
 bool cli_read_labels(soma_model *m, const char *path);
 
+/* ---- results ---- */
+
+/* Before a training: false after telling that the path cannot be written. */
+bool cli_can_save(soma_model *m, const char *path);
+/* After it: an exit code. What cannot be written is kept as a new file of the working folder or of the system's folder for
+ * temporary files, and the error says where. */
+int cli_save(soma_model *m, const char *path);
+
 /* ---- output ---- */
 
 void cli_json_text(const char *text);                             /* quoted and escaped, to stdout */

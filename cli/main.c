@@ -5,6 +5,7 @@
  */
 #include "cli.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -80,6 +81,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error like others, told in a sentence */
     cli_answer_json(wants_json(argc, argv));
     int code = run(argc, argv);
     if (cli_json_error("{\"error\": "))

@@ -9,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 typedef struct train_options {
     cli_common common;
@@ -143,25 +142,6 @@ static bool remember(soma_model *m, const soma_dataset *d)
     return done;
 }
 
-/* Hours of training must not end at a folder that is not there. */
-static bool can_write(const char *path)
-{
-    char folder[1024];
-    struct stat st;
-    const char *slash = strrchr(path, '/');
-    int n = slash == path ? snprintf(folder, sizeof folder, "/")
-            : slash       ? snprintf(folder, sizeof folder, "%.*s", (int)(slash - path), path)
-                          : snprintf(folder, sizeof folder, ".");
-    const char *why = n >= (int)sizeof folder                     ? "the path is too long"
-                      : stat(folder, &st) || !S_ISDIR(st.st_mode) ? "its folder does not exist"
-                      : access(folder, W_OK)                      ? "its folder cannot be written to"
-                      : !stat(path, &st) && S_ISDIR(st.st_mode)   ? "it is a folder"
-                                                                  : NULL;
-    if (why)
-        cli_error(SOMA_IO, "\"%s\" cannot be written: %s; choose another --output", path, why);
-    return !why;
-}
-
 static bool same_file(const char *a, const char *b)
 {
     struct stat x, y;
@@ -286,7 +266,7 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     char output[512];
     snprintf(output, sizeof output, "%s.safetensors", found->loaded ? "model" : soma_model_name(found->model));
     const char *path = t->output ? t->output : output;
-    if (!can_write(path))
+    if (!cli_can_save(found->model, path)) /* hours of training must not end at a folder that is not there */
         return EXIT_RUN;
     if (!t->output && t->build.weights && same_file(path, t->build.weights)) {
         cli_usage("the result would replace the weights \"%s\" that the training begins with; say --output FILE", path);
@@ -339,8 +319,9 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
                          cli_stop_name());
     soma_evaluation test = {0};
     int code = test_model(s, t, name, found->model, &o, &test);
-    if (soma_save(found->model, path) != SOMA_OK)
-        return cli_failed(s);
+    int unsaved = cli_save(found->model, path);
+    if (unsaved)
+        return unsaved;
     print_result(t, &result, &test, found->model, path);
     return code;
 }

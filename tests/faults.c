@@ -76,15 +76,17 @@ soma_allocator faults_allocator(faults_memory *f)
 
 /* ---- files ---- */
 
-static bool io_fails(faults_io *f)
+static bool io_fails(faults_io *f, const char *what)
 {
-    return now_fails(&f->calls, f->fail_at, f->forever, &f->failed);
+    bool fails = now_fails(&f->calls, f->fail_at, f->forever, &f->failed);
+    f->what = fails ? what : f->what;
+    return fails;
 }
 
 /* For calls that cannot be short: whether this one fails. */
-static bool call_fails(faults_io *f)
+static bool call_fails(faults_io *f, const char *what)
 {
-    return io_fails(f) && f->kind != FAULTS_SHORT;
+    return io_fails(f, what) && f->kind != FAULTS_SHORT;
 }
 
 static int io_error(const faults_io *f)
@@ -95,7 +97,7 @@ static int io_error(const faults_io *f)
 static int faulty_open(void *user, const char *path, bool write)
 {
     faults_io *f = user;
-    if (call_fails(f))
+    if (call_fails(f, "open"))
         return io_error(f);
     int handle = soma_files_posix.open(NULL, path, write);
     f->open += handle >= 0;
@@ -105,13 +107,13 @@ static int faulty_open(void *user, const char *path, bool write)
 static int64_t faulty_size(void *user, int handle)
 {
     faults_io *f = user;
-    return call_fails(f) ? io_error(f) : soma_files_posix.size(NULL, handle);
+    return call_fails(f, "size") ? io_error(f) : soma_files_posix.size(NULL, handle);
 }
 
 static int64_t faulty_read(void *user, int handle, void *bytes, size_t size)
 {
     faults_io *f = user;
-    if (io_fails(f)) {
+    if (io_fails(f, "read")) {
         if (f->kind != FAULTS_SHORT)
             return io_error(f);
         size = size > 1 ? 1 : size;
@@ -122,7 +124,7 @@ static int64_t faulty_read(void *user, int handle, void *bytes, size_t size)
 static int64_t faulty_write(void *user, int handle, const void *bytes, size_t size)
 {
     faults_io *f = user;
-    if (io_fails(f)) {
+    if (io_fails(f, "write")) {
         if (f->kind == FAULTS_TORN)
             (void)soma_files_posix.write(NULL, handle, bytes, size / 2);
         if (f->kind != FAULTS_SHORT)
@@ -135,13 +137,13 @@ static int64_t faulty_write(void *user, int handle, const void *bytes, size_t si
 static int faulty_sync(void *user, int handle)
 {
     faults_io *f = user;
-    return call_fails(f) ? io_error(f) : soma_files_posix.sync(NULL, handle);
+    return call_fails(f, "sync") ? io_error(f) : soma_files_posix.sync(NULL, handle);
 }
 
 static int faulty_close(void *user, int handle)
 {
     faults_io *f = user;
-    bool fails = call_fails(f);
+    bool fails = call_fails(f, "close");
     int result = soma_files_posix.close(NULL, handle);
     f->open--;
     return fails ? io_error(f) : result;
@@ -150,19 +152,53 @@ static int faulty_close(void *user, int handle)
 static int faulty_rename(void *user, const char *from, const char *to)
 {
     faults_io *f = user;
-    return call_fails(f) ? io_error(f) : soma_files_posix.rename(NULL, from, to);
+    return call_fails(f, "rename") ? io_error(f) : soma_files_posix.rename(NULL, from, to);
 }
 
 static int faulty_remove(void *user, const char *path)
 {
     faults_io *f = user;
-    return call_fails(f) ? io_error(f) : soma_files_posix.remove(NULL, path);
+    return call_fails(f, "remove") ? io_error(f) : soma_files_posix.remove(NULL, path);
 }
 
 static int faulty_sync_folder(void *user, const char *path)
 {
     faults_io *f = user;
-    return call_fails(f) ? io_error(f) : soma_files_posix.sync_folder(NULL, path);
+    return call_fails(f, "sync_folder") ? io_error(f) : soma_files_posix.sync_folder(NULL, path);
+}
+
+static int faulty_list(void *user, const char *path, void (*each)(void *to, const char *name), void *to)
+{
+    faults_io *f = user;
+    return call_fails(f, "list") ? io_error(f) : soma_files_posix.list(NULL, path, each, to);
+}
+
+static int64_t faulty_read_link(void *user, const char *path, char *to, size_t room)
+{
+    faults_io *f = user;
+    return call_fails(f, "read_link") ? io_error(f) : soma_files_posix.read_link(NULL, path, to, room);
+}
+
+static int faulty_lock(void *user, const char *path)
+{
+    faults_io *f = user;
+    if (call_fails(f, "lock"))
+        return io_error(f);
+    int handle = soma_files_posix.lock(NULL, path);
+    f->open += handle >= 0;
+    return handle;
+}
+
+static int faulty_inherit(void *user, const char *path, int handle)
+{
+    faults_io *f = user;
+    return call_fails(f, "inherit") ? io_error(f) : soma_files_posix.inherit(NULL, path, handle);
+}
+
+static int faulty_reserve(void *user, int handle, uint64_t size)
+{
+    faults_io *f = user;
+    return call_fails(f, "reserve") ? io_error(f) : soma_files_posix.reserve(NULL, handle, size);
 }
 
 soma_files faults_files(faults_io *f)
@@ -176,7 +212,12 @@ soma_files faults_files(faults_io *f)
                         .close = faulty_close,
                         .rename = faulty_rename,
                         .remove = faulty_remove,
-                        .sync_folder = faulty_sync_folder};
+                        .sync_folder = faulty_sync_folder,
+                        .list = faulty_list,
+                        .read_link = faulty_read_link,
+                        .lock = faulty_lock,
+                        .inherit = faulty_inherit,
+                        .reserve = faulty_reserve};
 }
 
 /* ---- places and whole files ---- */

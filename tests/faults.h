@@ -50,14 +50,15 @@ typedef enum faults_kind {
 } faults_kind;
 
 typedef struct faults_io {
-    uint64_t fail_at; /* the k-th call fails, counted from 1 over all nine functions; 0: none */
+    uint64_t fail_at; /* the k-th call fails, counted from 1 over all functions; 0: none */
     bool forever;     /* and every later one too, as after a power cut (but closing still closes) */
     faults_kind kind;
     int error; /* errno value; 0: EIO */
     /* results */
     uint64_t calls;
-    uint64_t failed; /* calls that failed (or were cut short) on purpose */
-    int64_t open;    /* handles open now */
+    uint64_t failed;  /* calls that failed (or were cut short) on purpose */
+    int64_t open;     /* handles open now */
+    const char *what; /* the function of the last one that failed: "open", "lock", ... */
 } faults_io;
 
 /* The system's files behind the faults. f must outlive the context. One thread at a time. */

@@ -97,7 +97,8 @@ typedef struct soma_allocator {
 /** Seam 2. Calls return 0 or a count on success and a negative errno on failure; short reads and writes are allowed. */
 typedef struct soma_files {
     void *user;
-    int (*open)(void *user, const char *path, bool write); /**< write: create new or truncate. Returns a handle >= 0. */
+    int (*open)(void *user, const char *path, bool write); /**< write: a new file, -EEXIST where there is one; never
+                                                                through a link. Returns a handle >= 0 */
     int64_t (*size)(void *user, int handle);
     int64_t (*read)(void *user, int handle, void *bytes, size_t size);
     int64_t (*write)(void *user, int handle, const void *bytes, size_t size);
@@ -108,6 +109,18 @@ typedef struct soma_files {
     int (*sync_folder)(void *user, const char *path); /**< the folder that holds path */
     /** Calls each(to, name) for every entry of a folder, in any order. May be NULL: folders cannot be listed then. */
     int (*list)(void *user, const char *path, void (*each)(void *to, const char *name), void *to);
+    /** Writes what the symbolic link at path points to, without an end mark, and returns its length, at most `room`;
+     *  -EINVAL: it is no link. May be NULL: links are replaced by files. */
+    int64_t (*read_link)(void *user, const char *path, char *to, size_t room);
+    /** Locks the file of that name for as long as the handle that it returns is open, without waiting: -EWOULDBLOCK where
+     *  somebody else holds it, -ENOENT where it is gone, -ENOTSUP where there are no locks. May be NULL: what a killed process
+     *  left behind is not removed. */
+    int (*lock)(void *user, const char *path);
+    /** May the file at path be replaced? 0 also where there is none; -EISDIR or -ESPIPE: it is no regular file. With a handle
+     *  >= 0, the file behind it, which is to take its place, gets its mode and, as far as permitted, its owner. May be NULL. */
+    int (*inherit)(void *user, const char *path, int handle);
+    /** Can the file hold `size` bytes, as far as is known (space, quota, limits)? May be NULL. */
+    int (*reserve)(void *user, int handle, uint64_t size);
 } soma_files;
 
 /** Seam 3. Fills out from a counter and a key; the default is Philox 4x32-10. */

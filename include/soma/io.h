@@ -12,8 +12,18 @@
 extern "C" {
 #endif
 
-/** Writes model and tensors, atomically: temporary file, fsync, rename, fsync of the folder. */
+/** Writes model and tensors, atomically: a temporary file beside it, fsync, rename, fsync of the folder. On a failure, and
+ *  after a power cut or a kill, the old file is as it was. A symbolic link stays one: what it points to is replaced. The mode of
+ *  the old file is kept, and its owner and group as far as the system permits; access control lists are not, and other hard
+ *  links keep the old content. A new file has the mode that the umask leaves. What is no regular file is never replaced.
+ *
+ *  The temporary file is called PATH.tmp-<16 digits> (a long name is shortened) and is locked while its writer lives; those
+ *  that a killed process left behind are removed by the next save to the same path. */
 SOMA_API soma_status soma_save(soma_model *m, const char *path);
+/** Would soma_save(m, path) succeed now, as far as can be known? Makes the temporary file, asks for its space and removes it:
+ *  a folder that is missing or read-only, a name that is too long, a device, a full disk, quota or file-size limit are told
+ *  with soma_save's sentences, before hours of training. A leftover of a killed process is removed as well. */
+SOMA_API soma_status soma_can_save(soma_model *m, const char *path);
 /** Reads a model that soma_save wrote; NULL on failure. Nothing in a file is ever executed. */
 SOMA_API soma_model *soma_load(soma *s, const char *path);
 

@@ -91,9 +91,10 @@ static void apply_options(soma *s, const soma_context_options *o)
     if (files_complete(&o->files))
         s->files = o->files;
     else if (!files_absent(&o->files))
-        soma_fail(
-            s, SOMA_INVALID, o->at,
-            "soma_open: some functions of .files are NULL; give all nine of them, or none for the system's files");
+        soma_fail(s, SOMA_INVALID, o->at,
+                  "soma_open: some functions of .files are NULL; give all from .open to .sync_folder, or none for the "
+                  "system's "
+                  "files");
     if (o->threads < 0 || o->threads > SOMA_THREADS_MAX) {
         soma_fail(s, SOMA_INVALID, o->at,
                   "soma_open: .threads = %d is not between 0 and %d; 0 takes as many as the process may use",

@@ -112,7 +112,7 @@ void soma_tuner_save(soma *s)
     soma_status status = read_file(t); /* another process may have written since */
     if (status == SOMA_OK) {
         soma_choices_write(&t->timed, &text);
-        status = text.failed ? SOMA_MEMORY : soma_file_begin(&w, s, t->path);
+        status = text.failed ? SOMA_MEMORY : soma_file_begin(&w, s, t->path, text.size);
     }
     if (status == SOMA_OK) {
         soma_file_write(&w, text.bytes, text.size);

@@ -2,6 +2,7 @@
  *
  * io/model_file.c: soma's own model file: safetensors with the graph in the metadata under "soma.model".
  */
+#include "base/file.h"
 #include "base/limits.h"
 #include "graph/tune.h"
 #include "io/hash.h"
@@ -61,6 +62,23 @@ soma_status soma_save(soma_model *m, const char *path)
         status = kernels.failed ? SOMA_MEMORY : write_model(m, path, text.bytes, kernels.bytes);
     soma_text_free(&text);
     soma_text_free(&kernels);
+    return status;
+}
+
+/* The header is not written yet; the least that it can be. */
+soma_status soma_can_save(soma_model *m, const char *path)
+{
+    if (!m)
+        return SOMA_INVALID;
+    uint64_t size = SOMA_HASH_AT;
+    for (int i = 0; i < m->n_tensors; i++) {
+        const soma_type *type = &m->tensors[i].type;
+        if (!m->tensors[i].slot)
+            size += (uint64_t)soma_shape_elements(&type->shape) * soma_dtype_size(type->dtype);
+    }
+    soma_file_writer w;
+    soma_status status = soma_file_begin(&w, m->s, path, size);
+    soma_file_abandon(&w);
     return status;
 }
 

@@ -121,9 +121,12 @@ static soma_status write_parts(soma *s, const char *path, soma_text *header, con
     for (int i = 0; i < 8; i++)
         prefix[i] = (unsigned char)((uint64_t)header->size >> (8 * i));
     soma_file_writer w;
+    uint64_t size = sizeof prefix + header->size;
+    for (int i = 0; i < n; i++)
+        size += bytes_of(&tensors[i]);
     soma_status status = soma_hash_available() ? put_hash(s, prefix, header, tensors, n) : SOMA_OK;
     if (status == SOMA_OK)
-        status = soma_file_begin(&w, s, path);
+        status = soma_file_begin(&w, s, path, size);
     if (status != SOMA_OK)
         return status;
     soma_file_write(&w, prefix, sizeof prefix);
