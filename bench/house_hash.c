@@ -115,6 +115,15 @@ static bool flushes(void)
 #endif
 }
 
+/* A NaN has many bits, and which of them come out is nobody's promise (vectors and tails differ even within one array): all
+ * count as one number. */
+static void add_floats(sha256 *s, const float *x, int64_t n)
+{
+    static const unsigned char nan[4] = {0x00, 0x00, 0xc0, 0x7f};
+    for (int64_t i = 0; i < n; i++)
+        sha256_add(s, x[i] != x[i] ? (const void *)nan : &x[i], sizeof x[i]);
+}
+
 static void hash_model(soma_model *m, char text[65])
 {
     sha256 s;
@@ -124,7 +133,11 @@ static void hash_model(soma_model *m, char text[65])
         if (!strncmp(t.name, "optimizer/", 10))
             continue;
         sha256_add(&s, t.name, strlen(t.name));
-        sha256_add(&s, t.tensor.data, (size_t)soma_shape_elements(&t.tensor.shape) * soma_dtype_size(t.tensor.dtype));
+        int64_t n = soma_shape_elements(&t.tensor.shape);
+        if (t.tensor.dtype == SOMA_F32)
+            add_floats(&s, t.tensor.data, n);
+        else
+            sha256_add(&s, t.tensor.data, (size_t)n * soma_dtype_size(t.tensor.dtype));
     }
     sha256_end(&s, text);
 }

@@ -93,7 +93,10 @@ static double outputs(soma *s, soma_model *m, const char *name, float *x)
     read_raw(name, "logits", want, sizeof want);
     double worst = 0, largest = 1;
     for (int i = 0; i < BATCH * CLASSES; i++) {
-        worst = fmax(worst, fabs((double)y[i] - (double)want[i]));
+        double difference = fabs((double)y[i] - (double)want[i]);
+        worst = difference <= worst ? worst : difference; /* fmax would lose a NaN */
+        if (isnan(difference))
+            return NAN;
         largest = fmax(largest, fabs((double)want[i]));
     }
     return worst / largest;

@@ -35,6 +35,8 @@ static void fill(kernel_prepared *p, kernel_call *c)
         const soma_tensor *t = &c->arg[i];
         p->arg[i] = (soma_arg){.dtype = t->dtype, .shape = t->shape, .elements = soma_shape_elements(&t->shape)};
         p->arg[i].batched = c->batch > 0 && t->shape.rank > 0 && t->shape.dim[0] == c->batch;
+        if (t->shape.rank == 4)
+            p->arg[i].layout.kind = c->layout;
         if (!t->data)
             p->arg[i].shape.rank = -1;
         p->data[i] = t->data;

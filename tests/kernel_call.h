@@ -18,7 +18,8 @@ typedef struct kernel_call {
     int64_t batch; /* of this piece; 0: nothing is batched. Arrays whose first dimension is the batch are batched */
     int64_t full_batch; /* 0: batch */
     int64_t sample_offset;
-    int threads; /* 0: 1 */
+    soma_layout_kind layout; /* of all arrays with four dimensions */
+    int threads;             /* 0: 1 */
     uint64_t site, seed, step;
     soma_random random; /* zero: Philox */
     char reason[SOMA_REASON_MAX];

@@ -90,7 +90,9 @@ static double distance(soma_model *a, soma_model *b)
         for (int64_t k = 0; k < soma_shape_elements(&x.tensor.shape); k++) {
             double u = (double)((const float *)x.tensor.data)[k], v = (double)((const float *)y.tensor.data)[k];
             largest = fmax(largest, fabs(u));
-            difference = fmax(difference, fabs(u - v));
+            difference = fabs(u - v) <= difference ? difference : fabs(u - v); /* fmax would lose a NaN */
+            if (isnan(u - v))
+                return INFINITY;
         }
         worst = fmax(worst, difference / largest);
     }

@@ -78,7 +78,7 @@ def options():
 
 def main():
     args = options()
-    torch.set_num_threads(args.threads)
+    torch.set_num_threads(args.threads)  # it only makes the file; both libraries have threads of their own, told below
     try:
         path = export(args.model, args.batch)
     except Exception as error:

@@ -348,6 +348,18 @@ def options():
     return args, spec
 
 
+def check_alone(threads):
+    """PyTorch's figures are its own only in a process without soma, and with the number of threads that was asked for: with
+    another user of the same libgomp there would be one team, and torch.set_num_threads would set the other's, too."""
+    with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
+        paths = {line.split(None, 5)[5].strip() for line in maps if line.count("/") and len(line.split(None, 5)) == 6}
+    names = {os.path.basename(path) for path in paths}
+    assert not any(name.startswith("libsoma") for name in names), "libsoma is in PyTorch's process"
+    teams = {path for path in paths if os.path.basename(path).startswith(("libgomp", "libiomp", "libomp"))}
+    assert len(teams) <= 1, f"more than one OpenMP runtime is in PyTorch's process: {sorted(teams)}"
+    assert torch.get_num_threads() == threads, f"PyTorch has {torch.get_num_threads()} threads instead of {threads}"
+
+
 KEEP = "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967296"
 
 
@@ -381,6 +393,7 @@ def main():
     if not runners:
         say(f"skipped {args.model}: no variant runs: {skipped}")
         return 77
+    check_alone(args.threads)
     if args.serve:
         serve(runners, header)
     else:

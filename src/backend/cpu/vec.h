@@ -176,6 +176,10 @@ static inline void soma_transpose_16(const float *from, int64_t from_step, int r
 
 #else
 
+#if SOMA_LANES == 8
+#include <immintrin.h>
+#endif
+
 typedef float soma_vf __attribute__((vector_size(4 * SOMA_LANES)));
 typedef int32_t soma_vi __attribute__((vector_size(4 * SOMA_LANES)));
 typedef soma_vi soma_vm;
@@ -227,9 +231,14 @@ static inline soma_vf soma_vload_or(const float *p, int n, soma_vf rest)
         rest[i] = p[i];
     return rest;
 }
+/* By name where there is the instruction: of two products that meet in c = d * e + ..., a compiler would fuse either. */
 static inline soma_vf soma_vfma(soma_vf a, soma_vf b, soma_vf c)
 {
+#if SOMA_LANES == 8
+    return (soma_vf)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+#else
     return a * b + c;
+#endif
 }
 static inline float soma_vsum(soma_vf v)
 {

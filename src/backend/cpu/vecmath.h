@@ -34,6 +34,17 @@ static inline float soma_vselect(int yes, float a, float b)
     return soma_float_from((soma_float_bits(a) & mask) | (soma_float_bits(b) & ~mask));
 }
 
+/* a b + c, in one rounding where the level has the instruction. Written out where two products meet: which of them is
+ * fused would else be the compiler's choice, and another one in the tail of a loop than in its body. */
+static inline float soma_vmuladd(float a, float b, float c)
+{
+#if defined(__FMA__) || defined(__aarch64__)
+    return __builtin_fmaf(a, b, c);
+#else
+    return a * b + c;
+#endif
+}
+
 /* x = n ln 2 + r, |r| <= ln(2) / 2: returns r, and n as an integer in two's complement. Valid for |x| < 2^20. */
 static inline float soma_vreduce(float x, uint32_t *n)
 {
@@ -85,8 +96,8 @@ static inline float soma_vlog(float x)
     p = p * f + -0x1.00022ap-2f;
     p = p * f + 0x1.555554p-2f;
     float square = f * f;
-    float y = square * (f * p) + e * 0x1.7f7d1cp-20f;
-    y = y - 0.5f * square + f + e * 0x1.62e4p-1f;
+    float y = soma_vmuladd(e, 0x1.7f7d1cp-20f, square * (f * p));
+    y = soma_vmuladd(e, 0x1.62e4p-1f, soma_vmuladd(-0.5f, square, y) + f);
     const float infinity = soma_float_from(0x7f800000u), nan = soma_float_from(0x7fc00000u);
     float special = soma_vselect(x == 0.0f, -infinity, nan); /* negative numbers and NaN */
     y = soma_vselect(x > 0.0f, y, special);

@@ -9,11 +9,11 @@
  * Programs that only predict do this once per change of the parameters (graph/fold.c puts it there).
  */
 #include "backend/cpu/parallel.h"
+#include "base/exact.h"
 #include "op/batch_norm/batch_norm_fold.h"
 #include "op/element.h"
 #include "op/sample.h"
 
-#include <math.h>
 #include <stddef.h>
 
 enum { W, MEAN, VARIANCE, B, SCALE, SHIFT, INPUTS }; /* from B on optional */
@@ -66,7 +66,7 @@ static void part(void *context, int index, int count)
     int64_t begin, end;
     soma_share(s->filters, 1, index, count, &begin, &end);
     for (int64_t k = begin; k < end; k++) {
-        double factor = at(job, SCALE, k, 1) / sqrt(at(job, VARIANCE, k, 1) + s->epsilon);
+        double factor = at(job, SCALE, k, 1) / soma_exact_sqrt(at(job, VARIANCE, k, 1) + s->epsilon);
         for (int64_t i = k * s->taps; i < (k + 1) * s->taps; i++)
             soma_set(job->arg[s->out], s->dtype, i, soma_get(job->arg[W], s->dtype, i) * factor);
         soma_set(job->arg[s->out + 1], s->dtype, k,

@@ -225,7 +225,7 @@ SOMA_NORM_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int la
         int n = k == vectors - 1 ? last : SOMA_LANES, l = k * SOMA_LANES;
         soma_vf d = soma_vget_n(p->x + at + l, n) - soma_vload(a->mean + l);
         soma_vf g = passed(p, at + l, n, m, a, l, d) - soma_vload(a->mean_g + l);
-        g = g * soma_vload(a->factor + l) - d * soma_vload(a->slope + l);
+        g = soma_vfma(g, soma_vload(a->factor + l), -(d * soma_vload(a->slope + l)));
         if (p->added)
             g += soma_vget_n(p->added + at + l, n);
         if (stream)

@@ -100,7 +100,7 @@ static void strip(const lrn_state *s, void *const *arg, const buffers *b, int64_
             b->term[i] = b->dy[i] * b->x[i] * b->power[i] / b->d[i];
         windows(s, b->term - s->back * s->shift, b->d); /* the windows that hold a channel: the other side is longer */
         for (int64_t i = 0; i < s->width; i++)
-            b->x[i] = b->dy[i] * b->power[i] + factor * b->x[i] * b->d[i];
+            b->x[i] = soma_vmuladd(b->dy[i], b->power[i], factor * b->x[i] * b->d[i]);
     } else {
         for (int64_t i = 0; i < s->width; i++)
             b->x[i] *= b->power[i];

@@ -147,7 +147,8 @@ INLINE void narrow_columns(const float *x, int64_t rows, int k, float *y, float 
 }
 
 /* Columns 0 .. SOMA_LANES - 1 of rows of k columns. Lanes beyond the last column read the next row and are not used;
- * `safe` rows can be read so, the others go one by one. */
+ * `safe` rows can be read so, the others go one by one. Rows are joined in their order, here and in wide_strip: equal columns
+ * have equal sums, whichever strip they are in. */
 INLINE void strip(const float *x, int64_t rows, int64_t safe, int64_t k, int width, float *y, float scale, bool max)
 {
     const vec none = all_lanes(identity(max));
@@ -157,17 +158,9 @@ INLINE void strip(const float *x, int64_t rows, int64_t safe, int64_t k, int wid
         total[j] = identity(max);
     for (int64_t begin = 0; begin < rows; begin += ROWS) {
         int64_t end = rows < begin + ROWS ? rows : begin + ROWS, fast = safe < end ? safe : end, r = begin;
-        vec a = none, b = none, c = none, d = none;
-        for (; r + 4 <= fast; r += 4) {
-            const float *row = x + r * k;
-            a = join(a, load(row), max);
-            b = join(b, load(row + k), max);
-            c = join(c, load(row + 2 * k), max);
-            d = join(d, load(row + 3 * k), max);
-        }
+        vec a = none;
         for (; r < fast; r++)
             a = join(a, load(x + r * k), max);
-        a = join(join(a, b, max), join(c, d, max), max);
         memcpy(lane, &a, sizeof a);
         for (; r < end; r++)
             for (int j = 0; j < width; j++)

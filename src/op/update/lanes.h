@@ -41,6 +41,12 @@ static inline soma_lanes soma_lanes_sqrt(soma_lanes x)
 {
     return _mm512_sqrt_ps(x);
 }
+/* a b + c in one rounding. Written out where two products meet: which of them is fused would else be the compiler's
+ * choice, in whole vectors another than in the rest. */
+static inline soma_lanes soma_lanes_fma(soma_lanes a, soma_lanes b, soma_lanes c)
+{
+    return _mm512_fmadd_ps(a, b, c);
+}
 
 #elif SOMA_ISA_LEVEL == 2
 
@@ -72,6 +78,10 @@ static inline void soma_lanes_store_n(float *x, soma_lanes y, int64_t n)
 static inline soma_lanes soma_lanes_sqrt(soma_lanes x)
 {
     return _mm256_sqrt_ps(x);
+}
+static inline soma_lanes soma_lanes_fma(soma_lanes a, soma_lanes b, soma_lanes c)
+{
+    return _mm256_fmadd_ps(a, b, c);
 }
 
 #else
@@ -108,6 +118,10 @@ static inline soma_lanes soma_lanes_sqrt(soma_lanes x)
         x[i] = (float)soma_exact_sqrt((double)x[i]);
     return x;
 #endif
+}
+static inline soma_lanes soma_lanes_fma(soma_lanes a, soma_lanes b, soma_lanes c)
+{
+    return a * b + c;
 }
 
 #endif

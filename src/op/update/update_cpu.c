@@ -98,8 +98,8 @@ static void sgd_plain(const job *j, float *const *x, int64_t n)
     const soma_lanes lr = soma_lanes_all(j->c[0]), decay = soma_lanes_all(j->c[2]);
 #define STEP(load, store)                                                                                              \
     do {                                                                                                               \
-        soma_lanes w = load(p + i), h = load(g + i) + decay * w;                                                       \
-        store(q + i, w - lr * h);                                                                                      \
+        soma_lanes w = load(p + i), h = soma_lanes_fma(decay, w, load(g + i));                                         \
+        store(q + i, soma_lanes_fma(-lr, h, w));                                                                       \
     } while (0)
     PASS(STEP)
 #undef STEP
@@ -113,7 +113,8 @@ static void sgd_momentum(const job *j, float *const *x, int64_t n)
     const soma_lanes lr = soma_lanes_all(j->c[0]), momentum = soma_lanes_all(j->c[1]), decay = soma_lanes_all(j->c[2]);
 #define STEP(load, store)                                                                                              \
     do {                                                                                                               \
-        soma_lanes w = load(p + i), h = load(g + i) + decay * w, d = momentum * load(v + i) - lr * h;                  \
+        soma_lanes w = load(p + i), h = soma_lanes_fma(decay, w, load(g + i));                                         \
+        soma_lanes d = soma_lanes_fma(momentum, load(v + i), -(lr * h));                                               \
         store(u + i, d);                                                                                               \
         store(q + i, w + d);                                                                                           \
     } while (0)
@@ -129,9 +130,10 @@ static void sgd_nesterov(const job *j, float *const *x, int64_t n)
     const soma_lanes lr = soma_lanes_all(j->c[0]), momentum = soma_lanes_all(j->c[1]), decay = soma_lanes_all(j->c[2]);
 #define STEP(load, store)                                                                                              \
     do {                                                                                                               \
-        soma_lanes w = load(p + i), h = lr * (load(g + i) + decay * w), d = momentum * load(v + i) - h;                \
+        soma_lanes w = load(p + i), h = lr * soma_lanes_fma(decay, w, load(g + i));                                    \
+        soma_lanes d = soma_lanes_fma(momentum, load(v + i), -h);                                                      \
         store(u + i, d);                                                                                               \
-        store(q + i, w + (momentum * d - h));                                                                          \
+        store(q + i, w + soma_lanes_fma(momentum, d, -h));                                                             \
     } while (0)
     PASS(STEP)
 #undef STEP
@@ -183,11 +185,12 @@ static void adam_pass(const job *j, float *const *x, int64_t n)
     const soma_lanes rest1 = soma_lanes_all(j->c[6]), rest2 = soma_lanes_all(j->c[7]);
 #define STEP(load, store)                                                                                              \
     do {                                                                                                               \
-        soma_lanes w = load(p + i), h = load(g + i) + decay * w;                                                       \
-        soma_lanes a = beta1 * load(m + i) + rest1 * h, b = beta2 * load(v + i) + rest2 * h * h;                       \
+        soma_lanes w = load(p + i), h = soma_lanes_fma(decay, w, load(g + i));                                         \
+        soma_lanes a = soma_lanes_fma(beta1, load(m + i), rest1 * h);                                                  \
+        soma_lanes b = soma_lanes_fma(beta2, load(v + i), rest2 * h * h);                                              \
         store(mean + i, a);                                                                                            \
         store(square + i, b);                                                                                          \
-        store(q + i, w - rate * a / (root * soma_lanes_sqrt(b) + epsilon));                                            \
+        store(q + i, w - rate * a / soma_lanes_fma(root, soma_lanes_sqrt(b), epsilon));                                \
     } while (0)
     PASS(STEP)
 #undef STEP
