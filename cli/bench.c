@@ -22,7 +22,7 @@ typedef struct bench_options {
     int64_t batch, rounds, micro_batch, max_memory;
     const char *precision;
     double seconds;
-    bool train;
+    bool train, machine;
 } bench_options;
 
 /* What is measured: one of the two programs. */
@@ -31,6 +31,7 @@ typedef struct subject {
     soma_trainer *trainer; /* NULL: predicting */
     soma_program *program;
     cli_noise noise;
+    cli_pace pace;
 } subject;
 
 typedef struct figures {
@@ -111,7 +112,7 @@ static bool run_round(subject *b, const bench_options *o, figures *f, double sec
 {
     int threads = soma_threads(b->s);
     int64_t steps = 0;
-    f->bandwidth[f->rounds] = cli_bandwidth_sample(threads);
+    f->bandwidth[f->rounds] = o->machine ? cli_bandwidth_sample(threads) : NAN;
     f->peak[f->rounds] = cli_peak_sample(threads);
     if (run_step(b) != SOMA_OK) /* caches are the model's again */
         return false;
@@ -120,6 +121,8 @@ static bool run_round(subject *b, const bench_options *o, figures *f, double sec
         if (run_step(b) != SOMA_OK)
             return false;
         after = now();
+        if (cli_pace_add(&b->pace, 1, after - before) && !o->common.quiet && soma_program_threads(b->program) > 1)
+            cli_say_busy(&b->pace, soma_program_threads(b->program));
         if (f->steps < STEPS_MAX)
             f->step[f->steps++] = after - before;
         before = after;
@@ -135,6 +138,8 @@ static bool measure(subject *b, const bench_options *o, figures *f, double resid
             return false;
     f->taken = resident() - resident_before;
     f->planned = (double)soma_program_memory(b->program).total;
+    if (o->machine && !o->common.quiet)
+        cli_say_bandwidth();
     for (int64_t r = 0; r < o->rounds; r++)
         if (!run_round(b, o, f, o->seconds / (double)o->rounds))
             return false;
@@ -197,7 +202,7 @@ static void print_json(const subject *b, const bench_options *o, const soma_mode
     printf("{\"mode\": \"%s\", \"model\": ", o->train ? "train" : "predict");
     cli_json_text(soma_model_name(m));
     printf(", \"batch\": %lld, \"threads\": %d, \"steps\": %d, \"record\": \"%016llx\"", (long long)o->batch,
-           soma_threads(b->s), f->steps, (unsigned long long)soma_program_record(b->program));
+           soma_program_threads(b->program), f->steps, (unsigned long long)soma_program_record(b->program));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         printf(", \"%s\": ", rows[i].name);
         cli_json_number(rows[i].value);
@@ -216,13 +221,14 @@ static void print_json(const subject *b, const bench_options *o, const soma_mode
 static void print_text(const subject *b, const bench_options *o, const soma_model *m, const figures *f, const result *r)
 {
     printf("%s of \"%s\", batch %lld, %d threads: %d steps in %d rounds\n\n", o->train ? "training" : "prediction",
-           soma_model_name(m), (long long)o->batch, soma_threads(b->s), f->steps, f->rounds);
+           soma_model_name(m), (long long)o->batch, soma_program_threads(b->program), f->steps, f->rounds);
     printf("throughput        %.6g samples/s\n", r->rate);
     printf("a step            %.4g ms (p50), %.4g ms (p90), %.4g ms (p99)\n", r->p50, r->p90, r->p99);
     printf("work              %.4g MFLOP a sample%s\n", r->flops / 1e6, o->train ? " (3 x forward)" : "");
     printf("speed             %.4g GFLOPS, %.1f%% of the FMA peak of %.4g GFLOPS\n", r->gflops,
            100 * r->gflops / r->peak, r->peak);
-    printf("memory bandwidth  %.3g GB/s\n", r->bandwidth);
+    if (o->machine)
+        printf("memory bandwidth  %.3g GB/s\n", r->bandwidth);
     printf("memory planned    %.2f MB\n", f->planned / 1e6);
     printf("memory taken      %.2f MB (growth of the process)\n", f->taken / 1e6);
 }
@@ -261,6 +267,8 @@ int cli_bench(int argc, char **argv)
         {"micro-batch", CLI_INT, &o.micro_batch, "N", "samples that run at a time (training)", 1, 1e7},
         {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G", 1, 1e15},
         {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
+        {"machine", CLI_FLAG, &o.machine, NULL,
+         "measure the memory's bandwidth, too (takes two arrays beyond the cache)", 1, 0},
         CLI_BUILD(o.build),
         CLI_GROUPS(o.groups),
         CLI_COMMON(o.common),

@@ -7,6 +7,8 @@
 
 #include <soma/soma.h>
 
+#include "pace.h"
+
 #define EXIT_RUN 1   /* something failed while running */
 #define EXIT_USAGE 2 /* the command line is wrong */
 
@@ -223,6 +225,11 @@ const char *cli_nearest(const char *name, const char *const *names);
 /* ---- progress ---- */
 
 typedef struct cli_progress {
+    cli_pace pace;      /* is the machine busy? */
+    int threads;        /* of the program */
+    int64_t paced_step; /* where its last interval ended, in steps and seconds of the epoch */
+    double paced_seconds;
+    double shown; /* seconds of the epoch when the line was last written */
     bool quiet, terminal, colour, utf8;
     int64_t epoch;   /* whose title was shown, counted from 1 */
     int width, used; /* of the line, in characters */
@@ -231,6 +238,9 @@ typedef struct cli_progress {
 bool cli_show_progress(void *user, const soma_progress *p);
 /* Where a training that was stopped or failed stands, if its epoch was begun. */
 void cli_show_last(cli_progress *show, const soma_progress *p);
+/* How often a training's steps are looked at, so that their best can be told from what they take on a busy machine. */
+#define CLI_PACE_SECONDS 0.001
+void cli_say_busy(const cli_pace *pace, int threads);
 void cli_progress_begin(cli_progress *p, const cli_common *common);
 /* Ends a line that was left open. */
 void cli_progress_end(cli_progress *p);

@@ -4,6 +4,8 @@
  */
 #include "machine.h"
 
+#include <stdio.h>
+
 #include "../bench/machine/peak.h"
 
 cli_machine cli_measure_machine(int threads)
@@ -15,6 +17,14 @@ cli_machine cli_measure_machine(int threads)
 double cli_peak_sample(int threads)
 {
     return soma_bench_peak_sample(threads);
+}
+
+void cli_say_bandwidth(void)
+{
+    fprintf(
+        stderr,
+        "soma: memory bandwidth is measured on arrays that no cache holds; they take %.0f MB while they are streamed\n",
+        soma_bench_bandwidth_bytes() / 1e6);
 }
 
 double cli_bandwidth_sample(int threads)

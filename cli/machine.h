@@ -12,6 +12,8 @@ typedef struct cli_machine {
 } cli_machine;
 
 cli_machine cli_measure_machine(int threads);
+/* Says on standard error what measuring the bandwidth takes, and why. */
+void cli_say_bandwidth(void);
 /* One short sample each, to be taken between the rounds of what is measured. */
 double cli_peak_sample(int threads);
 double cli_bandwidth_sample(int threads);

@@ -174,6 +174,8 @@ static int show(soma *s, soma_program *p, const plan_options *o)
 {
     cli_machine machine = {0};
     if (o->time) {
+        if (!o->common.quiet)
+            cli_say_bandwidth();
         machine = cli_measure_machine(soma_threads(s));
         if (soma_program_time(p, (int)o->steps) != SOMA_OK)
             return cli_failed(s);
@@ -187,7 +189,9 @@ static int show(soma *s, soma_program *p, const plan_options *o)
     else
         printf("batch %lld in pieces of %lld: %s\n", (long long)o->batch, (long long)soma_program_micro_batch(p),
                soma_program_micro_batch_reason(p));
-    printf("threads %d, record %016llx\n", soma_threads(s), (unsigned long long)soma_program_record(p));
+    printf("threads %d%s, record %016llx\n", soma_program_threads(p),
+           soma_program_threads(p) < soma_threads(s) ? " (too little work for more)" : "",
+           (unsigned long long)soma_program_record(p));
     soma_plan_recomputation r = soma_program_recomputed(p);
     if (r.nodes)
         printf("recomputed: %d nodes, %.1f MFLOP (%.1f%% more), for %.2f MB less of activations\n", r.nodes,
@@ -235,7 +239,8 @@ int cli_plan(int argc, char **argv)
          1, 1e15},
         {"explain", CLI_FLAG, &o.explain, NULL,
          "why each kernel: what better ones were refused for, and what was timed", 1, 0},
-        {"time", CLI_FLAG, &o.time, NULL, "run it and compare with the machine's limits", 1, 0},
+        {"time", CLI_FLAG, &o.time, NULL,
+         "run it and compare with the machine's limits (takes memory to measure its bandwidth)", 1, 0},
         {"steps", CLI_INT, &o.steps, "N", "steps to time (default 20; medians are shown)", 1, 1e6},
         CLI_BUILD(o.build),
         CLI_GROUPS(o.groups),

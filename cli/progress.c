@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #define BAR 20
+#define CLI_SHOW_SECONDS 0.1 /* between two lines on a terminal */
 
 /* The user's locale decides which characters a terminal shows. */
 static bool terminal_is_utf8(void)
@@ -161,11 +162,36 @@ static void show_line(cli_progress *show, const soma_progress *p, bool last)
     fflush(stderr);
 }
 
+void cli_say_busy(const cli_pace *pace, int threads)
+{
+    char text[320];
+    fprintf(stderr, "soma: %s\n", cli_pace_text(pace, threads, text));
+}
+
+/* Times between two calls, within an epoch. */
+static void pace(cli_progress *show, const soma_progress *p)
+{
+    if (p->batch < show->paced_step || p->seconds < show->paced_seconds) /* another epoch */
+        show->paced_step = 0, show->paced_seconds = show->shown = 0;
+    bool busy = cli_pace_add(&show->pace, p->batch - show->paced_step, p->seconds - show->paced_seconds);
+    show->paced_step = p->batch;
+    show->paced_seconds = p->seconds;
+    if (!busy || show->quiet || show->threads < 2)
+        return;
+    if (show->terminal)
+        fprintf(stderr, "\r\033[K");
+    cli_say_busy(&show->pace, show->threads);
+}
+
 bool cli_show_progress(void *user, const soma_progress *p)
 {
     cli_progress *show = user;
-    if (!show->quiet && (show->terminal || p->epoch_done))
+    pace(show, p);
+    bool due = show->terminal && (p->seconds - show->shown >= CLI_SHOW_SECONDS || show->shown == 0);
+    if (!show->quiet && (due || p->epoch_done)) {
+        show->shown = p->seconds;
         show_line(show, p, p->epoch_done);
+    }
     return true;
 }
 

@@ -182,8 +182,9 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
 /* What the training will take, before it takes it. */
 static void show_plan(void *user, const soma_program *p)
 {
-    const cli_progress *show = user;
+    cli_progress *show = user;
     soma_plan_memory m = soma_program_memory(p);
+    show->threads = soma_program_threads(p);
     cli_stop_begin(show->quiet); /* up to here there is nothing to save */
     soma_plan_recomputation r = soma_program_recomputed(p);
     if (show->quiet)
@@ -281,7 +282,7 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
                           .on_plan = show_plan,
                           .stop = cli_stop,
                           .user = &show,
-                          .progress_seconds = show.terminal ? 0.1 : 0,
+                          .progress_seconds = CLI_PACE_SECONDS,
                           .result = &result,
                           .max_steps = t->max_steps,
                           .micro_batch = t->micro_batch,

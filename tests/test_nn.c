@@ -408,10 +408,112 @@ static void wrong_optimizers_are_explained(void **state)
     soma_close(s);
 }
 
+/* ---- parameters as values ---- */
+
+/* One step of a program that gives n <= 4 values; the first number of each. */
+static void values_of(soma_model *m, const soma_value *values, int n, soma_value x, const soma_tensor *data, float *out)
+{
+    soma_program *p = soma_compile(m, .batch = 2, .values = values, .n_values = n);
+    assert_non_null(p);
+    if (data)
+        assert_int_equal(soma_feed(p, x, data), SOMA_OK);
+    assert_int_equal(soma_step(p), SOMA_OK);
+    for (int i = 0; i < n; i++)
+        out[i] = *(const float *)soma_read(p, values[i]).data;
+    soma_program_free(p);
+}
+
+static void a_penalty_reaches_the_weights(void **state)
+{
+    (void)state;
+    soma *s = open_seeded(3);
+    soma_model *m = soma_model_new(s, "penalty");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3));
+    soma_scope_push(m, "block");
+    soma_output(m, "y", soma_dense(x, .units = 2));
+    soma_scope_pop(m);
+    soma_value w = soma_parameter_value(m, "block.dense1.weight"), dw;
+    expect_shape(w, SOMA_SHAPE(2, 3));
+    assert_int_equal(soma_parameter_value(m, "block.dense1.weight").id,
+                     w.id); /* one value, however often it is asked for */
+    soma_value penalty = soma_reduce_sum(soma_square(w));
+    assert_int_equal(soma_grad(penalty, &w, 1, &dw), SOMA_OK);
+    const float *now = soma_tensor_find(m, "block.dense1.weight").tensor.data;
+    float first = now[0], got[2], sum = 0;
+    for (int i = 0; i < 6; i++)
+        sum += now[i] * now[i];
+    values_of(m, (const soma_value[]){penalty, dw}, 2, x, NULL, got);
+    assert_float_equal(got[0], sum, 1e-5);
+    assert_float_equal(got[1], 2 * first, 1e-6);
+    /* and training by it shrinks them */
+    soma_value updates[4];
+    soma_optimizer sgd = soma_sgd(.lr = 0.1);
+    int n = soma_updates(penalty, updates, 4, .optimizer = &sgd);
+    soma_program *p = soma_compile(m, .batch = 2, .values = &penalty, .n_values = 1, .updates = updates,
+                                   .n_updates = n);
+    assert_non_null(p);
+    assert_int_equal(soma_step(p), SOMA_OK);
+    now = soma_tensor_find(m, "block.dense1.weight").tensor.data;
+    assert_float_equal(now[0], 0.8f * first, 1e-6);
+    soma_close(s);
+}
+
+/* An autoencoder whose decoder is its encoder, turned: both uses add to the gradient. */
+static void tied_weights_share_their_gradient(void **state)
+{
+    (void)state;
+    soma *s = open_seeded(4);
+    soma_model *m = soma_model_new(s, "tied");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3)), dw;
+    soma_value code = soma_dense(x, .units = 2, .name = "encoder", .no_bias = true);
+    soma_value w = soma_parameter_value(m, "encoder.weight"); /* [2, 3] */
+    soma_value back = soma_matmul(code, w);
+    expect_shape(back, SOMA_SHAPE(SOMA_N, 3));
+    soma_output(m, "y", back);
+    soma_value loss = soma_reduce_sum(soma_square(back));
+    assert_int_equal(soma_grad(loss, &w, 1, &dw), SOMA_OK);
+    assert_int_equal(soma_tensor_count(m), 1); /* none was added */
+    static float numbers[6] = {0.5f, -1, 0.25f, 1, 0.75f, -0.5f};
+    soma_tensor data = {SOMA_F32, SOMA_SHAPE(2, 3), numbers};
+    float got[2], up, down, *at = soma_tensor_find(m, "encoder.weight").tensor.data, before = at[0];
+    values_of(m, (const soma_value[]){loss, dw}, 2, x, &data, got);
+    at[0] = before + 0.01f;
+    values_of(m, &loss, 1, x, &data, &up);
+    at[0] = before - 0.01f;
+    values_of(m, &loss, 1, x, &data, &down);
+    at[0] = before;
+    assert_true(fabs(got[1]) > 1e-3);
+    assert_float_equal(got[1], (up - down) / 0.02f, 0.01 + 0.01 * fabs((double)got[1]));
+    soma_close(s);
+}
+
+static void unknown_parameters_name_the_nearest(void **state)
+{
+    (void)state;
+    soma *s = open_seeded(1);
+    soma_model *m = soma_model_new(s, "small");
+    assert_false(soma_ok(soma_parameter_value(m, "conv1.weight")));
+    EXPECT_ERROR(s, "small", "conv1.weight", "has none yet");
+    m = soma_model_new(s, "small");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(1, 8, 8));
+    x = soma_conv2d(x, .filters = 4, .kernel = {3, 3});
+    assert_false(soma_ok(soma_parameter_value(m, "conv1.weigth")));
+    EXPECT_ERROR(s, "\"conv1.weigth\"", "did you mean \"conv1.weight\"?", "tests/test_nn.c:");
+    m = soma_model_new(s, "small");
+    x = soma_dense(soma_input(m, "x", SOMA_F32, SOMA_SHAPE(8)), .units = 4);
+    assert_false(soma_ok(soma_parameter_value(m, NULL)));
+    EXPECT_ERROR(s, "the first that it has is \"dense1.weight\"");
+    assert_false(soma_ok(soma_parameter_value(NULL, "dense1.weight")));
+    soma_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_name_their_parameters),
+        cmocka_unit_test(a_penalty_reaches_the_weights),
+        cmocka_unit_test(tied_weights_share_their_gradient),
+        cmocka_unit_test(unknown_parameters_name_the_nearest),
         cmocka_unit_test(same_padding_keeps_ceil_of_size_by_stride),
         cmocka_unit_test(same_padding_puts_the_odd_row_last),
         cmocka_unit_test(dense_multiplies_and_adds),

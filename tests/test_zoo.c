@@ -33,14 +33,34 @@ static void parameters_are_as_published(void **state)
     static const struct {
         const char *name;
         int64_t parameters;
-    } table[] = {
-        {"neuron", 2},           {"mlp", 669706},         {"lenet5", 61706},          {"net", 62006},
-        {"keras-vgg", 7998250},  {"fashion-cnn", 421642}, {"alexnet", 61100840},      {"alexnet-paper", 60965224},
-        {"vgg11", 132863336},    {"vgg13", 133047848},    {"vgg16", 138357544},       {"vgg19", 143667240},
-        {"vgg11-bn", 132868840}, {"vgg13-bn", 133053736}, {"vgg16-bn", 138365992},    {"vgg19-bn", 143678248},
-        {"resnet20", 269722},    {"resnet18", 11689512},  {"resnet34", 21797672},     {"resnet50", 25557032},
-        {"resnet101", 44549160}, {"resnet152", 60192808}, {"squeezenet1_0", 1248424}, {"mobilenetv2", 3504872},
-        {"densenet121", 7978856}};
+    } table[] = {{"neuron", 2},
+                 {"mlp", 669706},
+                 {"lenet5", 61706},
+                 {"net", 62006},
+                 {"keras-vgg", 7998250},
+                 {"fashion-cnn", 421642},
+                 {"alexnet", 61100840},
+                 {"alexnet-paper", 60965224},
+                 {"vgg11", 132863336},
+                 {"vgg13", 133047848},
+                 {"vgg16", 138357544},
+                 {"vgg19", 143667240},
+                 {"vgg11-bn", 132868840},
+                 {"vgg13-bn", 133053736},
+                 {"vgg16-bn", 138365992},
+                 {"vgg19-bn", 143678248},
+                 {"resnet20", 269722},
+                 {"resnet18", 11689512},
+                 {"resnet34", 21797672},
+                 {"resnet50", 25557032},
+                 {"resnet101", 44549160},
+                 {"resnet152", 60192808},
+                 {"squeezenet1_0", 1248424},
+                 {"mobilenetv2", 3504872},
+                 {"densenet121", 7978856},
+                 {"densenet161", 28681000},
+                 {"densenet169", 14149480},
+                 {"densenet201", 20013928}};
     int n = (int)(sizeof table / sizeof table[0]);
     assert_null(soma_zoo_at(n));
     assert_null(soma_zoo_at(-1));
@@ -173,9 +193,54 @@ static void the_neuron_finds_the_line(void **state)
     soma_close(s);
 }
 
+/* torchvision's spelling of everything that both have, and other people's of the rest. */
+static void spellings(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {{"mobilenet_v2", "mobilenetv2"},
+                                           {"MobileNetV2", "mobilenetv2"},
+                                           {"vgg11_bn", "vgg11-bn"},
+                                           {"vgg13_bn", "vgg13-bn"},
+                                           {"vgg16_bn", "vgg16-bn"},
+                                           {"vgg19_bn", "vgg19-bn"},
+                                           {"vgg11", "vgg11"},
+                                           {"vgg13", "vgg13"},
+                                           {"vgg16", "vgg16"},
+                                           {"vgg19", "vgg19"},
+                                           {"alexnet", "alexnet"},
+                                           {"resnet18", "resnet18"},
+                                           {"resnet34", "resnet34"},
+                                           {"resnet50", "resnet50"},
+                                           {"resnet101", "resnet101"},
+                                           {"resnet152", "resnet152"},
+                                           {"squeezenet1_0", "squeezenet1_0"},
+                                           {"densenet121", "densenet121"},
+                                           {"densenet161", "densenet161"},
+                                           {"densenet169", "densenet169"},
+                                           {"densenet201", "densenet201"},
+                                           {"LeNet-5", "lenet5"},
+                                           {"fashion_cnn", "fashion-cnn"}};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        const soma_zoo_entry *entry = soma_zoo_find(names[i][0]);
+        assert_non_null(entry);
+        assert_string_equal(entry->name, names[i][1]);
+    }
+    assert_null(soma_zoo_find("mobilenet_v3"));
+    assert_null(soma_zoo_find(""));
+    assert_null(soma_zoo_find("-_"));
+    assert_null(soma_zoo_find(NULL));
+    for (int i = 0; soma_zoo_at(i); i++) /* no two of the zoo's own are one name */
+        assert_ptr_equal(soma_zoo_find(soma_zoo_at(i)->name), soma_zoo_at(i));
+    soma *s = soma_open(NULL);
+    assert_null(soma_zoo(s, "mobilenet_v3"));
+    assert_non_null(strstr(soma_error(s), "did you mean \"mobilenetv2\"?"));
+    soma_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(spellings),
         cmocka_unit_test(parameters_are_as_published),
         cmocka_unit_test(classes_and_input_can_be_chosen),
         cmocka_unit_test(every_classifier_learns_eight_images),

@@ -298,7 +298,7 @@ double soma_bench_peak_gflops(int threads, double seconds)
 }
 
 /* Bytes of one of the two arrays: twice the last cache, but at least 64 MB and at most 512 MB. */
-static size_t stream_bytes(void)
+static size_t array_bytes(void)
 {
     size_t low = (size_t)64 << 20, high = (size_t)512 << 20, bytes = low;
 #ifdef _SC_LEVEL3_CACHE_SIZE
@@ -309,9 +309,14 @@ static size_t stream_bytes(void)
     return bytes < low ? low : bytes > high ? high : bytes;
 }
 
+double soma_bench_bandwidth_bytes(void)
+{
+    return 2.0 * (double)array_bytes();
+}
+
 double soma_bench_bandwidth_gbs(int threads, double seconds)
 {
-    size_t bytes = stream_bytes();
+    size_t bytes = array_bytes();
     team t = {.isa = pick(), .size = clamp_threads(threads), .length = bytes / sizeof(float) / 16 * 16, .touch = 1};
     t.x = malloc(bytes);
     t.y = malloc(bytes);

@@ -23,6 +23,9 @@ double soma_bench_peak_gflops(int threads, double seconds);
  * `seconds`, at least three. Holds 128 MB or more while it runs: call it outside a measurement of memory. */
 double soma_bench_bandwidth_gbs(int threads, double seconds);
 
+/* Bytes that it takes while it runs. */
+double soma_bench_bandwidth_bytes(void);
+
 #ifdef __cplusplus
 }
 #endif

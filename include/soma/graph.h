@@ -58,6 +58,16 @@ SOMA_API soma_value soma_parameter_with(soma_model *m, const char *name, const s
 #define soma_parameter(m, name, ...)                                                                                   \
     soma_parameter_with(m, name, SOMA_OPTIONS(soma_tensor_options, .shape = __VA_ARGS__))
 
+/** A parameter or buffer that the model has already, as a value: "conv1.weight", as soma_tensor_find and soma summary name it. For
+ *  weights that layers share and for penalties on weights; what is computed from it has gradients like anything else:
+ *
+ *      soma_value w = soma_parameter_value(m, "dense1.weight");
+ *      soma_value penalty = soma_reduce_sum(soma_square(w));
+ *
+ *  Shape: the tensor's, without a batch. Fails, naming the nearest, where the model has no such tensor, and for state of an optimizer. */
+SOMA_API soma_value soma_parameter_value_at(soma_model *m, const char *name, soma_at at);
+#define soma_parameter_value(m, name) soma_parameter_value_at(m, name, SOMA_AT)
+
 /** A constant; the bytes are copied. */
 SOMA_API soma_value soma_constant_at(soma_model *m, const soma_tensor *tensor, soma_at at);
 #define soma_constant(m, tensor) soma_constant_at(m, tensor, SOMA_AT)
@@ -234,6 +244,9 @@ SOMA_API soma_status soma_tune_cache_open(soma *s, const char *path);
  *  exact. Kernels that were timed are saved with the model; loaded on the same machine, with the same threads and libraries, they
  *  are taken again for the same shapes, tuned or not, so that training goes on with the same bits. */
 SOMA_API uint64_t soma_model_record(const soma_model *m);
+/** Threads that a step of the program uses: the context's, or fewer where its shapes give them too little work. Never by how busy
+ *  the machine is, so that bits do not depend on it. 0 for NULL. */
+SOMA_API int soma_program_threads(const soma_program *p);
 /** Hash of the kernels chosen: same machine, threads, batch and record give the same bits. */
 SOMA_API uint64_t soma_program_record(const soma_program *p);
 /** Runs `steps` steps with a clock around every node and stores the median seconds per node. Updates happen. */

@@ -33,6 +33,7 @@ typedef struct soma_zoo_entry {
 } soma_zoo_entry;
 
 SOMA_API const soma_zoo_entry *soma_zoo_at(int index); /**< NULL past the end */
+/** By name, whatever its '-', '_' and capitals: torchvision's "mobilenet_v2" and "vgg16_bn" are known. NULL: there is none. */
 SOMA_API const soma_zoo_entry *soma_zoo_find(const char *name);
 
 typedef struct soma_zoo_options {

@@ -416,7 +416,9 @@ static soma_status bind_values(soma_program *p)
 }
 
 /* Work below this runs on one thread: a second one saves less than it costs to wake, and a busy core would stall both. */
-#define FLOPS_PER_THREAD 12e6
+#define FLOPS_PER_THREAD 16e6
+#define FLOPS_PER_THREAD_EXACT                                                                                         \
+    0.25e6 /* reference kernels take 64 times as long, and give the same bits for any number */
 
 static void choose_threads(soma_program *p)
 {
@@ -432,8 +434,8 @@ static void choose_threads(soma_program *p)
             out[j] = step->out[j] >= 0 ? p->values[step->out[j]].arg : (soma_arg){.shape = {.rank = -1}};
         flops += step->op->flops(step->attrs, in, step->n_in, out);
     }
-    double useful = flops * (double)(p->batch / p->piece) / FLOPS_PER_THREAD;
-    if (!p->s->exact && useful < (double)p->threads)
+    double useful = flops * (double)(p->batch / p->piece) / (p->s->exact ? FLOPS_PER_THREAD_EXACT : FLOPS_PER_THREAD);
+    if (useful < (double)p->threads)
         p->threads = useful < 2 ? 1 : (int)useful;
 }
 

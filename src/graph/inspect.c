@@ -192,6 +192,11 @@ const char *soma_program_micro_batch_reason(const soma_program *p)
     return p ? p->piece_reason : "";
 }
 
+int soma_program_threads(const soma_program *p)
+{
+    return !p ? 0 : p->parallel ? p->threads : 1;
+}
+
 uint64_t soma_program_record(const soma_program *p)
 {
     return p ? p->record : 0;
@@ -210,7 +215,7 @@ static soma_status timed_step(soma_program *p, double *sums)
 {
     soma_binding *b = &p->own;
     char reason[SOMA_REASON_MAX] = "";
-    int threads = p->parallel ? p->threads : 1;
+    int threads = soma_program_threads(p);
     soma_run run = {.threads = threads,
                     .seed = p->seed,
                     .step = p->step,

@@ -289,7 +289,7 @@ static soma_status run_calls(const soma_program *p, soma_binding *b, int slot, i
 
 static soma_status run_binding(const soma_program *p, soma_binding *b, int slot, uint64_t step, char *sentence)
 {
-    int threads = p->parallel ? p->threads : 1;
+    int threads = soma_program_threads(p);
     const char *refusal = threads > 1 ? soma_parallel_refusal(threads) : NULL;
     if (refusal) {
         snprintf(sentence, SOMA_REASON_MAX, "program \"%s\" was compiled for %d threads: %s", p->name, threads,

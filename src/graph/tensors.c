@@ -81,6 +81,30 @@ soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tenso
     return soma_graph_tensor(m->graph, index);
 }
 
+static const char *parameter_name(const void *list, int index)
+{
+    const soma_model *m = list;
+    return index < m->n_tensors ? m->tensors[index].name : NULL;
+}
+
+soma_value soma_parameter_value_at(soma_model *m, const char *name, soma_at at)
+{
+    if (!m)
+        return soma_none();
+    int index = name ? soma_model_tensor_index(m, name) : -1;
+    if (index >= 0 && m->tensors[index].slot)
+        return soma_value_fail(m->graph, at, "\"%s\" is state of the optimizer, which only updates may read", name);
+    if (index >= 0)
+        return soma_graph_tensor(m->graph, index);
+    const char *near = name ? soma_nearest(name, parameter_name, m) : NULL;
+    if (near)
+        return soma_value_fail(m->graph, at, "model \"%s\" has no parameter \"%s\"; did you mean \"%s\"?", m->name,
+                               name, near);
+    return soma_value_fail(m->graph, at, "model \"%s\" has no parameter \"%s\"%s%s%s", m->name, name ? name : "",
+                           m->n_tensors ? "; the first that it has is \"" : ": it has none yet; add the layer first",
+                           m->n_tensors ? m->tensors[0].name : "", m->n_tensors ? "\"" : "");
+}
+
 soma_value soma_graph_slot(soma_graph *graph, const char *name, soma_type type, double fill, soma_at at)
 {
     soma_model *m = graph->model;

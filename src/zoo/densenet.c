@@ -36,10 +36,9 @@ static soma_value transition(soma_value x)
     return soma_average_pool2d(x, .size = {2, 2});
 }
 
-static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
+static soma_value densenet(soma_model *m, soma_value x, soma_zoo_size size, int64_t rate, const int layers[4])
 {
-    static const int layers[4] = {6, 12, 24, 16};
-    int64_t growth = wide(32, size);
+    int64_t growth = wide(rate, size);
     char name[48];
     soma_scope_push(m, "features");
     x = norm_relu(conv(x, "conv0", 2 * growth, 7, 2), "norm0");
@@ -69,13 +68,23 @@ static soma_optimizer optimizer(void)
     return soma_sgd(.lr = 0.1, .momentum = 0.9, .weight_decay = 1e-4, .nesterov = true);
 }
 
-const soma_zoo_entry soma_zoo_densenet121 = {
-    .name = "densenet121",
-    .doc = "DenseNet-121 (Huang et al. 2017)",
-    .build = build,
-    SOMA_ZOO_IMAGENET,
-    .batch_size = 256,
-    .epochs = 90,
-    .optimizer = optimizer,
-    .parameters = 7978856,
-};
+#define DENSENET(depth, rate, count, ...)                                                                              \
+    static soma_value build_##depth(soma_model *m, soma_value x, soma_zoo_size size)                                   \
+    {                                                                                                                  \
+        return densenet(m, x, size, rate, (const int[4]){__VA_ARGS__});                                                \
+    }                                                                                                                  \
+    const soma_zoo_entry soma_zoo_densenet##depth = {                                                                  \
+        .name = "densenet" #depth,                                                                                     \
+        .doc = "DenseNet-" #depth " (Huang et al. 2017)",                                                              \
+        .build = build_##depth,                                                                                        \
+        SOMA_ZOO_IMAGENET,                                                                                             \
+        .batch_size = 256,                                                                                             \
+        .epochs = 90,                                                                                                  \
+        .optimizer = optimizer,                                                                                        \
+        .parameters = count,                                                                                           \
+    };
+
+DENSENET(121, 32, 7978856, 6, 12, 24, 16)
+DENSENET(161, 48, 28681000, 6, 12, 36, 24)
+DENSENET(169, 32, 14149480, 6, 12, 32, 32)
+DENSENET(201, 32, 20013928, 6, 12, 48, 32)

@@ -21,10 +21,26 @@ const soma_zoo_entry *soma_zoo_at(int index)
     return index >= 0 && index < ENTRIES ? entries[index] : NULL;
 }
 
+/* Equal but for '-' and '_' and the case of letters: mobilenet_v2, MobileNetV2 and mobilenetv2, vgg16_bn and vgg16-bn. */
+static bool same_name(const char *a, const char *b)
+{
+    for (;; a++, b++) {
+        while (*a == '-' || *a == '_')
+            a++;
+        while (*b == '-' || *b == '_')
+            b++;
+        char x = *a >= 'A' && *a <= 'Z' ? (char)(*a + 32) : *a, y = *b >= 'A' && *b <= 'Z' ? (char)(*b + 32) : *b;
+        if (x != y)
+            return false;
+        if (!x)
+            return true;
+    }
+}
+
 const soma_zoo_entry *soma_zoo_find(const char *name)
 {
     for (int i = 0; name && i < ENTRIES; i++)
-        if (strcmp(entries[i]->name, name) == 0)
+        if (same_name(entries[i]->name, name))
             return entries[i];
     return NULL;
 }

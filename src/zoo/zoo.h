@@ -33,7 +33,10 @@
     X(resnet152)                                                                                                       \
     X(squeezenet1_0)                                                                                                   \
     X(mobilenetv2)                                                                                                     \
-    X(densenet121)
+    X(densenet121)                                                                                                     \
+    X(densenet161)                                                                                                     \
+    X(densenet169)                                                                                                     \
+    X(densenet201)
 
 #define SOMA_ZOO(name) extern const soma_zoo_entry soma_zoo_##name;
 SOMA_ZOO_LIST(SOMA_ZOO)
