@@ -156,7 +156,13 @@ typedef struct soma_updates_options {
 } soma_updates_options;
 /** Appends gradient and update ops for every trainable parameter that `loss` depends on, creating the optimizer's slots
  *  ("optimizer/momentum/conv1.weight") and the step counter ("optimizer/step") as named state. Hand updates to
- *  soma_compile. Writes at most `capacity` values and returns how many there are, or -1. */
+ *  soma_compile. Writes at most `capacity` values and returns how many there are, or -1.
+ *
+ *  The state is found by soma_tensor_find from then on, and may be written between two steps (then soma_touch):
+ *      optimizer/momentum/NAME           sgd with momentum: v, shaped as the parameter NAME
+ *      optimizer/m/NAME, optimizer/v/NAME  adam: means of gradients and of their squares
+ *      optimizer/step                    i32, updates done: adam, and sgd with decay or peak_lr
+ *  soma_fit and soma_trainer_new begin with all of it at zero. */
 SOMA_API int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const soma_updates_options *o);
 #define soma_updates(loss, updates, capacity, ...)                                                                     \
     soma_updates_with(loss, updates, capacity, SOMA_OPTIONS(soma_updates_options, __VA_ARGS__))

@@ -35,6 +35,9 @@ typedef bool (*soma_stop_fn)(void *user);
  *  take. The program belongs to the training. */
 typedef void (*soma_plan_fn)(void *user, const soma_program *p);
 
+/** The learning rate of step `step` (counted from 0) of `steps`; at least 0. Groups of parameters keep their ratio to it. */
+typedef double (*soma_schedule_fn)(void *user, int64_t step, int64_t steps);
+
 typedef struct soma_fit_options {
     size_t struct_size;
     soma_at at;
@@ -64,6 +67,9 @@ typedef struct soma_fit_options {
     soma_progress *result;   /**< the last epoch's figures, also of one that was stopped or failed; may be NULL */
     const char *precision;   /**< "f32" (default) or "bf16", see soma_program_options */
     soma_stop_fn stop;       /**< gets `user` as well; may be NULL */
+    soma_schedule_fn
+        schedule; /**< called before every step, gets `user` as well; NULL: the optimizer's rate. Not beside
+                                     the optimizer's own schedules, peak_lr and decay */
 } soma_fit_options;
 /** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). Where the model has names of classes
  *  (soma_model_set_classes, or from its file), data and validation data may know fewer of them or in another order: names
@@ -129,6 +135,13 @@ SOMA_API soma_status soma_trainer_step(soma_trainer *t);
 SOMA_API double soma_trainer_loss(const soma_trainer *t);
 SOMA_API double soma_trainer_accuracy(const soma_trainer *t);
 SOMA_API int64_t soma_trainer_samples(const soma_trainer *t);
+/** The learning rate from the next step on, at least 0, until it is set again: the optimizer's schedule and .schedule say
+ *  nothing any more. Groups keep their ratio to it (one with an lr of its own beside an optimizer's rate of 0 keeps its
+ *  lr). Costs nothing: no program is compiled anew. A negative rate, NaN and infinity are SOMA_INVALID and change nothing. */
+SOMA_API soma_status soma_trainer_set_rate(soma_trainer *t, double rate);
+/** The learning rate, before groups scale it: what was set, else the schedule's at the last step (before the first one: at
+ *  that). */
+SOMA_API double soma_trainer_rate(const soma_trainer *t);
 /** The program that a step runs, for soma_read, soma_program_memory and the like. */
 SOMA_API soma_program *soma_trainer_program(soma_trainer *t);
 

@@ -33,6 +33,15 @@ soma_status soma_groups_resolve(soma_graph *graph, const soma_optimizer *opt, co
 /* Layers with statistics of their own stop following the batch where those are frozen. The graph must be a copy of its own. */
 void soma_groups_freeze_statistics(soma_graph *graph, const soma_way *ways);
 
+/* A number of an objective's graph that every update with this rate reads; a program's copy of it may be written to. */
+typedef struct soma_rate {
+    soma_value value; /* a constant: the rate, or what stands before a schedule, -1 for "by the schedule" */
+    double factor;    /* what a rate said later is multiplied with; NaN: this one stays */
+} soma_rate;
+/* soma_updates_with, and all rates: room for as many as updates, *n_rates of them. */
+int soma_updates_of_rates(soma_value loss, soma_value *updates, int capacity, const soma_updates_options *o,
+                          soma_rate *rates, int *n_rates);
+
 /* The optimizer's learning rate, before groups scale it, that the update node `update` reads. */
 soma_value soma_update_rate(soma_value update);
 

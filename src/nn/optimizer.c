@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "op/update/update.h"
 
+#include <math.h>
 #include <string.h>
 
 soma_optimizer soma_sgd_with(const soma_sgd_options *o)
@@ -131,6 +132,8 @@ typedef struct soma_updating {
     soma_value rate, step;
     soma_value *updates; /* what was made: at most one per parameter, and the step */
     int n_updates;
+    soma_rate *rates; /* those that can be set later; NULL: nobody will */
+    int n_rates;
     /* the update node that is being made */
     soma_value *list;          /* its inputs, then its outputs */
     const soma_value **chosen; /* its parameters, as places in p */
@@ -149,6 +152,15 @@ static void add_slots(soma_updating *u, const char *kind)
     }
 }
 
+/* A number that may be set later. */
+static soma_value settable(soma_updating *u, soma_value loss, double number, double factor)
+{
+    soma_value value = soma_scalar_at(loss, number, u->at);
+    if (u->rates)
+        u->rates[u->n_rates++] = (soma_rate){value, factor};
+    return value;
+}
+
 /* The learning rate and, where something counts updates, the step. */
 static void add_rate(soma_updating *u, soma_value loss, int64_t total_steps)
 {
@@ -157,7 +169,7 @@ static void add_rate(soma_updating *u, soma_value loss, int64_t total_steps)
     if (u->adam || varies)
         u->step = soma_graph_slot(u->graph, "optimizer/step", (soma_type){SOMA_I32, SOMA_SCALAR}, 0, u->at);
     if (!varies) {
-        u->rate = soma_scalar_at(loss, opt->lr, u->at);
+        u->rate = settable(u, loss, opt->lr, 1);
         return;
     }
     soma_learning_rate_attrs attrs;
@@ -168,7 +180,8 @@ static void add_rate(soma_updating *u, soma_value loss, int64_t total_steps)
         attrs.total_steps = total_steps;
     else
         attrs.decay = opt->decay;
-    u->rate = soma_apply1(&soma_op_learning_rate, &u->step, 1, &attrs, "optimizer.learning_rate", u->at);
+    soma_value in[2] = {u->step, u->rates ? settable(u, loss, -1, 1) : soma_none()};
+    u->rate = soma_apply1(&soma_op_learning_rate, in, u->rates ? 2 : 1, &attrs, "optimizer.learning_rate", u->at);
 }
 
 /* The rate of the parameters that are trained this way: a number, or the schedule's times a number. */
@@ -177,9 +190,10 @@ static soma_value rate_of(soma_updating *u, const soma_way *way, soma_value loss
     const soma_optimizer *opt = u->opt;
     bool varies = opt->peak_lr > 0 || opt->decay > 0;
     double own = opt->peak_lr > 0 ? opt->peak_lr : opt->lr, scale = way->lr > 0 ? way->lr / own : way->scale;
+    if (!varies && way->lr > 0)
+        return settable(u, loss, way->lr, own > 0 ? scale : (double)NAN);
     if (!varies)
-        return way->lr > 0 || way->scale != 1 ? soma_scalar_at(loss, way->lr > 0 ? way->lr : opt->lr * scale, u->at)
-                                              : u->rate;
+        return scale != 1 ? settable(u, loss, opt->lr * scale, scale) : u->rate;
     return scale == 1 ? u->rate : soma_mul_at(u->rate, soma_scalar_at(u->rate, scale, u->at), u->at);
 }
 
@@ -309,8 +323,10 @@ static soma_status append(soma_updating *u, soma_value loss, const soma_updates_
     return status;
 }
 
-int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const soma_updates_options *o)
+int soma_updates_of_rates(soma_value loss, soma_value *updates, int capacity, const soma_updates_options *o,
+                          soma_rate *rates, int *n_rates)
 {
+    *n_rates = 0;
     if (!soma_ok(loss) || !o)
         return -1;
     soma_graph *graph = loss.graph;
@@ -330,9 +346,11 @@ int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const 
                            .g = room.g,
                            .list = room.list,
                            .chosen = room.chosen,
-                           .updates = room.updates};
+                           .updates = room.updates,
+                           .rates = rates};
         if (append(&u, loss, o, &room) == SOMA_OK)
             n = u.n_updates;
+        *n_rates = u.n_rates;
     } else {
         graph->failed = true;
     }
@@ -340,4 +358,10 @@ int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const 
         updates[i] = room.updates[i];
     release_room(&room, graph->s);
     return n;
+}
+
+int soma_updates_with(soma_value loss, soma_value *updates, int capacity, const soma_updates_options *o)
+{
+    int n_rates;
+    return soma_updates_of_rates(loss, updates, capacity, o, NULL, &n_rates);
 }

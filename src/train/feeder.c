@@ -47,14 +47,20 @@ static int64_t micro_batch(const soma_feeder_options *o, int64_t samples)
 
 static soma_status compile_stage(soma_feeder *f, const soma_feeder_options *o, soma_stage *stage, int64_t samples)
 {
-    soma_value values[5] = {f->objective->loss, f->objective->logits};
+    soma_value *values = soma_alloc_array(f->m->s, 5 + (size_t)o->n_rates, sizeof *values);
     int n = 2;
+    if (!values)
+        return SOMA_MEMORY;
+    values[0] = f->objective->loss;
+    values[1] = f->objective->logits;
     if (f->objective->output.id != f->objective->logits.id)
         values[n++] = f->objective->output;
     if (soma_ok(f->objective->accuracy))
         values[n++] = f->objective->accuracy;
     if (soma_ok(o->rate))
         values[n++] = o->rate;
+    for (int i = 0; i < o->n_rates; i++)
+        values[n++] = o->rates[i].value;
     soma_program_options options = {.struct_size = sizeof options,
                                     .at = o->at,
                                     .name = o->name,
@@ -69,6 +75,7 @@ static soma_status compile_stage(soma_feeder *f, const soma_feeder_options *o, s
                                     .precision = o->precision};
     stage->samples = samples;
     stage->program = soma_compile_with(f->m, &options);
+    soma_release(f->m->s, values);
     if (!stage->program)
         return soma_status_now(f->m->s);
     stage->program->seed = o->seed;
@@ -112,6 +119,16 @@ void soma_feeder_close(soma_feeder *f)
     soma_program_free(f->stages[0].program);
     soma_program_free(f->stages[1].program);
     memset(f, 0, sizeof *f);
+}
+
+void soma_feeder_set_rate(soma_feeder *f, const soma_rate *rates, int n_rates, double number)
+{
+    for (int i = 0; i < 2 * n_rates; i++) {
+        const soma_rate *rate = &rates[i / 2];
+        soma_tensor t = soma_read(f->stages[i % 2].program, rate->value);
+        if (t.data && !isnan(rate->factor))
+            soma_set(t.data, t.dtype, 0, number * rate->factor);
+    }
 }
 
 void soma_feeder_rewind(soma_feeder *f)

@@ -56,7 +56,9 @@ typedef struct soma_feeder_options {
     uint64_t seed;
     const soma_value *updates;
     int n_updates;
-    soma_value rate; /* absent: not computed */
+    soma_value rate;        /* absent: not computed */
+    const soma_rate *rates; /* numbers that soma_feeder_set_rate writes to */
+    int n_rates;
     int64_t micro_batch;
     uint64_t max_memory;
     bool tune;
@@ -92,6 +94,9 @@ void soma_feeder_rewind(soma_feeder *f);
 /* SOMA_END when the epoch is over; the next call begins another. */
 soma_status soma_feeder_next(soma_feeder *f);
 soma_status soma_feeder_step(soma_feeder *f);
+
+/* Writes `number` times each one's factor into the rates of all programs. */
+void soma_feeder_set_rate(soma_feeder *f, const soma_rate *rates, int n_rates, double number);
 
 /* Means over all samples of an epoch of a feeder without updates. result->confusion is filled where it is wanted. stop may be
  * NULL; SOMA_CANCELLED where it says so. */

@@ -10,6 +10,7 @@
 #include "data/dataset.h"
 #include "graph/tune.h"
 #include "op/element.h"
+#include "op/update/update.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -29,6 +30,10 @@ static soma_status check_options(const soma_model *m, const soma_fit_options *o)
     if (o->max_steps < 0)
         return soma_fail(s, SOMA_INVALID, o->at, "fit: max_steps is %lld; it must be at least 1, or 0 for no limit",
                          (long long)o->max_steps);
+    if (o->schedule && (o->optimizer.peak_lr > 0 || o->optimizer.decay > 0))
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         "fit: .schedule and the optimizer's %s are two schedules; give one of them",
+                         o->optimizer.peak_lr > 0 ? "peak_lr" : "decay");
     if (o->micro_batch < 0)
         return soma_fail(s, SOMA_INVALID, o->at,
                          "fit: micro_batch is %lld; it must be at least 1, or 0 to let the plan choose",
@@ -90,9 +95,12 @@ static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
                                 .n_groups = o->n_groups};
     int capacity = t->objective.m->n_tensors + 1; /* at most one update per tensor, and the step */
     soma_value *updates = soma_alloc_array(t->s, (size_t)capacity, sizeof *updates);
-    if (!updates)
+    t->rates = updates ? soma_alloc_array(t->s, (size_t)capacity, sizeof *t->rates) : NULL;
+    if (!t->rates) {
+        soma_release(t->s, updates);
         return SOMA_MEMORY;
-    int n = soma_updates_with(t->objective.loss, updates, capacity, &how);
+    }
+    int n = soma_updates_of_rates(t->objective.loss, updates, capacity, &how, t->rates, &t->n_rates);
     if (n < 0) {
         soma_release(t->s, updates);
         return soma_status_now(t->s);
@@ -107,6 +115,8 @@ static soma_status open_training(soma_trainer *t, const soma_fit_options *o)
     options.n_updates = n;
     if (varies)
         options.rate = rate;
+    options.rates = t->rates;
+    options.n_rates = t->n_rates;
     soma_status status = soma_feeder_open(&t->feeder, &t->objective, &options);
     soma_release(t->s, updates);
     return status;
@@ -135,6 +145,7 @@ static void release_trainer(soma_trainer *t)
     soma_dataset_free(t->train_part);
     soma_dataset_free(t->validation_part);
     soma_dataset_free(t->view);
+    soma_release(t->s, t->rates);
     soma_release(t->s, t);
 }
 
@@ -152,6 +163,9 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_tra
         return status == SOMA_OK ? SOMA_MEMORY : status;
     t->s = m->s;
     t->at = o->at;
+    t->schedule = o->schedule;
+    t->user = o->user;
+    t->given = (double)NAN;
     t->batch_size = o->batch_size ? o->batch_size : 32;
     t->epochs = o->epochs ? o->epochs : 1;
     t->optimizer = o->optimizer.name ? o->optimizer : soma_sgd_with(NULL);
@@ -227,9 +241,50 @@ static soma_status diverged(const soma_trainer *t, double loss)
                      what, where, soma_format_f64(soma_trainer_rate(t), rate));
 }
 
+static bool rate_sound(double rate)
+{
+    return rate >= 0 && rate < 1e30;
+}
+
+static void set_rate(soma_trainer *t, double rate)
+{
+    if (rate != t->given)
+        soma_feeder_set_rate(&t->feeder, t->rates, t->n_rates, rate);
+    t->given = rate;
+}
+
+soma_status soma_trainer_set_rate(soma_trainer *t, double rate)
+{
+    char text[32];
+    if (!t)
+        return SOMA_INVALID;
+    if (!rate_sound(rate))
+        return soma_fail(t->s, SOMA_INVALID, soma_nowhere(),
+                         "soma_trainer_set_rate: the learning rate is %s; it must be a number, at least 0",
+                         soma_format_f64(rate, text));
+    t->schedule = NULL;
+    set_rate(t, rate);
+    return SOMA_OK;
+}
+
+static soma_status follow_schedule(soma_trainer *t)
+{
+    char text[32];
+    double rate = t->schedule(t->user, (int64_t)t->feeder.steps, t->steps);
+    if (!rate_sound(rate))
+        return soma_fail(t->s, SOMA_INVALID, t->at,
+                         "fit: the schedule says a learning rate of %s for step %llu, counted from 0; it must be a "
+                         "number, at least 0",
+                         soma_format_f64(rate, text), (unsigned long long)t->feeder.steps);
+    set_rate(t, rate);
+    return SOMA_OK;
+}
+
 soma_status soma_trainer_run(soma_trainer *t)
 {
-    soma_status status = soma_feeder_step(&t->feeder);
+    soma_status status = t->schedule ? follow_schedule(t) : SOMA_OK;
+    if (status == SOMA_OK)
+        status = soma_feeder_step(&t->feeder);
     if (status != SOMA_OK)
         return status;
     double loss = soma_get(t->feeder.now->loss, t->feeder.dtype, 0);
@@ -265,8 +320,14 @@ soma_program *soma_trainer_program(soma_trainer *t)
 
 double soma_trainer_rate(const soma_trainer *t)
 {
-    const soma_stage *done = t->feeder.done;
-    if (!done || !done->rate)
+    const soma_stage *done = t ? t->feeder.done : NULL;
+    soma_value rate = t ? t->feeder.rate : soma_none();
+    if (!t || !isnan(t->given))
+        return t ? t->given : (double)NAN;
+    if (!soma_ok(rate))
         return t->optimizer.lr;
-    return soma_get(done->rate, soma_value_type(t->feeder.rate).dtype, 0);
+    if (done && done->rate)
+        return soma_get(done->rate, SOMA_F32, 0);
+    const soma_graph *graph = rate.graph;
+    return (float)soma_learning_rate_at(graph->nodes[graph->values[rate.id].node].attrs, 0);
 }

@@ -20,12 +20,15 @@ struct soma_trainer {
     int64_t batch_size, epochs, max_steps;
     int64_t steps; /* of the whole training */
     soma_at at;    /* where it was asked for */
+    soma_schedule_fn schedule;
+    void *user;
+    soma_rate *rates; /* of all updates */
+    int n_rates;
+    double given; /* the rate that was set, or the schedule's; NaN: the optimizer's */
 };
 
 soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_trainer **made);
 /* Trains on the batch that soma_feeder_next has loaded: all that soma_trainer_step and soma_fit do in a step. */
 soma_status soma_trainer_run(soma_trainer *t);
-/* The learning rate of the last step. */
-double soma_trainer_rate(const soma_trainer *t);
 
 #endif

@@ -5,7 +5,8 @@
  *     inverse_time  lr / (1 + decay step)                                              (Keras 2's `decay`)
  *     one_cycle     from lr/25 up to lr at step 0.3 T - 1, then down to lr/250,000 at step T - 1, along half cosines
  *                   (Smith 2018; the defaults of PyTorch's OneCycleLR with cosine annealing)
- * One number a step: the reference kernel is the only one.
+ * A second input, where it is at least 0, is the rate itself: what was set from outside. One number a step: the reference
+ * kernel is the only one.
  */
 #include "op/update/update.h"
 
@@ -78,7 +79,8 @@ static const soma_field rate_fields[] = {
 
 static soma_status rate_infer(soma_infer *i)
 {
-    if (soma_update_scalar(i, 0, "step", true) != SOMA_OK)
+    if (soma_update_scalar(i, 0, "step", true) != SOMA_OK ||
+        (i->n_in > 1 && soma_update_scalar(i, 1, "given", false) != SOMA_OK))
         return SOMA_INVALID;
     i->out[0] = (soma_type){SOMA_F32, {.rank = 0}};
     return SOMA_OK;
@@ -97,26 +99,38 @@ static double one_cycle(double peak, double total, double step)
     return step <= top ? anneal(first, peak, step / top) : anneal(peak, last, (step - top) / (end - top));
 }
 
+double soma_learning_rate_at(const soma_learning_rate_attrs *a, double step)
+{
+    if (a->schedule == SOMA_SCHEDULE_INVERSE_TIME)
+        return a->lr / (1 + a->decay * step);
+    return a->schedule == SOMA_SCHEDULE_ONE_CYCLE ? one_cycle(a->lr, (double)a->total_steps, step) : a->lr;
+}
+
+typedef struct rate_state {
+    soma_learning_rate_attrs attrs;
+    bool has_given;
+    soma_dtype given;
+} rate_state;
+
 static soma_status rate_run(const void *state, void *const *arg, soma_run *run)
 {
-    const soma_learning_rate_attrs *a = state;
-    double step = *(const int32_t *)arg[0], lr = a->lr;
+    const rate_state *s = state;
+    double given = s->has_given ? soma_get(arg[1], s->given, 0) : -1;
     (void)run;
-    if (a->schedule == SOMA_SCHEDULE_INVERSE_TIME)
-        lr = a->lr / (1 + a->decay * step);
-    else if (a->schedule == SOMA_SCHEDULE_ONE_CYCLE)
-        lr = one_cycle(a->lr, (double)a->total_steps, step);
-    *(float *)arg[1] = (float)lr;
+    *(float *)arg[s->has_given ? 2 : 1] =
+        (float)(given >= 0 ? given : soma_learning_rate_at(&s->attrs, *(const int32_t *)arg[0]));
     return SOMA_OK;
 }
 
 static soma_status rate_prepare(soma_prepare *p)
 {
-    soma_learning_rate_attrs *a = soma_prepare_state(p, sizeof *a);
-    if (!a)
+    rate_state *s = soma_prepare_state(p, sizeof *s);
+    if (!s)
         return SOMA_MEMORY;
-    *a = *(const soma_learning_rate_attrs *)p->attrs;
-    p->state = a;
+    s->attrs = *(const soma_learning_rate_attrs *)p->attrs;
+    s->has_given = p->n_in > 1;
+    s->given = s->has_given ? p->in[1].dtype : SOMA_F32;
+    p->state = s;
     p->run = rate_run;
     return SOMA_OK;
 }
@@ -137,8 +151,11 @@ static const soma_sample rate_samples[] = {
 
 const soma_op soma_op_learning_rate = {
     .name = "learning_rate",
-    .doc = "The learning rate at a step: constant, inverse_time (Keras 2), one_cycle (Smith 2018, PyTorch's defaults).",
+    .doc =
+        "The learning rate at a step: constant, inverse_time (Keras 2), one_cycle (Smith 2018, PyTorch's defaults); a "
+        "second input, where it is at least 0, is the rate itself.",
     .required_in = 1,
+    .optional_in = 1,
     .required_out = 1,
     .attrs_size = sizeof(soma_learning_rate_attrs),
     .fields = rate_fields,

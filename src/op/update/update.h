@@ -2,7 +2,7 @@
  *
  * op/update/update.h: attributes of the update ops, and how their kernels see many parameters at once.
  *     step_count     (step) -> step + 1
- *     learning_rate  (step) -> lr
+ *     learning_rate  (step[, given]) -> lr
  *     sgd_update     (lr, p1..pk, g1..gk[, v1..vk]) -> p1..pk[, v1..vk]         velocities only where momentum > 0
  *     adam_update    (lr, step, p1..pk, g1..gk, m1..mk, v1..vk) -> p1..pk, m1..mk, v1..vk
  * Every output but learning_rate's replaces the input of the same meaning; assign() returns -1 past the last output.
@@ -30,6 +30,9 @@ typedef struct soma_learning_rate_attrs {
     double decay;
     int64_t total_steps;
 } soma_learning_rate_attrs;
+
+/* The rate at a step by the schedule alone. */
+double soma_learning_rate_at(const soma_learning_rate_attrs *a, double step);
 
 typedef struct soma_sgd_attrs {
     double momentum;
