@@ -95,6 +95,7 @@ typedef struct cli_model {
     const soma_zoo_entry *zoo; /* NULL: not from the zoo */
     soma_recipe recipe;        /* from YAML */
     bool loaded;               /* from a model file */
+    bool described;            /* by YAML: the recipe holds what it says */
 } cli_model;
 /* How an architecture is built, and the weights that it begins with. */
 typedef struct cli_build {

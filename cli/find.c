@@ -100,6 +100,7 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
     }
     if (ends_with(name, ".yaml") || ends_with(name, ".yml")) {
         found->model = soma_model_from_yaml(s, name, &found->recipe);
+        found->described = true;
     } else if (ends_with(name, ".safetensors")) {
         found->model = soma_load(s, name);
         found->loaded = true;

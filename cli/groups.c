@@ -17,13 +17,14 @@ static bool lr_group(const char *text, soma_group *group)
     char *end = NULL;
     bool times = equal && equal[1] == 'x';
     double x = equal ? strtod(equal + 1 + times, &end) : 0; /* the command never sets a locale: the point is a point */
-    if (!equal || equal == text || equal - text > 255 || end == equal + 1 + times || *end || !(x > 0 && x < 1e9) ||
+    if (!equal || equal == text || equal - text > 255 || end == equal + 1 + times || *end || !(x >= 0 && x < 1e9) ||
         n == 64)
         return cli_usage(
                    "--lr-group takes PATTERN=LR, such as \"features.*=0.001\", or PATTERN=xF for F times the others' "
                    "rate; got \"%s\"",
                    text) == 0;
     snprintf(patterns[n], sizeof patterns[n], "%.*s", (int)(equal - text), text);
+    x = x == 0 ? SOMA_ZERO : x; /* said */
     *group = (soma_group){.pattern = patterns[n++], .lr = times ? 0 : x, .lr_scale = times ? x : 0};
     return true;
 }

@@ -4,6 +4,8 @@
  */
 #include "cli.h"
 
+#include <float.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,22 +29,25 @@ static bool read_size(const char *option, const char *text, int64_t size[2])
 }
 
 /* "0.5", "0.485,0.456,0.406" */
-static bool read_channels(const char *option, const char *text, double numbers[4])
+static bool read_channels(const char *option, const char *text, double least, double numbers[4])
 {
     const char *at = text;
     int n = 0;
     for (; n < 4; n++) {
         char *end;
         numbers[n] = strtod(at, &end);
-        if (end == at || (*end && *end != ',') || !(numbers[n] - numbers[n] == 0))
+        if (end == at || (*end && *end != ',') || !(numbers[n] - numbers[n] == 0) || numbers[n] < least)
             break;
+        if (numbers[n] == 0)
+            numbers[n] = SOMA_ZERO; /* said */
         if (!*end) {
             memset(numbers + n + 1, 0, (size_t)(3 - n) * sizeof *numbers);
             return true;
         }
         at = end + 1;
     }
-    return cli_usage("--%s takes a number, or one a channel, such as 0.485,0.456,0.406; got \"%s\"", option, text) == 0;
+    return cli_usage("--%s takes a number%s, or one a channel, such as 0.485,0.456,0.406; got \"%s\"", option,
+                     least > 0 ? " greater than 0" : "", text) == 0;
 }
 
 bool cli_transform(const cli_pictures *p, soma_transform *t)
@@ -55,9 +60,9 @@ bool cli_transform(const cli_pictures *p, soma_transform *t)
         t->crop[0] = t->crop[1] = 0; /* a model's own crop belongs to its own resize */
     if (p->scale > 0)
         t->scale = p->scale;
-    if (p->mean && !read_channels("mean", p->mean, t->mean))
+    if (p->mean && !read_channels("mean", p->mean, -HUGE_VAL, t->mean))
         return false;
-    if (p->deviation && !read_channels("std", p->deviation, t->deviation))
+    if (p->deviation && !read_channels("std", p->deviation, DBL_MIN, t->deviation))
         return false;
     if (p->order && strcmp(p->order, "rgb") && strcmp(p->order, "bgr"))
         return cli_usage("--channel-order takes rgb or bgr, got \"%s\"", p->order) == 0;

@@ -38,11 +38,11 @@ static bool choose_optimizer(const train_options *t, const cli_model *found, som
         o = soma_adam();
     else if (t->optimizer && strcmp(t->optimizer, "sgd") && strcmp(t->optimizer, "adam"))
         return cli_usage("--optimizer takes sgd or adam, got \"%s\"", t->optimizer) == 0;
-    if (t->lr > 0 && t->peak_lr > 0)
+    if (!isnan(t->lr) && t->peak_lr > 0)
         return cli_usage("--lr (constant) and --peak-lr (one-cycle) are two schedules; give one of them") == 0;
-    if (t->momentum > 0 && strcmp(o.name, "sgd"))
+    if (t->momentum >= 0 && strcmp(o.name, "sgd"))
         return cli_usage("--momentum is an option of sgd, but the optimizer is %s", o.name) == 0;
-    if (t->lr > 0) {
+    if (!isnan(t->lr)) {
         o.lr = t->lr;
         o.peak_lr = 0;
     }
@@ -327,22 +327,6 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     return code;
 }
 
-/* What a description says goes before what the model that it names was trained with. */
-static void overlay(soma_transform *t, const soma_transform *said)
-{
-    if (said->resize[0])
-        memcpy(t->resize, said->resize, sizeof t->resize);
-    if (said->crop[0])
-        memcpy(t->crop, said->crop, sizeof t->crop);
-    if (said->scale > 0)
-        t->scale = said->scale;
-    for (int i = 0; i < 4; i++) {
-        t->mean[i] = said->mean[i] != 0 ? said->mean[i] : t->mean[i];
-        t->deviation[i] = said->deviation[i] != 0 ? said->deviation[i] : t->deviation[i];
-    }
-    t->bgr = t->bgr || said->bgr;
-}
-
 /* How the data are opened: as the command line says, else the model, else at the model's size. */
 static bool describe_data(soma *s, const train_options *t, const cli_model *found, const soma_shape *sample,
                           const char *data, soma_dataset_options *how)
@@ -351,7 +335,8 @@ static bool describe_data(soma *s, const train_options *t, const cli_model *foun
         .struct_size = sizeof *how, .split = "train", .limit = t->limit, .skip_broken = t->skip_broken};
     if (found->model)
         cli_use_model(found->model, how);
-    overlay(&how->transform, &found->recipe.transform);
+    if (found->described)
+        how->transform = found->recipe.transform;
     how->augment = found->recipe.augment;
     if (sample->rank == 3 && (sample->dim[0] == 1 || sample->dim[0] == 3))
         how->channels = (int)sample->dim[0];
@@ -389,7 +374,8 @@ static bool find_both(soma *s, const train_options *t, const char *name, const c
 
 int cli_train(int argc, char **argv)
 {
-    train_options t = {.momentum = -1, .weight_decay = -1, .validation_split = -1, .pictures = CLI_PICTURES_NONE};
+    train_options t = {
+        .lr = NAN, .momentum = -1, .weight_decay = -1, .validation_split = -1, .pictures = CLI_PICTURES_NONE};
     const cli_option options[] = {
         {"data", CLI_TEXT, &t.data, "DATA",
          "IDX file or folder, folder of pictures, a data set's name, \"line\" or \"random\" (default fashion-mnist; "
@@ -402,7 +388,7 @@ int cli_train(int argc, char **argv)
         {"epochs", CLI_INT, &t.epochs, "N", "passes over the data", 1, 1e9},
         {"batch-size", CLI_INT, &t.batch_size, "N", "samples per step", 1, 1e9},
         {"optimizer", CLI_TEXT, &t.optimizer, "NAME", "sgd or adam", 1, 0},
-        {"lr", CLI_FLOAT, &t.lr, "X", "constant learning rate", 1e-300, 1e9},
+        {"lr", CLI_FLOAT, &t.lr, "X", "constant learning rate", 0, 1e9},
         {"peak-lr", CLI_FLOAT, &t.peak_lr, "X", "one-cycle learning rate with this peak", 1e-300, 1e9},
         {"momentum", CLI_FLOAT, &t.momentum, "X", "of sgd", 0, 1},
         {"weight-decay", CLI_FLOAT, &t.weight_decay, "X", "added to the gradient, times the weight", 0, 1e9},

@@ -32,6 +32,14 @@ static int failed(soma *s, const char *what)
     return 1;
 }
 
+/* Zero that is meant is no narrowing, whatever the field's type. */
+static bool zero_is_a_number()
+{
+    return soma_sgd(.lr = SOMA_ZERO).lr == 0 && soma_adam(.beta1 = SOMA_ZERO).beta1 == 0 &&
+           soma_fit_options{.seed = SOMA_ZERO}.seed == uint64_t{SOMA_ZERO} &&
+           soma_transform{.mean = {0.5, SOMA_ZERO, SOMA_ZERO}}.mean[1] == double{SOMA_ZERO};
+}
+
 int main(int argc, char **argv)
 {
     const char *path = argc > 1 ? argv[1] : "cpp_program.safetensors";
@@ -43,6 +51,8 @@ int main(int argc, char **argv)
             images[i * pixels + p] = float((i * 7 + p * 13) % 10) / 20 + (p / (side * side) == labels[i] ? 0.5f : 0.0f);
     }
     soma *s = soma_open(nullptr);
+    if (!zero_is_a_number())
+        return failed(s, "SOMA_ZERO is no zero");
     soma_model *m = build(s);
     soma_dataset *train = soma_dataset_arrays(s, .x = {SOMA_F32, SOMA_SHAPE(samples, 3, side, side), images.data()},
                                               .y = {SOMA_I32, SOMA_SHAPE(samples), labels.data()});

@@ -319,7 +319,7 @@ static const struct {
     {IN "layers: [relu]\ntrain: {optimizer: [adam]}\n", "there is no optimizer \"(not text)\""},
     {IN "layers: [relu]\ntrain: {optimizer: {adam: {momentum: 0.9}}}\n",
      "there is no option of adam called \"momentum\""},
-    {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: 0}}}\n", "\"lr\" must be greater than 0, got 0"},
+    {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: -1}}}\n", "\"lr\" must be at least 0, got -1"},
     {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: fast}}}\n", "\"lr\" takes a number, got \"fast\""},
 };
 
@@ -398,7 +398,7 @@ static void a_model_can_be_named(void **state)
                     {"model: {name: a.safetensors, width: 2}", "says its input and width itself"},
                     {"model: mlp\ntrain: {groups: 3}", "takes a list of mappings"},
                     {"model: mlp\ntrain: {groups: [{frozen: true}]}", "a group needs a \"pattern\""},
-                    {"model: mlp\ntrain: {groups: [{pattern: a, lr: -1}]}", "\"lr\" must be greater than 0"}};
+                    {"model: mlp\ntrain: {groups: [{pattern: a, lr: -1}]}", "\"lr\" must be at least 0"}};
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         assert_null(read_text(s, mistakes[i].text, NULL));
         if (!strstr(soma_error(s), mistakes[i].says))

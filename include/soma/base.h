@@ -67,7 +67,12 @@ typedef struct soma_at {
 #define SOMA_AT ((soma_at){__FILE__, __LINE__})
 #endif
 
-/* Option structs: the first field is struct_size, the second the caller's place; zero means default.
+/** Zero that is meant. In an option struct 0 is "not said"; a field whose doc names SOMA_ZERO takes it for 0, and so does every field of
+ *  type double that may be zero: .lr = SOMA_ZERO. A number that nobody means otherwise (about 6.5e18), exact as int64_t, uint64_t, double and
+ *  float, so that it is compared safely and is no narrowing in C++. Results, such as a soma_optimizer's numbers, hold plain 0. */
+#define SOMA_ZERO INT64_C(0x5A45520000000000)
+
+/* Option structs: the first field is struct_size, the second the caller's place; zero means default, #SOMA_ZERO zero.
  * A macro of the public API builds one from designated initialisers: SOMA_OPTIONS(T, .field = ...). */
 #ifdef __cplusplus
 } /* extern "C" */

@@ -71,7 +71,8 @@ SOMA_API const char *soma_model_class(const soma_model *m, int index);
 SOMA_API void soma_model_set_transform(soma_model *m, soma_transform transform);
 SOMA_API soma_transform soma_model_transform(const soma_model *m);
 
-/** How a model wants to be trained: what a description's "train" and "pictures" sections say. Zero or empty: not said. */
+/** How a model wants to be trained: what a description's "train" and "pictures" sections say. Zero or empty: not said; SOMA_ZERO in
+ *  groups and transform: a zero that was said. What the transform leaves open is the model's. */
 #define SOMA_RECIPE_GROUPS 32
 typedef struct soma_recipe {
     soma_optimizer optimizer; /**< name NULL: not said */

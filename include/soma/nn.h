@@ -21,7 +21,7 @@ typedef struct soma_dense_options {
     const char *activation; /**< NULL: none; "relu", "sigmoid", "tanh", "relu6", "softmax", "linear" */
     const char *name;
     const char *init;      /**< weight; default he_uniform before relu, glorot_uniform otherwise */
-    double init_a, init_b; /**< for "constant", "uniform", "normal" */
+    double init_a, init_b; /**< for "constant", "uniform", "normal", see soma_tensor_options */
     const char *bias_init; /**< default zeros */
     double bias_a, bias_b;
     bool no_bias;
@@ -57,7 +57,7 @@ typedef struct soma_batch_norm_options {
     size_t struct_size;
     soma_at at;
     soma_value x;    /**< [N, C, H, W], [N, C] or any [N, C, ...] */
-    double momentum; /**< 0: 0.1 (pytorch) or 0.99 (keras) */
+    double momentum; /**< 0: 0.1 (pytorch) or 0.99 (keras); SOMA_ZERO: 0 */
     double epsilon;  /**< added to the variance; 0: 1e-5 (pytorch) or 1e-3 (keras) */
     const char
         *convention; /**< NULL: "pytorch", running = (1 - momentum) running + momentum new, the new variance divided
@@ -101,7 +101,7 @@ SOMA_API soma_value soma_loss_at(const char *name, soma_value output, soma_value
 typedef struct soma_sgd_options {
     size_t struct_size;
     soma_at at;
-    double lr;           /**< default 0.01 */
+    double lr;           /**< default 0.01; SOMA_ZERO: a rate of 0 */
     double momentum;     /**< v = momentum v - lr g; w += v (Keras) */
     double decay;        /**< lr / (1 + decay t) at update t, counted from 0 (Keras 2) */
     double weight_decay; /**< adds weight_decay * w to the gradient (PyTorch) */
@@ -112,9 +112,9 @@ typedef struct soma_sgd_options {
 typedef struct soma_adam_options {
     size_t struct_size;
     soma_at at;
-    double lr;           /**< default 0.001 */
-    double beta1, beta2; /**< defaults 0.9, 0.999 */
-    double epsilon;      /**< default 1e-8, added to sqrt(v / (1 - beta2^t)) as in PyTorch */
+    double lr;           /**< default 0.001; SOMA_ZERO: a rate of 0 */
+    double beta1, beta2; /**< defaults 0.9, 0.999; SOMA_ZERO: 0 */
+    double epsilon;      /**< default 1e-8, SOMA_ZERO: 0; added to sqrt(v / (1 - beta2^t)) as in PyTorch */
     double weight_decay;
     double peak_lr; /**< > 0: one-cycle (Smith 2018, PyTorch's OneCycleLR with cosine annealing): from peak / 25 up to
                               the peak during the first 30 % of all steps, then down to peak / 250,000; momentum is not cycled */
@@ -136,9 +136,9 @@ SOMA_API soma_optimizer soma_adam_with(const soma_adam_options *o);
  *  "features.0", "layer1.*", "*.bias". Of several groups that match, the last one that says a thing decides it. */
 typedef struct soma_group {
     const char *pattern;
-    double lr;           /**< learning rate, or peak of a one-cycle rate, instead of the optimizer's; 0: not said */
-    double lr_scale;     /**< times the optimizer's; 0: not said */
-    double weight_decay; /**< instead of the optimizer's; 0: not said */
+    double lr; /**< learning rate, or peak of a one-cycle rate, instead of the optimizer's; 0: not said, SOMA_ZERO: 0 */
+    double lr_scale;     /**< times the optimizer's; 0: not said, SOMA_ZERO: 0 */
+    double weight_decay; /**< instead of the optimizer's; 0: not said, SOMA_ZERO: none, as no_weight_decay */
     bool no_weight_decay;
     bool
         frozen; /**< not trained: its gradients are not computed at all; batch norms whose running statistics match use them

@@ -154,9 +154,9 @@ typedef struct soma_local_response_norm_options {
     soma_at at;
     soma_value x; /**< [N, C, H, W] */
     int64_t size; /**< channels in a window; required */
-    double alpha; /**< 0: 1e-4 */
-    double beta;  /**< 0: 0.75 */
-    double k;     /**< 0: 1 */
+    double alpha; /**< 0: 1e-4; SOMA_ZERO: 0 */
+    double beta;  /**< 0: 0.75; SOMA_ZERO: 0 */
+    double k;     /**< 0: 1; must be greater than zero */
 } soma_local_response_norm_options;
 /** y = x / (k + alpha / size * sum of x^2 over channels c - size / 2 .. c + (size - 1) / 2)^beta, channels that do not
  *  exist count as 0: torch.nn.LocalResponseNorm and its defaults (ONNX LRN for odd sizes; Krizhevsky et al. 2012, 3.3,

@@ -54,7 +54,7 @@ typedef struct soma_fit_options {
                                   (default with no_shuffle, for samples in an order; Keras), by the seed; see
                                   soma_dataset_split */
     bool no_shuffle;
-    uint64_t seed; /**< of shuffling and dropout; 0: the context's */
+    uint64_t seed; /**< of shuffling and dropout; 0: the context's, SOMA_ZERO: 0 */
     soma_progress_fn on_progress;
     void *user;
     double progress_seconds; /**< at most one call per that many seconds, plus one per epoch; 0: one per epoch only;

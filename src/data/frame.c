@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "base/zero.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -53,6 +54,8 @@ soma_status soma_scale_resolve(soma *s, soma_at at, soma_transform *t, int64_t c
 {
     spread(t->mean);
     spread(t->deviation);
+    for (int c = 0; c < 4; c++)
+        t->mean[c] = soma_plain(t->mean[c]);
     bool uniform = is_uniform(t);
     if (!uniform && channels > 4)
         return soma_fail(
@@ -60,21 +63,24 @@ soma_status soma_scale_resolve(soma *s, soma_at at, soma_transform *t, int64_t c
             "the transform gives means or deviations per channel, which 4 channels may have at most, but the data "
             "have %" PRId64 "; give only the first, for all channels",
             channels);
-    t->scale = t->scale == 0 ? natural : t->scale;
+    t->scale = soma_said(t->scale, natural);
     *scale = (soma_scale){.channels = uniform ? 1 : (int)channels, .plane = plane, .identity = true};
     for (int c = 0; c < 4; c++) {
-        t->deviation[c] = t->deviation[c] == 0 ? 1 : t->deviation[c];
+        t->deviation[c] = soma_said(t->deviation[c], 1);
         scale->a[c] = (float)(t->scale / t->deviation[c]);
         scale->b[c] = t->mean[c] == 0 ? 0 : (float)(-t->mean[c] / t->deviation[c]);
-        if (!isfinite(scale->a[c]) || !isfinite(scale->b[c]) || !isfinite(t->deviation[c]) || t->deviation[c] < 0)
+        if (!isfinite(scale->a[c]) || !isfinite(scale->b[c]) || !isfinite(t->deviation[c]) || t->deviation[c] <= 0 ||
+            t->scale == 0)
             return soma_fail(
                 s, SOMA_INVALID, at,
-                "the transform of channel %d has scale %g, mean %g, deviation %g; all must be finite and the deviation "
-                "positive",
+                "the transform of channel %d has scale %g, mean %g, deviation %g; all must be finite, the scale not 0 "
+                "and the deviation positive",
                 c, t->scale, t->mean[c], t->deviation[c]);
         if (c < scale->channels)
             scale->identity &= scale->a[c] == 1 && scale->b[c] == 0;
     }
+    if (t->mean[0] != 0 && t->mean[1] == 0 && t->mean[2] == 0 && t->mean[3] == 0)
+        t->mean[1] = t->mean[2] = t->mean[3] = SOMA_ZERO; /* or the next reader would spread the first one */
     return SOMA_OK;
 }
 
@@ -95,7 +101,7 @@ static soma_status check_augment(soma *s, soma_at at, const soma_augment *a)
         return soma_fail(s, SOMA_INVALID, at,
                          ".random_resized_crop = %s is the least share of a picture's area to be seen, above 0 and at "
                          "most 1 (ImageNet: 0.08)",
-                         soma_format_f64(a->random_resized_crop, text));
+                         soma_format_f64(soma_plain(a->random_resized_crop), text));
     if (a->random_crop && a->random_resized_crop > 0)
         return soma_fail(s, SOMA_INVALID, at,
                          ".random_crop and .random_resized_crop are two ways to choose a part of a picture; give one");

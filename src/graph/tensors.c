@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "base/zero.h"
 #include "graph/fill.h"
 #include "graph/graph.h"
 
@@ -72,6 +73,11 @@ soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tenso
     }
     const char *unique = soma_layer_name(m, given, "parameter");
     soma_model_tensor t = {.type = type, .init = *o, .frozen = o->frozen || o->buffer, .buffer = o->buffer};
+    bool said = o->a != 0 || o->b != 0;
+    t.init.a = soma_plain(o->a);
+    t.init.b = soma_plain(o->b);
+    if (said && t.init.a == 0 && t.init.b == 0 && (!strcmp(init, "uniform") || !strcmp(init, "normal")))
+        init = "zeros"; /* two zeros that nobody said are other numbers, also in a file */
     t.init.init = soma_arena_text(&m->arena, init);
     int index = -1;
     if (!unique || !t.init.init || add_tensor(m, &t, unique, &index) != SOMA_OK) {

@@ -42,10 +42,10 @@ static const key average_pool2d_keys[] = {
     BOOL(soma_pool2d_options, count_padding), END};
 static const key adaptive_average_pool2d_keys[] = {INTS(soma_adaptive_pool2d_options, size, 2, 1), END};
 static const key local_response_norm_keys[] = {
-    INT(soma_local_response_norm_options, size), POSITIVE(soma_local_response_norm_options, alpha),
-    POSITIVE(soma_local_response_norm_options, beta), POSITIVE(soma_local_response_norm_options, k), END};
+    INT(soma_local_response_norm_options, size), SHARE(soma_local_response_norm_options, alpha),
+    SHARE(soma_local_response_norm_options, beta), POSITIVE(soma_local_response_norm_options, k), END};
 static const key clip_keys[] = {NUMBER(soma_clip_options, min), NUMBER(soma_clip_options, max), END};
-static const key batch_norm_keys[] = {POSITIVE(soma_batch_norm_options, momentum),
+static const key batch_norm_keys[] = {SHARE(soma_batch_norm_options, momentum),
                                       POSITIVE(soma_batch_norm_options, epsilon),
                                       TEXT(soma_batch_norm_options, convention),
                                       BOOL(soma_batch_norm_options, no_scale),

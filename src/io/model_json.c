@@ -10,6 +10,7 @@
  *
  * Values are numbered: those of "values" first, then the nodes' outputs in order; -1 is an absent argument.
  */
+#include "base/zero.h"
 #include "io/model_json.h"
 #include "base/limits.h"
 #include "base/size.h"
@@ -200,7 +201,8 @@ static void add_knowledge(writer *w)
         soma_text_addf(w->text, "%s\"%s\":[", r ? "," : "", rows[r].key);
         for (int i = 0; i < rows[r].n; i++) {
             soma_text_add(w->text, i ? "," : "");
-            add_number(w, rows[r].numbers[i]);
+            bool alone = rows[r].n == 4 && i && !rows[r].numbers[1] && !rows[r].numbers[2] && !rows[r].numbers[3];
+            add_number(w, soma_plain(rows[r].numbers[alone ? 0 : i])); /* in a file all four are said */
         }
         soma_text_add(w->text, "]");
     }
@@ -518,6 +520,9 @@ static soma_status read_knowledge(reader *r, const soma_json *json)
         !read_sides(soma_json_get(t, "crop"), k->transform.crop) || (bgr && bgr->type != SOMA_JSON_BOOL))
         return wrong(r, "has no proper transform");
     k->transform.bgr = soma_json_is_true(bgr);
+    double *mean = k->transform.mean;
+    if (mean[0] != 0 && mean[1] == 0 && mean[2] == 0 && mean[3] == 0)
+        mean[1] = mean[2] = mean[3] = SOMA_ZERO; /* zeros in a file were said: the first is not alone */
     int64_t n = soma_json_count(classes), i = 0;
     if (n < 0 || n > SOMA_LIMIT_TENSORS)
         return wrong(r, "has no list of classes, or too many");

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "base/zero.h"
 #include "data/dataset.h"
 #include "graph/graph.h"
 #include "graph/program.h"
@@ -23,17 +24,17 @@
 
 typedef soma_yaml_key key;
 
-static const key sgd_keys[] = {POSITIVE(soma_sgd_options, lr),
+static const key sgd_keys[] = {SHARE(soma_sgd_options, lr),
                                SHARE(soma_sgd_options, momentum),
                                SHARE(soma_sgd_options, decay),
                                SHARE(soma_sgd_options, weight_decay),
                                BOOL(soma_sgd_options, nesterov),
                                POSITIVE(soma_sgd_options, peak_lr),
                                END};
-static const key adam_keys[] = {POSITIVE(soma_adam_options, lr),
-                                POSITIVE(soma_adam_options, beta1),
-                                POSITIVE(soma_adam_options, beta2),
-                                POSITIVE(soma_adam_options, epsilon),
+static const key adam_keys[] = {SHARE(soma_adam_options, lr),
+                                SHARE(soma_adam_options, beta1),
+                                SHARE(soma_adam_options, beta2),
+                                SHARE(soma_adam_options, epsilon),
                                 SHARE(soma_adam_options, weight_decay),
                                 POSITIVE(soma_adam_options, peak_lr),
                                 END};
@@ -112,6 +113,8 @@ static soma_status read_float(reader *r, const key *k, const yaml_node_t *value,
     if (*out < k->from || (k->beyond && *out == k->from))
         return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be %s %g, got %.100s", k->name,
                          k->beyond ? "greater than" : "at least", k->from, text);
+    if (*out == 0)
+        *out = SOMA_ZERO; /* said */
     return SOMA_OK;
 }
 
@@ -201,6 +204,18 @@ static soma_status read_keys(reader *r, const yaml_node_t *map, const char *what
     return SOMA_OK;
 }
 
+/* Does the key stand in the mapping? */
+static bool says(const reader *r, const yaml_node_t *map, const char *name)
+{
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start;
+         map->type == YAML_MAPPING_NODE && p < map->data.mapping.pairs.top; p++) {
+        const char *text = scalar(node_at(r, p->key));
+        if (text && !strcmp(text, name))
+            return true;
+    }
+    return false;
+}
+
 /* "flatten" or {conv2d: {filters: 32}}. */
 static soma_status read_layer(reader *r, const yaml_node_t *node, soma_value *x)
 {
@@ -285,8 +300,8 @@ static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recip
 
 static soma_status read_group(reader *r, const yaml_node_t *node, soma_model *m, soma_recipe *recipe)
 {
-    static const key keys[] = {TEXT(soma_group, pattern),         POSITIVE(soma_group, lr),
-                               POSITIVE(soma_group, lr_scale),    SHARE(soma_group, weight_decay),
+    static const key keys[] = {TEXT(soma_group, pattern),         SHARE(soma_group, lr),
+                               SHARE(soma_group, lr_scale),       SHARE(soma_group, weight_decay),
                                BOOL(soma_group, no_weight_decay), BOOL(soma_group, frozen),
                                BOOL(soma_group, trained),         END};
     soma_group group = {0};
@@ -295,6 +310,13 @@ static soma_status read_group(reader *r, const yaml_node_t *node, soma_model *m,
     soma_status status = read_keys(r, node, "a group", keys, &group);
     if (status == SOMA_OK && !group.pattern)
         return soma_fail(r->s, SOMA_INVALID, place(r, node), "a group needs a \"pattern\", such as features.*");
+    if (status == SOMA_OK && says(r, node, "frozen") && !group.frozen)
+        group.trained = true;
+    else if (status == SOMA_OK && says(r, node, "trained") && !group.trained)
+        group.frozen = true;
+    if (status == SOMA_OK && says(r, node, "no_weight_decay") && !group.no_weight_decay)
+        return soma_fail(r->s, SOMA_INVALID, place(r, node),
+                         "\"no_weight_decay\" takes true; leave it out, or give \"weight_decay\" a number");
     group.pattern = status == SOMA_OK ? soma_arena_text(&m->arena, group.pattern) : NULL;
     if (group.pattern)
         recipe->groups[recipe->n_groups++] = group;
@@ -329,7 +351,7 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
     if (n->split_order && strcmp(n->split_order, "stratified") != 0 && strcmp(n->split_order, "shuffled") != 0 &&
         strcmp(n->split_order, "end") != 0)
         return unknown(r, map, "split_order", n->split_order, soma_nearest_of(n->split_order, soma_split_orders));
-    if (n->validation_split >= 1)
+    if (soma_plain(n->validation_split) >= 1)
         return soma_fail(r->s, SOMA_INVALID, place(r, map), "\"validation_split\" is a share of the data, below 1");
     return SOMA_OK;
 }
@@ -363,7 +385,7 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_model *m, 
     }
     recipe->batch_size = n.batch_size;
     recipe->epochs = n.epochs;
-    recipe->validation_split = n.validation_split;
+    recipe->validation_split = soma_plain(n.validation_split);
     if (n.loss)
         snprintf(recipe->loss, sizeof recipe->loss, "%s", n.loss);
     if (n.split_order)
@@ -443,6 +465,24 @@ static soma_status build_architecture(reader *r, const yaml_node_t *node, soma_m
     return *made ? SOMA_OK : soma_error_status(r->s) ? soma_error_status(r->s) : SOMA_MEMORY;
 }
 
+/* What a description leaves open of pictures is as the model that it names was trained. */
+static void complete_transform(const reader *r, const yaml_node_t *pictures, const soma_model *m, soma_transform *said)
+{
+    soma_transform base = soma_model_transform(m);
+    if (!said->resize[0])
+        memcpy(said->resize, base.resize, sizeof said->resize);
+    if (!said->crop[0])
+        memcpy(said->crop, base.crop, sizeof said->crop);
+    if (said->scale == 0)
+        said->scale = base.scale;
+    if (said->mean[0] == 0)
+        memcpy(said->mean, base.mean, sizeof said->mean);
+    if (said->deviation[0] == 0)
+        memcpy(said->deviation, base.deviation, sizeof said->deviation);
+    if (!pictures || !says(r, pictures, "bgr"))
+        said->bgr = base.bgr;
+}
+
 static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
 {
     sections found = {NULL, NULL, NULL, NULL, NULL, NULL};
@@ -451,6 +491,8 @@ static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
         status = found.model ? build_architecture(r, found.model, made) : build_layers(r, &found, made);
     if (status == SOMA_OK && found.pictures)
         status = read_keys(r, found.pictures, "pictures", soma_picture_keys, recipe);
+    if (status == SOMA_OK)
+        complete_transform(r, found.pictures, *made, &recipe->transform);
     if (status == SOMA_OK && found.train)
         status = read_train(r, found.train, *made, recipe);
     return status;

@@ -6,21 +6,24 @@
 #include "nn/nn.h"
 
 #include "base/text.h"
+#include "base/zero.h"
 
 #include <string.h>
 
 static void apply(soma_way *way, const soma_group *group)
 {
-    if (group->lr > 0) {
-        way->lr = group->lr;
+    if (group->lr != 0) {
+        way->own = true;
+        way->lr = soma_plain(group->lr);
         way->scale = 1;
     }
-    if (group->lr_scale > 0) {
+    if (group->lr_scale != 0) {
+        way->own = false;
         way->lr = 0;
-        way->scale = group->lr_scale;
+        way->scale = soma_plain(group->lr_scale);
     }
-    if (group->weight_decay > 0 || group->no_weight_decay)
-        way->weight_decay = group->no_weight_decay ? 0 : group->weight_decay;
+    if (group->weight_decay != 0 || group->no_weight_decay)
+        way->weight_decay = group->no_weight_decay ? 0 : soma_plain(group->weight_decay);
     if (group->frozen || group->trained)
         way->frozen = group->frozen;
 }
@@ -53,13 +56,18 @@ static soma_status no_match(soma_graph *graph, const char *pattern, soma_at at)
 static soma_status check_group(soma_graph *graph, const soma_group *group, soma_at at)
 {
     const double huge = 1e30;
-    const char *wrong = !group->pattern || !group->pattern[0]                       ? "a pattern is missing"
-                        : !(group->lr >= 0 && group->lr < huge)                     ? "lr must be a number > 0"
-                        : !(group->lr_scale >= 0 && group->lr_scale < huge)         ? "lr_scale must be a number > 0"
-                        : !(group->weight_decay >= 0 && group->weight_decay < huge) ? "weight_decay must be at least 0"
-                        : group->lr > 0 && group->lr_scale > 0                      ? "give lr or lr_scale, not both"
-                        : group->frozen && group->trained                           ? "give frozen or trained, not both"
-                                                                                    : NULL;
+    const char *wrong = !group->pattern || !group->pattern[0] ? "a pattern is missing"
+                        : !(group->lr >= 0 && group->lr < huge)
+                            ? "lr must be at least 0 (for a rate of zero write SOMA_ZERO)"
+                        : !(group->lr_scale >= 0 && group->lr_scale < huge)
+                            ? "lr_scale must be at least 0 (for zero write SOMA_ZERO)"
+                        : !(group->weight_decay >= 0 && group->weight_decay < huge)
+                            ? "weight_decay must be at least 0 (for zero write SOMA_ZERO)"
+                        : group->lr != 0 && group->lr_scale != 0 ? "give lr or lr_scale, not both"
+                        : group->weight_decay > 0 && group->weight_decay != (double)SOMA_ZERO && group->no_weight_decay
+                            ? "give weight_decay or no_weight_decay, not both"
+                        : group->frozen && group->trained ? "give frozen or trained, not both"
+                                                          : NULL;
     if (!wrong)
         return SOMA_OK;
     soma_value_fail(graph, at, "group \"%s\": %s", group->pattern ? group->pattern : "", wrong);

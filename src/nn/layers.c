@@ -5,6 +5,7 @@
 #include "nn/nn.h"
 
 #include "base/text.h"
+#include "base/zero.h"
 #include "graph/fill.h"
 #include "op/batch_norm/batch_norm.h"
 #include "op/conv2d/conv2d.h"
@@ -244,12 +245,13 @@ static bool norm_checks(const soma_layer *layer, const soma_batch_norm_options *
     else if (x->shape.rank < 2 || x->shape.dim[1] < 1)
         soma_value_fail(graph, layer->at, "batch_norm \"%s\": x must be [N, channels, ...], got %s", layer->name,
                         soma_type_text(x, text));
-    else if (!(o->momentum >= 0 && o->momentum <= 1))
-        soma_value_fail(graph, layer->at, "batch_norm \"%s\": momentum is %s; it must be between 0 and 1", layer->name,
-                        soma_format_f64(o->momentum, text));
-    else if (!(o->epsilon >= 0 && o->epsilon < 1e3))
+    else if (!(soma_plain(o->momentum) >= 0 && soma_plain(o->momentum) <= 1))
+        soma_value_fail(graph, layer->at,
+                        "batch_norm \"%s\": momentum is %s; it must be between 0 and 1 (for zero write SOMA_ZERO)",
+                        layer->name, soma_format_f64(o->momentum, text));
+    else if (!(soma_said(o->epsilon, 1) > 0 && o->epsilon < 1e3))
         soma_value_fail(graph, layer->at, "batch_norm \"%s\": epsilon is %s; it must be a small number > 0",
-                        layer->name, soma_format_f64(o->epsilon, text));
+                        layer->name, soma_format_f64(soma_plain(o->epsilon), text));
     else
         return true;
     return false;
@@ -276,7 +278,7 @@ soma_value soma_batch_norm_with(const soma_batch_norm_options *o)
     soma_batch_norm_attrs attrs;
     soma_attrs_default(&soma_op_batch_norm, &attrs);
     attrs.convention = keras ? SOMA_NORM_KERAS : SOMA_NORM_PYTORCH;
-    attrs.momentum = o->momentum != 0 ? o->momentum : keras ? 0.99 : 0.1;
+    attrs.momentum = soma_said(o->momentum, keras ? 0.99 : 0.1);
     attrs.epsilon = o->epsilon != 0 ? o->epsilon : keras ? 1e-3 : 1e-5;
     attrs.use_running = o->frozen;
     int64_t channels = x.shape.dim[1];
@@ -300,15 +302,16 @@ soma_value soma_dropout_with(const soma_dropout_options *o)
     if (!layer_begin(&layer, o->x, o->name, "dropout"))
         return layer_fail(&layer);
     char text[32];
-    if (!(o->rate >= 0 && o->rate < 1))
+    double rate = soma_plain(o->rate);
+    if (!(rate >= 0 && rate < 1))
         return soma_value_fail(o->x.graph, o->at,
                                "dropout \"%s\": rate is %s; it is the share that is dropped, at least 0 and below 1",
-                               layer.name, soma_format_f64(o->rate, text));
-    if (o->rate == 0)
+                               layer.name, soma_format_f64(rate, text));
+    if (rate == 0)
         return o->x;
     soma_dropout_attrs attrs;
     soma_attrs_default(&soma_op_dropout, &attrs);
-    attrs.rate = o->rate;
+    attrs.rate = rate;
     attrs.maps = o->maps;
     return soma_apply1(&soma_op_dropout, &o->x, 1, &attrs, layer.name, o->at);
 }

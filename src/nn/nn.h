@@ -22,8 +22,9 @@ bool soma_loss_known(const char *name, const char **nearest);
 
 /* How one tensor is trained, after all groups. */
 typedef struct soma_way {
-    double lr;    /* > 0: its own rate */
-    double scale; /* of the optimizer's rate */
+    bool own; /* a rate of its own: lr; else scale times the optimizer's */
+    double lr;
+    double scale;
     double weight_decay;
     bool frozen;
 } soma_way;

@@ -5,6 +5,7 @@
 #include "nn/nn.h"
 
 #include "base/text.h"
+#include "base/zero.h"
 #include "op/update/update.h"
 
 #include <math.h>
@@ -16,11 +17,11 @@ soma_optimizer soma_sgd_with(const soma_sgd_options *o)
     if (!o)
         o = &none;
     return (soma_optimizer){.name = "sgd",
-                            .lr = o->lr != 0 ? o->lr : 0.01,
-                            .momentum = o->momentum,
-                            .decay = o->decay,
-                            .weight_decay = o->weight_decay,
-                            .peak_lr = o->peak_lr,
+                            .lr = soma_said(o->lr, 0.01),
+                            .momentum = soma_plain(o->momentum),
+                            .decay = soma_plain(o->decay),
+                            .weight_decay = soma_plain(o->weight_decay),
+                            .peak_lr = soma_plain(o->peak_lr),
                             .nesterov = o->nesterov,
                             .at = o->at};
 }
@@ -31,12 +32,12 @@ soma_optimizer soma_adam_with(const soma_adam_options *o)
     if (!o)
         o = &none;
     return (soma_optimizer){.name = "adam",
-                            .lr = o->lr != 0 ? o->lr : 0.001,
-                            .weight_decay = o->weight_decay,
-                            .beta1 = o->beta1 != 0 ? o->beta1 : 0.9,
-                            .beta2 = o->beta2 != 0 ? o->beta2 : 0.999,
-                            .epsilon = o->epsilon != 0 ? o->epsilon : 1e-8,
-                            .peak_lr = o->peak_lr,
+                            .lr = soma_said(o->lr, 0.001),
+                            .weight_decay = soma_plain(o->weight_decay),
+                            .beta1 = soma_said(o->beta1, 0.9),
+                            .beta2 = soma_said(o->beta2, 0.999),
+                            .epsilon = soma_said(o->epsilon, 1e-8),
+                            .peak_lr = soma_plain(o->peak_lr),
                             .at = o->at};
 }
 
@@ -62,14 +63,14 @@ static bool optimizer_sound(soma_graph *graph, const soma_optimizer *opt, const 
                         opt->name ? opt->name : "");
         return false;
     }
-    if (!number_fits(graph, opt, "lr", opt->lr, huge, "a number > 0") ||
+    if (!number_fits(graph, opt, "lr", opt->lr, huge, "at least 0 (for a rate of zero write SOMA_ZERO)") ||
         !number_fits(graph, opt, "peak_lr", opt->peak_lr, huge, "a number > 0") ||
         !number_fits(graph, opt, "weight_decay", opt->weight_decay, huge, "at least 0") ||
         !number_fits(graph, opt, "decay", opt->decay, huge, "at least 0") ||
         !number_fits(graph, opt, "momentum", opt->momentum, 1, "at least 0 and below 1") ||
-        !number_fits(graph, opt, "beta1", opt->beta1, 1, "at least 0 and below 1") ||
-        !number_fits(graph, opt, "beta2", opt->beta2, 1, "at least 0 and below 1") ||
-        !number_fits(graph, opt, "epsilon", opt->epsilon, huge, "a number > 0"))
+        !number_fits(graph, opt, "beta1", opt->beta1, 1, "at least 0 and below 1 (for zero write SOMA_ZERO)") ||
+        !number_fits(graph, opt, "beta2", opt->beta2, 1, "at least 0 and below 1 (for zero write SOMA_ZERO)") ||
+        !number_fits(graph, opt, "epsilon", opt->epsilon, huge, "at least 0 (for zero write SOMA_ZERO)"))
         return false;
     if (opt->nesterov && opt->momentum == 0)
         soma_value_fail(graph, opt->at, "sgd: nesterov needs momentum; add .momentum = 0.9");
@@ -189,8 +190,8 @@ static soma_value rate_of(soma_updating *u, const soma_way *way, soma_value loss
 {
     const soma_optimizer *opt = u->opt;
     bool varies = opt->peak_lr > 0 || opt->decay > 0;
-    double own = opt->peak_lr > 0 ? opt->peak_lr : opt->lr, scale = way->lr > 0 ? way->lr / own : way->scale;
-    if (!varies && way->lr > 0)
+    double own = opt->peak_lr > 0 ? opt->peak_lr : opt->lr, scale = way->own ? way->lr / own : way->scale;
+    if (!varies && way->own)
         return settable(u, loss, way->lr, own > 0 ? scale : (double)NAN);
     if (!varies)
         return scale != 1 ? settable(u, loss, opt->lr * scale, scale) : u->rate;
@@ -234,7 +235,7 @@ static const soma_way *way_of(const soma_updating *u, soma_value p)
 
 static bool same_way(const soma_way *a, const soma_way *b)
 {
-    return a->lr == b->lr && a->scale == b->scale && a->weight_decay == b->weight_decay;
+    return a->own == b->own && a->lr == b->lr && a->scale == b->scale && a->weight_decay == b->weight_decay;
 }
 
 /* Parameters that are trained alike share one node, as far as it has room for arguments. done: per parameter. */
@@ -331,7 +332,12 @@ int soma_updates_of_rates(soma_value loss, soma_value *updates, int capacity, co
         return -1;
     soma_graph *graph = loss.graph;
     soma_optimizer preset = soma_sgd_with(NULL);
-    const soma_optimizer *opt = o->optimizer && o->optimizer->name ? o->optimizer : &preset;
+    soma_optimizer chosen = o->optimizer && o->optimizer->name ? *o->optimizer : preset;
+    double *const numbers[] = {&chosen.lr,    &chosen.momentum, &chosen.decay,   &chosen.weight_decay,
+                               &chosen.beta1, &chosen.beta2,    &chosen.epsilon, &chosen.peak_lr};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        *numbers[i] = soma_plain(*numbers[i]);
+    const soma_optimizer *opt = &chosen;
     if (!optimizer_sound(graph, opt, o))
         return -1;
     soma_updates_room room = {0};

@@ -24,9 +24,9 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
 {
     if (!m || !o)
         return SOMA_INVALID;
-    if (o->batch_size < 0)
+    if (o->batch_size < 0 || o->batch_size == SOMA_ZERO)
         return soma_fail(m->s, SOMA_INVALID, o->at, "evaluate: batch_size is %lld; it must be at least 1",
-                         (long long)o->batch_size);
+                         o->batch_size < 0 ? (long long)o->batch_size : 0);
     soma_objective objective;
     bool bf16;
     soma_status status = soma_precision_parse(m->s, "evaluate", o->precision, o->at, &bf16);

@@ -5,6 +5,7 @@
  */
 #include "train/trainer.h"
 
+#include "base/zero.h"
 #include "op/element.h"
 
 #include <math.h>
@@ -45,7 +46,7 @@ static soma_status call(soma_fitting *f)
  * looked at about LOOKS_PER_CALL times between two calls. */
 static soma_status look(soma_fitting *f)
 {
-    double wait = f->o->progress_seconds, now = soma_now(f->t->s);
+    double wait = soma_plain(f->o->progress_seconds), now = soma_now(f->t->s);
     f->countdown = f->stride;
     if (wait > 0) {
         double passed = now - f->looked, aim = wait / LOOKS_PER_CALL;
@@ -67,7 +68,7 @@ static soma_status look(soma_fitting *f)
 static soma_status run_epoch(soma_fitting *f)
 {
     soma_feeder *feeder = &f->t->feeder;
-    bool watched = f->o->on_progress && f->o->progress_seconds != 0;
+    bool watched = f->o->on_progress && soma_plain(f->o->progress_seconds) != 0;
     uint64_t limit = f->t->max_steps > 0 ? (uint64_t)f->t->max_steps : UINT64_MAX;
     for (;;) {
         if (feeder->steps >= limit)

@@ -7,6 +7,7 @@
 
 #include "base/size.h"
 #include "base/text.h"
+#include "base/zero.h"
 #include "data/dataset.h"
 #include "graph/tune.h"
 #include "op/element.h"
@@ -22,11 +23,12 @@ static soma_status check_options(const soma_model *m, const soma_fit_options *o)
     bool bf16;
     if (soma_precision_parse(s, "fit", o->precision, o->at, &bf16) != SOMA_OK)
         return soma_error_status(s);
-    if (o->batch_size < 0)
+    if (o->batch_size < 0 || o->batch_size == SOMA_ZERO)
         return soma_fail(s, SOMA_INVALID, o->at, "fit: batch_size is %lld; it must be at least 1",
-                         (long long)o->batch_size);
-    if (o->epochs < 0)
-        return soma_fail(s, SOMA_INVALID, o->at, "fit: epochs is %lld; it must be at least 1", (long long)o->epochs);
+                         o->batch_size < 0 ? (long long)o->batch_size : 0);
+    if (o->epochs < 0 || o->epochs == SOMA_ZERO)
+        return soma_fail(s, SOMA_INVALID, o->at, "fit: epochs is %lld; it must be at least 1",
+                         o->epochs < 0 ? (long long)o->epochs : 0);
     if (o->max_steps < 0)
         return soma_fail(s, SOMA_INVALID, o->at, "fit: max_steps is %lld; it must be at least 1, or 0 for no limit",
                          (long long)o->max_steps);
@@ -46,6 +48,11 @@ static soma_status check_options(const soma_model *m, const soma_fit_options *o)
     return SOMA_OK;
 }
 
+static uint64_t seed_of(const soma_trainer *t, const soma_fit_options *o)
+{
+    return o->seed == SOMA_ZERO ? 0 : o->seed ? o->seed : t->s->seed;
+}
+
 /* A share of the samples is kept for validation; of samples in an order, the last. */
 static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
 {
@@ -54,7 +61,7 @@ static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
     if (o->validation || o->validation_split == 0)
         return SOMA_OK;
     const char *order = o->split_order ? o->split_order : o->no_shuffle ? "end" : NULL;
-    soma_status status = soma_dataset_hold_out(t->data, o->validation_split, order, o->seed ? o->seed : t->s->seed,
+    soma_status status = soma_dataset_hold_out(t->data, o->validation_split, order, seed_of(t, o),
                                                "fit: validation_split", o->at, &t->train_part, &t->validation_part);
     if (status != SOMA_OK)
         return status;
@@ -69,7 +76,7 @@ static soma_feeder_options feeder_options(const soma_trainer *t, const soma_fit_
     return (soma_feeder_options){.name = name,
                                  .at = o->at,
                                  .batch_size = t->batch_size,
-                                 .seed = o->seed ? o->seed : t->s->seed,
+                                 .seed = seed_of(t, o),
                                  .rate = soma_none(),
                                  .micro_batch = o->micro_batch,
                                  .max_memory = o->max_memory,
@@ -154,8 +161,14 @@ static void destroy_trainer(soma_object *object)
     release_trainer((soma_trainer *)object);
 }
 
-soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_trainer **made)
+soma_status soma_trainer_make(soma_model *m, const soma_fit_options *given, soma_trainer **made)
 {
+    soma_fit_options plain = *given;
+    const soma_fit_options *o = &plain;
+    plain.validation_split = soma_plain(given->validation_split);
+    plain.max_steps = given->max_steps == SOMA_ZERO ? 0 : given->max_steps;
+    plain.micro_batch = given->micro_batch == SOMA_ZERO ? 0 : given->micro_batch;
+    plain.max_memory = given->max_memory == SOMA_ZERO ? 0 : given->max_memory;
     *made = NULL;
     soma_status status = check_options(m, o);
     soma_trainer *t = status == SOMA_OK ? soma_alloc(m->s, sizeof *t) : NULL;
@@ -263,7 +276,7 @@ soma_status soma_trainer_set_rate(soma_trainer *t, double rate)
                          "soma_trainer_set_rate: the learning rate is %s; it must be a number, at least 0",
                          soma_format_f64(rate, text));
     t->schedule = NULL;
-    set_rate(t, rate);
+    set_rate(t, soma_plain(rate));
     return SOMA_OK;
 }
 
@@ -276,7 +289,7 @@ static soma_status follow_schedule(soma_trainer *t)
                          "fit: the schedule says a learning rate of %s for step %llu, counted from 0; it must be a "
                          "number, at least 0",
                          soma_format_f64(rate, text), (unsigned long long)t->feeder.steps);
-    set_rate(t, rate);
+    set_rate(t, soma_plain(rate));
     return SOMA_OK;
 }
 

@@ -4,6 +4,7 @@
  */
 #include "base/context.h"
 #include "base/text.h"
+#include "base/zero.h"
 #include "graph/graph.h"
 #include "zoo/zoo.h"
 
@@ -85,8 +86,9 @@ soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
     if (!(o->width >= 0 && o->width <= 64)) {
         char text[32];
         soma_fail(s, SOMA_INVALID, o->at,
-                  "%s: width is %s; it multiplies the channels and must be at most 64, or 0 for 1", entry->name,
-                  soma_format_f64(o->width, text));
+                  "%s: width is %s; it multiplies the channels, must be above 0 and at most 64, and is 1 where it is "
+                  "left out",
+                  entry->name, soma_format_f64(soma_plain(o->width), text));
         return NULL;
     }
     soma_model *m = soma_model_new(s, entry->name);

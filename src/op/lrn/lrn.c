@@ -12,6 +12,7 @@
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
 #include "base/exact.h"
+#include "base/zero.h"
 #include "graph/graph.h"
 #include "op/element.h"
 #include "op/sample.h"
@@ -204,9 +205,7 @@ const soma_op soma_op_local_response_norm_grad = {
 
 soma_value soma_local_response_norm_with(const soma_local_response_norm_options *o)
 {
-    const soma_lrn_attrs a = {.size = o->size,
-                              .alpha = o->alpha != 0 ? o->alpha : 1e-4,
-                              .beta = o->beta != 0 ? o->beta : 0.75,
-                              .k = o->k != 0 ? o->k : 1};
+    const soma_lrn_attrs a = {
+        .size = o->size, .alpha = soma_said(o->alpha, 1e-4), .beta = soma_said(o->beta, 0.75), .k = soma_said(o->k, 1)};
     return soma_apply1(&soma_op_local_response_norm, &o->x, 1, &a, NULL, o->at);
 }

@@ -7,6 +7,7 @@
 
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
+#include "base/zero.h"
 #include "graph/graph.h"
 #include "op/element.h"
 #include "op/sample.h"
@@ -193,6 +194,6 @@ const soma_op soma_op_clip_grad = {
 
 soma_value soma_clip_with(const soma_clip_options *o)
 {
-    const soma_clip_attrs a = {o->min, o->max};
+    const soma_clip_attrs a = {soma_plain(o->min), soma_plain(o->max)};
     return soma_apply1(&soma_op_clip, &o->x, 1, &a, NULL, o->at);
 }
