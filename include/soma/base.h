@@ -168,7 +168,10 @@ typedef struct soma_context_options {
  *  every other mistake is reported by soma_failed. */
 SOMA_API soma *soma_open(const soma_context_options *options);
 
-/** Frees the context and everything opened from it. NULL is fine. */
+/** Frees the context and everything opened from it that was not freed before. NULL is fine, here and in every soma_X_free.
+ *  Handles are freed once, in any order: what another object still uses (a training its model and data, a program its model, a
+ *  part its data set) is kept inside until that one is freed as well. soma_close comes last: it takes all handles of its context
+ *  with it, which then may be neither used nor freed. */
 SOMA_API void soma_close(soma *s);
 
 /** True after an error and until soma_clear; true for NULL. */

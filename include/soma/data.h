@@ -75,7 +75,9 @@ SOMA_API size_t soma_dataset_find(soma *s, const char *name, char *path, size_t 
 typedef struct soma_arrays_options {
     size_t struct_size;
     soma_at at;
-    soma_tensor x; /**< [samples, ...] f32 or u8; borrowed: must outlive the dataset */
+    soma_tensor
+        x; /**< [samples, ...] f32 or u8; borrowed: must outlive the dataset and whatever uses it (parts, loaders,
+                        trainings) */
     soma_tensor y; /**< [samples] i32 classes, or [samples, ...] f32; data NULL: no targets */
     soma_transform transform;
     soma_augment augment;
@@ -86,7 +88,7 @@ SOMA_API soma_dataset *soma_dataset_arrays_with(soma *s, const soma_arrays_optio
 #define soma_dataset_arrays(s, ...) soma_dataset_arrays_with(s, SOMA_OPTIONS(soma_arrays_options, __VA_ARGS__))
 
 /** Samples first .. first + count - 1 of the order that `seed` shuffles (seed 0: the dataset's own order) as a dataset
- *  that shares the bytes. */
+ *  that shares the bytes. Freed by itself, before or after d. */
 SOMA_API soma_dataset *soma_dataset_part(soma_dataset *d, int64_t first, int64_t count, uint64_t seed);
 /** Some of the data held out, `share` of all samples rounded up, and the rest; both share the bytes and keep the order of
  *  the samples. order "stratified" (NULL where targets are classes): of each class its share (largest remainders), but a
@@ -99,6 +101,7 @@ SOMA_API soma_status soma_dataset_split(soma_dataset *d, double share, const cha
  *  and where one side has only numbers ("0", "1", ...; names NULL) and the numbers of classes differ. soma_fit and
  *  soma_evaluate do this by themselves. */
 SOMA_API soma_dataset *soma_dataset_for_classes(soma_dataset *d, const char *const *names, int n);
+/** Gives the dataset back; parts, loaders and trainings that use it keep what they need of it. */
 SOMA_API void soma_dataset_free(soma_dataset *d);
 
 SOMA_API int64_t soma_dataset_count(const soma_dataset *d);
@@ -118,6 +121,7 @@ SOMA_API soma_status soma_dataset_read(const soma_dataset *d, const int64_t *ind
 
 /* ---- loader ---- */
 
+/** A dataset as batches. Freed by soma_loader_free or with its context. */
 typedef struct soma_loader soma_loader;
 typedef struct soma_loader_options {
     size_t struct_size;
@@ -131,6 +135,7 @@ typedef struct soma_loader_options {
 } soma_loader_options;
 SOMA_API soma_loader *soma_loader_new_with(soma_dataset *d, const soma_loader_options *o);
 #define soma_loader_new(d, ...) soma_loader_new_with(d, SOMA_OPTIONS(soma_loader_options, __VA_ARGS__))
+/** Waits for the batch that is being written, then frees; the dataset may be gone already. */
 SOMA_API void soma_loader_free(soma_loader *l);
 /** Batches in an epoch, the last smaller one included. */
 SOMA_API int64_t soma_loader_batches(const soma_loader *l);
@@ -138,7 +143,8 @@ SOMA_API int64_t soma_loader_batches(const soma_loader *l);
 SOMA_API soma_status soma_loader_start(soma_loader *l, int64_t epoch, int64_t batch);
 /** Samples of the next batch, 0 at the end of the epoch. */
 SOMA_API int64_t soma_loader_ahead(const soma_loader *l);
-/** Begins to write the next batch into x and y (with threads: returns at once). */
+/** Begins to write the next batch into x and y (with threads: returns at once, and both must stay until soma_loader_wait or
+ *  soma_loader_free). */
 SOMA_API soma_status soma_loader_fill(soma_loader *l, void *x, void *y);
 /** Waits until the batch begun last is written; the status of reading it. */
 SOMA_API soma_status soma_loader_wait(soma_loader *l);

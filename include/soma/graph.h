@@ -17,7 +17,10 @@ extern "C" {
 /** A graph of values plus its named tensors. Freed by soma_model_free or with its context. */
 typedef struct soma_model soma_model;
 
+/** An empty model; NULL: no memory. */
 SOMA_API soma_model *soma_model_new(soma *s, const char *name);
+/** Gives the model back, with its values, tensors and texts. Programs that were compiled from it and trainings that are under way
+ *  go on and keep what they need of it, its tensors and values as well, until they are freed. */
 SOMA_API void soma_model_free(soma_model *m);
 SOMA_API soma *soma_model_context(const soma_model *m);
 SOMA_API const char *soma_model_name(const soma_model *m);
@@ -154,7 +157,8 @@ typedef struct soma_rename {
 
 /* ---- programs ---- */
 
-/** A graph compiled for a purpose and a batch size: prepared kernels in a flat array. */
+/** A graph compiled for a purpose and a batch size: prepared kernels in a flat array. Belongs to whoever compiled it: freed by
+ *  soma_program_free or with its context. */
 typedef struct soma_program soma_program;
 
 typedef struct soma_program_options {
@@ -183,9 +187,12 @@ typedef struct soma_program_options {
                                 their gradients, statistics and losses in f32; needs avx512_bf16 and oneDNN, never exact */
 } soma_program_options;
 
-/** Compiles. All values must be of one graph; m owns the parameters. Returns NULL on failure. */
+/** Compiles. All values must be of one graph; m owns the parameters, and lives on inside the program when it is freed first.
+ *  Returns NULL on failure. */
 SOMA_API soma_program *soma_compile_with(soma_model *m, const soma_program_options *o);
 #define soma_compile(m, ...) soma_compile_with(m, SOMA_OPTIONS(soma_program_options, __VA_ARGS__))
+/** Gives the program back; runs of it go on until they are freed. Not for the program of a training (soma_trainer_program,
+ *  soma_plan_fn), which belongs to that. */
 SOMA_API void soma_program_free(soma_program *p);
 
 /** Where to write input `x`: plain, batch of the program; data NULL when x is not an input of the program. Each input has
@@ -256,7 +263,8 @@ SOMA_API soma_status soma_program_time(soma_program *p, int steps);
 /* ---- predicting from several threads ---- */
 
 /** A caller's own activations and inputs for a finished program that updates nothing: one run per thread. Made and freed on the
- *  context's thread, freed before the program; while runs are under way the model's tensors must stay as they are. */
+ *  context's thread when it is not under way; program and model may be freed before it, on that thread, too. While runs are under
+ *  way the model's tensors must stay as they are. */
 typedef struct soma_run_object soma_run_object;
 SOMA_API soma_run_object *soma_run_new(soma_program *p);
 SOMA_API void soma_run_free(soma_run_object *r);

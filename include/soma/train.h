@@ -122,9 +122,11 @@ SOMA_API soma_status soma_predict_with(soma_model *m, const soma_tensor *x, cons
 
 /** A training that the caller steps through: soma_next, soma_trainer_step, soma_trainer_loss. soma_fit is this loop. */
 typedef struct soma_trainer soma_trainer;
-/** Takes soma_fit's options; epochs sets the schedule's length. Compiles everything the training needs. */
+/** Takes soma_fit's options; epochs sets the schedule's length. Compiles everything the training needs. It keeps the model and
+ *  the data (of the model's context), so both may be freed while it goes on. NULL on failure. */
 SOMA_API soma_trainer *soma_trainer_new_with(soma_model *m, const soma_fit_options *o);
 #define soma_trainer_new(m, ...) soma_trainer_new_with(m, SOMA_OPTIONS(soma_fit_options, .data = __VA_ARGS__))
+/** Ends it, in any order with its model and data; or it goes with its context. */
 SOMA_API void soma_trainer_free(soma_trainer *t);
 /** Loads the next batch: SOMA_OK, SOMA_END when the epoch is over (the next call begins another), or an error. */
 SOMA_API soma_status soma_next(soma_trainer *t);
@@ -142,7 +144,7 @@ SOMA_API soma_status soma_trainer_set_rate(soma_trainer *t, double rate);
 /** The learning rate, before groups scale it: what was set, else the schedule's at the last step (before the first one: at
  *  that). */
 SOMA_API double soma_trainer_rate(const soma_trainer *t);
-/** The program that a step runs, for soma_read, soma_program_memory and the like. */
+/** The program that a step runs, for soma_read, soma_program_memory and the like. It belongs to the training. */
 SOMA_API soma_program *soma_trainer_program(soma_trainer *t);
 
 #ifdef __cplusplus

@@ -44,6 +44,13 @@ void *soma_dataset_own(soma_dataset *d, int64_t n, size_t size)
     return block;
 }
 
+soma_dataset *soma_dataset_hold(soma_dataset *d)
+{
+    if (d)
+        d->references++;
+    return d;
+}
+
 void soma_dataset_drop(soma_dataset *d)
 {
     while (d && --d->references == 0) {
@@ -310,7 +317,7 @@ soma_dataset *soma_dataset_part(soma_dataset *d, int64_t first, int64_t count, u
     memset(part->owned, 0, sizeof part->owned);
     part->bytes = 0;
     part->count = count;
-    d->references++;
+    soma_dataset_hold(d);
     if (seed) {
         if (shuffle_part(part, d, first, seed)) {
             soma_dataset_drop(part);

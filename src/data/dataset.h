@@ -64,6 +64,8 @@ soma_dataset *soma_dataset_make(soma *s);
 void *soma_dataset_own(soma_dataset *d, int64_t n, size_t size);
 /* The dataset frees this block of the context, which holds `bytes`. */
 void soma_dataset_adopt(soma_dataset *d, void *block, uint64_t bytes);
+/* One reference more; NULL is fine. */
+soma_dataset *soma_dataset_hold(soma_dataset *d);
 /* Gives back one reference; the last one frees. */
 void soma_dataset_drop(soma_dataset *d);
 /* Checks the data against the options, resolves the transform, names the classes, and lets the context own it. On

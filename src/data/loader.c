@@ -140,8 +140,7 @@ soma_loader *soma_loader_new_with(soma_dataset *d, const soma_loader_options *gi
     if (!l)
         return NULL;
     l->object.s = s;
-    l->d = d;
-    d->references++;
+    l->d = soma_dataset_hold(d);
     l->batch_size = o.batch_size < d->count ? o.batch_size : d->count;
     l->batches = d->count / l->batch_size;
     l->samples = l->batches * l->batch_size;

@@ -69,6 +69,7 @@ typedef struct soma_model_io {
 struct soma_model {
     soma_object object;
     soma *s;
+    int references; /* the caller's, and one of each training and of each program that the caller compiled */
     const char *name;
     soma_graph *graph;
     soma_arena arena;
@@ -89,7 +90,7 @@ struct soma_model {
     int n_counters, counter_capacity;
     /* the activation block that all programs share, and what it is sized for */
     struct soma_workspace *workspace;
-    soma_program *programs; /* freed with the model */
+    soma_program *programs;
     /* what higher floors keep with the model and free with it (train: cached programs; io: class names) */
     struct soma_attachment *attachments;
 };
@@ -103,6 +104,10 @@ typedef struct soma_attachment {
 } soma_attachment;
 void *soma_attached(const soma_model *m, const char *key);
 soma_status soma_attach(soma_model *m, const char *key, void *data, void (*destroy)(soma_model *, void *));
+
+/* One reference more, one less: the last one frees. On the context's thread only. */
+void soma_model_hold(soma_model *m);
+void soma_model_drop(soma_model *m);
 
 /* A copy of the model's graph with the same value ids, to which losses and updates may be added without touching the
  * model. Freed by soma_graph_free. NULL: no memory. */

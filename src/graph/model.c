@@ -16,6 +16,7 @@ typedef struct soma_name_counter {
     int count;
 } soma_name_counter;
 
+/* By the last reference; or by soma_close, and then the caller's programs are still there. */
 static void destroy_model(soma_object *object)
 {
     soma_model *m = (soma_model *)object;
@@ -28,7 +29,7 @@ static void destroy_model(soma_object *object)
         soma_release(s, a);
     }
     while (m->programs)
-        soma_program_free(m->programs);
+        soma_program_destroy(m->programs);
     soma_workspace_free(m);
     for (int i = 0; i < m->n_blocks; i++)
         soma_release(s, m->blocks[i]);
@@ -50,6 +51,7 @@ soma_model *soma_model_new(soma *s, const char *name)
     if (!m)
         return NULL;
     m->s = s;
+    m->references = 1;
     m->version = 1;
     soma_arena_init(&m->arena, s);
     m->name = soma_arena_text(&m->arena, name ? name : "model");
@@ -66,12 +68,23 @@ soma_model *soma_model_new(soma *s, const char *name)
     return m;
 }
 
-void soma_model_free(soma_model *m)
+void soma_model_hold(soma_model *m)
 {
-    if (!m)
+    m->references++;
+}
+
+void soma_model_drop(soma_model *m)
+{
+    if (--m->references > 0)
         return;
     soma_object_remove(&m->object);
     destroy_model(&m->object);
+}
+
+void soma_model_free(soma_model *m)
+{
+    if (m)
+        soma_model_drop(m);
 }
 
 soma *soma_model_context(const soma_model *m)

@@ -15,9 +15,13 @@
 
 /* ---- compile ---- */
 
-static void destroy_program(soma_program *p)
+static void destroy_run(soma_run_object *r);
+
+void soma_program_destroy(soma_program *p)
 {
     soma *s = p->s;
+    while (p->runs)
+        destroy_run(p->runs);
     for (soma_program **link = &p->model->programs; *link; link = &(*link)->next)
         if (*link == p) {
             *link = p->next;
@@ -38,8 +42,12 @@ static void destroy_program(soma_program *p)
 
 void soma_program_free(soma_program *p)
 {
-    if (p)
-        destroy_program(p);
+    if (!p || --p->references > 0)
+        return;
+    soma_model *m = p->holds ? p->model : NULL;
+    soma_program_destroy(p);
+    if (m)
+        soma_model_drop(m);
 }
 
 /* Where the caller's values are found after simplification: keep[0 .. n_values) wanted, then updates: the caller's, and what the
@@ -215,6 +223,7 @@ static soma_program *compile(soma_model *m, const soma_graph *graph, const soma_
     if (!p)
         return NULL;
     p->bf16 = o->precision && !strcmp(o->precision, "bf16");
+    p->references = 1;
     p->model = m;
     p->s = m->s;
     p->at = o->at;
@@ -238,13 +247,13 @@ static soma_program *compile(soma_model *m, const soma_graph *graph, const soma_
     if (p->name && p->graph)
         *again = *piece;
     if (!built) {
-        destroy_program(p);
+        soma_program_destroy(p);
         return NULL;
     }
     return p;
 }
 
-soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
+soma_program *soma_program_make(soma_model *m, const soma_program_options *o)
 {
     if (!m)
         return NULL;
@@ -260,6 +269,16 @@ soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
     soma_program *p = compile(m, graph, o, &piece);
     while (!p && piece > 0) /* smaller every time */
         p = compile(m, graph, o, &piece);
+    return p;
+}
+
+soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
+{
+    soma_program *p = soma_program_make(m, o);
+    if (p) {
+        p->holds = true;
+        soma_model_hold(m);
+    }
     return p;
 }
 
@@ -446,7 +465,8 @@ soma_tensor soma_read(soma_program *p, soma_value x)
 /* ---- run objects ---- */
 
 struct soma_run_object {
-    soma_program *program;
+    soma_program *program; /* one reference to it is ours */
+    soma_run_object *next; /* in the program's list */
     soma_binding binding;
     char *block;
     uint64_t step;
@@ -470,6 +490,9 @@ soma_run_object *soma_run_new(soma_program *p)
         return NULL;
     }
     r->program = p;
+    r->next = p->runs;
+    p->runs = r;
+    p->references++;
     r->block = block;
     r->binding.work = block;
     r->binding.gradient = block + p->work_size;
@@ -482,17 +505,28 @@ soma_run_object *soma_run_new(soma_program *p)
     return r;
 }
 
-void soma_run_free(soma_run_object *r)
+static void destroy_run(soma_run_object *r)
 {
-    if (!r)
-        return;
     soma *s = r->program->s;
+    soma_run_object **link = &r->program->runs;
+    while (*link != r)
+        link = &(*link)->next;
+    *link = r->next;
     for (int slot = 0; slot < 2; slot++) {
         soma_release(s, r->binding.calls[slot]);
         soma_release(s, r->binding.args[slot]);
     }
     soma_release(s, r->block);
     soma_release(s, r);
+}
+
+void soma_run_free(soma_run_object *r)
+{
+    soma_program *p = r ? r->program : NULL;
+    if (!r)
+        return;
+    destroy_run(r);
+    soma_program_free(p);
 }
 
 soma_tensor soma_run_input(soma_run_object *r, soma_value x)

@@ -115,6 +115,9 @@ void soma_workspace_free(soma_model *m);
 struct soma_program {
     soma_model *model;
     soma *s;
+    int references; /* whoever compiled it, and one of each run */
+    bool holds;     /* a reference to the model */
+    soma_run_object *runs;
     soma_program *next; /* in the model's list */
     soma_graph *graph;  /* the program's own, simplified */
     soma_arena arena;
@@ -151,6 +154,11 @@ struct soma_program {
     uint64_t seed; /* of random draws: the context's, unless training was given its own */
     char reason[SOMA_REASON_MAX];
 };
+
+/* soma_compile_with for what the model itself keeps: the program holds no reference to it. */
+soma_program *soma_program_make(soma_model *m, const soma_program_options *o);
+/* Frees it with its runs, whoever refers to them, and leaves the model alone. */
+void soma_program_destroy(soma_program *p);
 
 /* A private pointer for soma_prepare.program. */
 typedef struct soma_prepare_owner {

@@ -183,11 +183,13 @@ soma_status soma_objective_make(soma_objective *o, soma_model *m, soma_dataset *
     soma_status status = check_model(m, data, what, at);
     if (status != SOMA_OK)
         return status;
-    o->m = m;
-    o->data = data;
-    o->graph = soma_graph_copy(m->graph, m->s);
-    if (!o->graph)
+    soma_graph *graph = soma_graph_copy(m->graph, m->s);
+    if (!graph)
         return SOMA_MEMORY;
+    o->m = m;
+    o->data = o->given = soma_dataset_hold(data);
+    o->graph = graph;
+    soma_model_hold(m);
     o->x = soma_value_in(o->graph, m->inputs[0].value);
     o->output = soma_value_in(o->graph, m->outputs[0].value);
     o->logits = soma_logits_of(o->output);
@@ -213,7 +215,10 @@ void soma_objective_free(soma_objective *o)
 {
     soma_graph_free(o->graph);
     soma_dataset_free(o->view);
-    if (o->m)
+    soma_dataset_drop(o->given);
+    if (o->m) {
         soma_release(o->m->s, o->own_names);
+        soma_model_drop(o->m);
+    }
     memset(o, 0, sizeof *o);
 }

@@ -71,7 +71,7 @@ static soma_program *program_for(soma_model *m, soma_predictor *p, int64_t batch
                                         .values = &y,
                                         .n_values = 1,
                                         .precision = p->bf16 ? "bf16" : "f32"};
-        p->programs[place] = soma_compile_with(m, &options);
+        p->programs[place] = soma_program_make(m, &options);
     }
     return p->programs[place];
 }

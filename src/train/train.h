@@ -18,7 +18,8 @@ static inline soma_status soma_status_now(const soma *s)
 
 /* A copy of the model's graph with target, loss and accuracy added; the model itself stays as it is. */
 typedef struct soma_objective {
-    soma_model *m;
+    soma_model *m; /* a reference to it is held, and to the data given: both may be freed meanwhile */
+    soma_dataset *given;
     soma_dataset *data;       /* the first that it was made for, with the model's classes */
     soma_dataset *view;       /* that dataset where it had to be made; NULL: the caller's own */
     const char *const *names; /* of the outputs: the model's, else the data's; NULL: only numbers */

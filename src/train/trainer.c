@@ -70,6 +70,16 @@ static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
     return SOMA_OK;
 }
 
+/* A training keeps what it uses, and that must not go with another context. */
+static soma_status check_contexts(const soma_model *m, const soma_fit_options *o)
+{
+    if ((!o->data || o->data->object.s == m->s) && (!o->validation || o->validation->object.s == m->s))
+        return SOMA_OK;
+    return soma_fail(m->s, SOMA_INVALID, o->at,
+                     "fit: the data belong to another context than the model \"%s\"; open both with one context",
+                     m->name);
+}
+
 /* What both feeders are told; the training adds its own. */
 static soma_feeder_options feeder_options(const soma_trainer *t, const soma_fit_options *o, const char *name)
 {
@@ -182,7 +192,9 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *given, soma
     t->batch_size = o->batch_size ? o->batch_size : 32;
     t->epochs = o->epochs ? o->epochs : 1;
     t->optimizer = o->optimizer.name ? o->optimizer : soma_sgd_with(NULL);
-    status = soma_objective_make(&t->objective, m, o->data, o->loss, "fit", o->at);
+    status = check_contexts(m, o);
+    if (status == SOMA_OK)
+        status = soma_objective_make(&t->objective, m, o->data, o->loss, "fit", o->at);
     if (status == SOMA_OK)
         status = split_data(t, o);
     if (status == SOMA_OK)
