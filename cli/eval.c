@@ -144,6 +144,12 @@ static int evaluate(soma *s, soma_model *m, const soma_evaluate_options *how, bo
     o.result = &e;
     if (soma_evaluate_with(m, &o) != SOMA_OK) {
         code = cli_failed(s);
+    } else if (e.not_finite || !isfinite(e.loss)) {
+        code = cli_error(
+            SOMA_DATA,
+            "nothing was measured, because for %lld of %lld samples an output of the model is NaN or infinite%s: "
+            "its weights or the data hold NaN, infinite or very large numbers",
+            (long long)e.not_finite, (long long)e.samples, isfinite(e.loss) ? "" : ", and so is the loss");
     } else if (json) {
         print_json(m, d, &e);
     } else {

@@ -65,15 +65,12 @@ static void print_one(const soma_model *m, const predict_options *o, const char 
     for (int64_t k = 0; k < o->top && k < n; k++) {
         int64_t best = -1;
         for (int64_t i = 0; i < n; i++)
-            if (!isnan(y[i]) && y[i] >= 0 && (best < 0 || y[i] > y[best]))
+            if (y[i] >= 0 && (best < 0 || y[i] > y[best]))
                 best = i;
         if (!classes)
             best = 0;
-        if (best < 0) {
-            if (k == 0 && !o->common.json)
-                printf("  the outputs are not numbers\n");
+        if (best < 0)
             break;
-        }
         if (o->common.json && classes) {
             printf("%s{\"class\": ", k ? ", " : "");
             cli_json_text(label(m, best, text));
@@ -92,6 +89,26 @@ static void print_one(const soma_model *m, const predict_options *o, const char 
     }
     if (o->common.json)
         printf("]}");
+}
+
+/* A class among outputs that are no numbers would be an accident. */
+static int check_finite(const char *title, const float *y, int64_t n)
+{
+    int64_t bad = 0, first = -1;
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(y[i])) {
+            first = first < 0 ? i : first;
+            bad++;
+        }
+    if (!bad)
+        return 0;
+    const char *what = isnan(y[first]) ? "NaN" : y[first] > 0 ? "infinite" : "minus infinity";
+    return cli_error(
+        SOMA_DATA,
+        "%s: there is no answer, because %lld of the model's %lld outputs are no numbers (output %lld is %s): "
+        "its weights or this input hold NaN, infinite or very large numbers; train it anew, or take a file "
+        "from before",
+        title, (long long)bad, (long long)n, (long long)first, what);
 }
 
 /* Does the model end in softmax? Then its outputs are probabilities already. */
@@ -115,6 +132,7 @@ static int predict_one(soma *s, soma_model *m, const predict_options *o, const c
     soma_tensor xt = {SOMA_F32, in, x}, yt = {SOMA_F32, out, y};
     soma_predict_options how = {.struct_size = sizeof how, .at = SOMA_AT, .y = &yt, .precision = o->precision};
     int code = soma_predict_with(m, &xt, &how) == SOMA_OK ? 0 : cli_failed(s);
+    code = code ? code : check_finite(title, y, n);
     if (!code)
         print_one(m, o, title, truth, y, n, ends_in_softmax(m), first);
     free(y);

@@ -68,6 +68,29 @@ static void relu_keeps_nan(void **state)
     }
 }
 
+/* 0 at the limits themselves, of relu6 as of clip; NaN passes. */
+static void clamps_stop_the_gradient_at_their_limits(void **state)
+{
+    (void)state;
+    static const float x[] = {-1, 0, 1e-6f, 3, 6, 7, NAN, -INFINITY, INFINITY};
+    for (int exact = 0; exact < 2; exact++)
+        for (int clip = 0; clip < 2; clip++) {
+            bench b = open_bench(exact, SOMA_SHAPE(36));
+            soma_value v[2] = {clip ? soma_clip(b.x, .min = 0, .max = 6) : soma_relu6(b.x), soma_none()};
+            soma_grad(soma_reduce_sum(v[0]), &b.x, 1, &v[1]);
+            compile(&b, v, 2);
+            for (int i = 0; i < 36; i++)
+                b.in[i] = x[i % 9];
+            const float *y = step(&b, v[0]), *dx = soma_read(b.p, v[1]).data;
+            for (int i = 0; i < 36; i++) {
+                bool number = !isnan(x[i % 9]);
+                assert_true(number ? y[i] == fminf(fmaxf(x[i % 9], 0), 6) : isnan(y[i]));
+                assert_true(dx[i] == (!number || (x[i % 9] > 0 && x[i % 9] < 6)));
+            }
+            soma_close(b.s);
+        }
+}
+
 /* One NaN among numbers of either sign wins wherever it stands, in every form of reduction. */
 static void a_nan_wins_the_maximum(void **state)
 {
@@ -222,9 +245,13 @@ static void what_does_not_fit_is_refused(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(relu_keeps_nan),          cmocka_unit_test(a_nan_wins_the_maximum),
-        cmocka_unit_test(ties_share_the_gradient), cmocka_unit_test(long_sums_stay_accurate),
-        cmocka_unit_test(second_derivatives),      cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(relu_keeps_nan),
+        cmocka_unit_test(clamps_stop_the_gradient_at_their_limits),
+        cmocka_unit_test(a_nan_wins_the_maximum),
+        cmocka_unit_test(ties_share_the_gradient),
+        cmocka_unit_test(long_sums_stay_accurate),
+        cmocka_unit_test(second_derivatives),
+        cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

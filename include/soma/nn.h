@@ -114,7 +114,7 @@ typedef struct soma_adam_options {
     soma_at at;
     double lr;           /**< default 0.001; SOMA_ZERO: a rate of 0 */
     double beta1, beta2; /**< defaults 0.9, 0.999; SOMA_ZERO: 0 */
-    double epsilon;      /**< default 1e-8, SOMA_ZERO: 0; added to sqrt(v / (1 - beta2^t)) as in PyTorch */
+    double epsilon;      /**< default 1e-8, SOMA_ZERO: 0; added to sqrt(v / (1 - beta2^t)) as in PyTorch 2.15 */
     double weight_decay;
     double peak_lr; /**< > 0: one-cycle (Smith 2018, PyTorch's OneCycleLR with cosine annealing): from peak / 25 up to
                               the peak during the first 30 % of all steps, then down to peak / 250,000; momentum is not cycled */

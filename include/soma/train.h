@@ -89,6 +89,8 @@ typedef struct soma_evaluation {
     int64_t
         *confusion; /**< [classes, classes], row: truth, column: answer, by the model's outputs; each sample is counted
                              once. Owned by the caller, who sets .classes to say how large it is; NULL: not wanted */
+    int64_t
+        not_finite; /**< samples for which an output was NaN or infinite; a softmax at the end is not looked behind */
 } soma_evaluation;
 typedef struct soma_evaluate_options {
     size_t struct_size;

@@ -19,7 +19,7 @@ static inline double soma_act_exact(soma_act act, double x)
     case SOMA_ACT_NONE:
         return x;
     case SOMA_ACT_RELU:
-        return x < 0 ? 0 : x; /* NaN stays NaN, as in PyTorch */
+        return x < 0 ? 0 : x; /* NaN stays NaN, as in PyTorch 2.15 */
     case SOMA_ACT_SIGMOID:
         return soma_exact_sigmoid(x);
     case SOMA_ACT_TANH:

@@ -246,6 +246,22 @@ static void count_answers(const soma_feeder *f, soma_evaluation *result)
     }
 }
 
+/* Samples of the batch for which an output is no number. */
+static int64_t count_not_finite(const soma_feeder *f)
+{
+    soma_type type = soma_value_type(f->objective->logits);
+    int64_t count = 0, outputs = 1;
+    for (int k = 1; k < type.shape.rank; k++)
+        outputs *= type.shape.dim[k];
+    for (int64_t i = 0; i < f->now->samples; i++) {
+        bool finite = true;
+        for (int64_t j = 0; j < outputs; j++)
+            finite = finite && isfinite(soma_get(f->now->logits, type.dtype, i * outputs + j));
+        count += !finite;
+    }
+    return count;
+}
+
 soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result, soma_stop_fn stop, void *user)
 {
     double loss = 0, correct = 0;
@@ -261,6 +277,7 @@ soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result, soma_s
         loss += n * soma_get(f->now->loss, f->dtype, 0);
         if (f->now->accuracy)
             correct += n * soma_get(f->now->accuracy, f->dtype, 0);
+        result->not_finite += count_not_finite(f);
         if (result->confusion && f->objective->classes)
             count_answers(f, result);
         if (stop && stop(user))

@@ -51,7 +51,7 @@ soma_status soma_norm_enough(const soma_prepare *p, const soma_arg *x);
 
 static inline double soma_norm_act_exact(int act, double x)
 {
-    x = act != SOMA_NORM_NONE && x < 0 ? 0 : x; /* NaN stays NaN, as in PyTorch */
+    x = act != SOMA_NORM_NONE && x < 0 ? 0 : x; /* NaN stays NaN, as in PyTorch 2.15 */
     return act == SOMA_NORM_RELU6 && x > 6 ? 6 : x;
 }
 

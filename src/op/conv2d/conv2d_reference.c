@@ -110,7 +110,7 @@ static inline bool divides(int64_t stride, int64_t i, int64_t size, int64_t *quo
 SOMA_CONV2D_INPUT(float, input_f32)
 SOMA_CONV2D_INPUT(double, input_f64)
 
-/* Is the gradient 0 where the activation made y? NaN passes it on, as in PyTorch. */
+/* Is the gradient 0 where the activation made y? NaN passes it on, as in PyTorch 2.15. */
 static bool stops(soma_act act, double y)
 {
     return act != SOMA_ACT_NONE && (y <= 0 || (act == SOMA_ACT_RELU6 && y >= 6));

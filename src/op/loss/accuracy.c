@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/loss/accuracy.c: the share of rows whose largest logit stands at the target's class; the first of equals wins.
+ * op/loss/accuracy.c: the share of rows whose largest logit stands at the target's class; the first of equals wins. A row with a NaN in
+ * it has no largest and is wrong.
  * A step function: no gradient.
  */
 #include "op/loss/loss.h"
@@ -20,9 +21,13 @@ static soma_status infer(soma_infer *i)
 static int64_t largest(const void *x, soma_dtype dtype, int64_t at, int64_t n)
 {
     int64_t best = 0;
-    for (int64_t j = 1; j < n; j++)
-        if (soma_get(x, dtype, at + j) > soma_get(x, dtype, at + best))
+    for (int64_t j = 0; j < n; j++) {
+        double y = soma_get(x, dtype, at + j);
+        if (y != y)
+            return -1;
+        if (y > soma_get(x, dtype, at + best))
             best = j;
+    }
     return best;
 }
 
@@ -35,7 +40,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
     for (int64_t r = 0; r < s->rows; r++) {
         int64_t at = r * s->columns;
         int64_t label = s->sparse ? ((const int32_t *)arg[1])[r] : largest(arg[1], s->dtype, at, s->columns);
-        right += largest(arg[0], s->dtype, at, s->columns) == label;
+        right += label >= 0 && largest(arg[0], s->dtype, at, s->columns) == label;
     }
     soma_set(arg[2], s->dtype, 0, (double)right / s->full_rows);
     return SOMA_OK;

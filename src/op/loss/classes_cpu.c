@@ -169,11 +169,13 @@ static inline int64_t largest(const float *x, int64_t n)
 {
     float max = x[0];
     int64_t best = 0;
-    for (int64_t j = 1; j < n; j++) {
+    bool all = true; /* are numbers */
+    for (int64_t j = 0; j < n; j++) {
+        all &= x[j] == x[j];
         best = x[j] > max ? j : best;
         max = x[j] > max ? x[j] : max;
     }
-    return best;
+    return all ? best : -1;
 }
 
 static soma_status accuracy_run(const void *state, void *const *arg, soma_run *run)
@@ -186,7 +188,7 @@ static soma_status accuracy_run(const void *state, void *const *arg, soma_run *r
     for (int64_t r = 0; r < s->rows; r++) {
         int64_t at = r * s->columns;
         int64_t label = s->sparse ? ((const int32_t *)arg[1])[r] : largest((const float *)arg[1] + at, s->columns);
-        right += largest(z + at, s->columns) == label;
+        right += label >= 0 && largest(z + at, s->columns) == label;
     }
     *(float *)arg[2] = (float)((double)right / s->full_rows);
     return SOMA_OK;

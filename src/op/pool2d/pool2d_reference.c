@@ -47,7 +47,7 @@ static void max_window(const reference_state *s, void *const *arg, int64_t plane
     for (int64_t i = v->i0; i < v->i1; i++)
         for (int64_t j = v->j0; j < v->j1; j++) {
             double x = soma_get(arg[0], s->dtype, x_at(c, plane, v, i, j));
-            if (x > best || x != x) { /* NaN wins, as in PyTorch */
+            if (x > best || x != x) { /* NaN wins, as in PyTorch 2.15 */
                 best = x;
                 index = i * c->a.size[1] + j;
             }

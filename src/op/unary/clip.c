@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/unary/clip.c: y = min(max(x, min), max), ONNX Clip and torch.clamp, and its gradient, which reads x:
- *     clip_grad     dx = dy where min <= x <= max, else 0            (at the limits it passes, as in PyTorch)
+ *     clip_grad     dx = dy where min < x < max or x is NaN, else 0      (0 at the limits, as in PyTorch since 2.15; before, dy)
  */
 #include "op/unary/clip.h"
 
@@ -111,7 +111,7 @@ static void grad_part(void *context, int index, int count)
     soma_share(s->n, 16, index, count, &begin, &end);
     for (int64_t i = begin; i < end; i++) {
         double x = soma_get(job->arg[1], s->dtype, i);
-        soma_set(job->arg[2], s->dtype, i, x < s->min || x > s->max ? 0 : soma_get(job->arg[0], s->dtype, i));
+        soma_set(job->arg[2], s->dtype, i, x <= s->min || x >= s->max ? 0 : soma_get(job->arg[0], s->dtype, i));
     }
 }
 
@@ -159,7 +159,7 @@ static const soma_sample grad_samples[] = {
 
 const soma_op soma_op_clip = {
     .name = "clip",
-    .doc = "y = min(max(x, min), max); NaN stays NaN. The gradient passes where min <= x <= max.",
+    .doc = "y = min(max(x, min), max); NaN stays NaN. The gradient passes where min < x < max.",
     .onnx = "Clip",
     .required_in = 1,
     .required_out = 1,
@@ -176,7 +176,7 @@ const soma_op soma_op_clip = {
 };
 const soma_op soma_op_clip_grad = {
     .name = "clip_grad",
-    .doc = "Gradient of clip: dx = dy where min <= x <= max, else 0. Inputs dy, x.",
+    .doc = "Gradient of clip: dx = dy where min < x < max, else 0. Inputs dy, x.",
     .required_in = 2,
     .required_out = 1,
     .attrs_size = sizeof(soma_clip_attrs),

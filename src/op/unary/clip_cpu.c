@@ -39,7 +39,7 @@ static void clip_grad_part(void *context, int index, int count)
 #pragma omp simd
     for (int64_t i = begin; i < end; i++) {
         float a = soma_get1(x[i]), g = soma_get1(dy[i]);
-        dx[i] = soma_put1(a < min || a > max ? 0 : g);
+        dx[i] = soma_put1(a <= min || a >= max ? 0 : g);
     }
 }
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/update/adam_update.c: Adam (Kingma and Ba 2015) on k parameters at once, as PyTorch computes it; t = step + 1.
+ * op/update/adam_update.c: Adam (Kingma and Ba 2015) on k parameters at once, as PyTorch 2.15 computes it; t = step + 1.
  *     h = g + weight_decay p
  *     m = beta1 m + (1 - beta1) h        v = beta2 v + (1 - beta2) h^2
  *     p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)
@@ -117,7 +117,8 @@ static const soma_sample samples[] = {
 
 const soma_op soma_op_adam_update = {
     .name = "adam_update",
-    .doc = "Adam (Kingma and Ba 2015) on k parameters as in PyTorch: inputs lr, step, p1..pk, g1..gk, m1..mk, v1..vk; "
+    .doc = "Adam (Kingma and Ba 2015) on k parameters as in PyTorch 2.15: inputs lr, step, p1..pk, g1..gk, m1..mk, "
+           "v1..vk; "
            "assigns p, m and v. t = step + 1 corrects the means; epsilon is added to sqrt(v / (1 - beta2^t)).",
     .required_in = -1,
     .required_out = 1,
