@@ -259,6 +259,64 @@ static void equal_rows_and_columns(void **state)
     assert_true(kernels >= 20);
 }
 
+/* ---- products and broadcasts: equal rows of the first argument give equal rows ---- */
+
+static const op_case by_products[] = {
+    {"matmul", NULL, "nm", 1, 0},
+    {"matmul", "transpose_b=true", "nt", 1, 0},
+    {"matmul", "activation=tanh", "nm", 1, 0},
+    {"add", NULL, "nr", 1, 0},
+    {"mul", NULL, "nr", 1, 0},
+    {"div", NULL, "nq", 1, 0},
+    {"sub", NULL, "nr", 1, 0},
+};
+
+/* rows x columns by columns x wide (m, turned: t), or beside a row of columns (r; q: positive). */
+static bool run_product(const op_case *o, const soma_kernel *k, int64_t rows, int64_t columns, int64_t wide)
+{
+    call_room r;
+    char kind = o->in[1];
+    begin(&r, o);
+    for (int64_t i = 0; i < rows * columns; i++)
+        in.f[0][i] = number('n', 0, i % columns);
+    for (int64_t i = 0; i < columns * wide; i++)
+        in.f[1][i] = number(kind == 'q' ? 'p' : 'n', 1, i);
+    bool product = kind == 'm' || kind == 't';
+    r.c.arg[0] = (soma_tensor){SOMA_F32, SOMA_SHAPE(rows, columns), in.f[0]};
+    r.c.arg[1] = (soma_tensor){SOMA_F32, SOMA_SHAPE(columns), in.f[1]};
+    if (product)
+        r.c.arg[1].shape = kind == 'm' ? SOMA_SHAPE(columns, wide) : SOMA_SHAPE(wide, columns);
+    r.c.arg[2] = (soma_tensor){SOMA_F32, SOMA_SHAPE(rows, product ? wide : columns), out.f[0]};
+    return kernel_call_run(&r.c, k) == SOMA_OK;
+}
+
+static void equal_rows_of_products(void **state)
+{
+    (void)state;
+    static const int64_t sizes[] = {1, 2, 5, 8, 15, 17, 31, 48};
+    int kernels = 0;
+    for (size_t c = 0; c < sizeof by_products / sizeof by_products[0]; c++)
+        for (const soma_kernel *const *k = soma_op_find(by_products[c].op)->kernels; *k; k++) {
+            if (!runs(*k) || strstr((*k)->name, "onednn")) /* a library's promise, not soma's */
+                continue;
+            int taken = 0;
+            for (int t = 0; t < 8 * 8 * 4; t++) {
+                int64_t rows = (const int64_t[]){2, 7, 13, 33}[t % 4], columns = sizes[t / 4 % 8], wide = sizes[t / 32];
+                bool product = by_products[c].in[1] == 'm' || by_products[c].in[1] == 't';
+                if (!run_product(&by_products[c], *k, rows, columns, wide))
+                    continue;
+                taken = 1;
+                int64_t row = product ? wide : columns;
+                for (int64_t i = row; i < rows * row; i++)
+                    if (get(SOMA_F32, out.f[0], i) != get(SOMA_F32, out.f[0], i % row))
+                        differs(&by_products[c], *k, rows * row, i);
+            }
+            kernels += taken;
+        }
+    printf("%d kernels\n", kernels);
+    assert_true(kernels >= 12);
+}
+
 /* ---- maps: equal positions of equal channels, in every layout ---- */
 
 static const op_case by_maps[] = {
@@ -390,8 +448,9 @@ static void conversions(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(place_and_length_change_nothing),
-                                       cmocka_unit_test(equal_rows_and_columns), cmocka_unit_test(equal_positions),
-                                       cmocka_unit_test(dropout_scales_equally), cmocka_unit_test(conversions)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(place_and_length_change_nothing), cmocka_unit_test(equal_rows_and_columns),
+        cmocka_unit_test(equal_rows_of_products),          cmocka_unit_test(equal_positions),
+        cmocka_unit_test(dropout_scales_equally),          cmocka_unit_test(conversions)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
