@@ -6,9 +6,10 @@
 
 #include <stdio.h>
 
-#define SLOW 4           /* times the best */
-#define WINDOW 3.0       /* seconds that a verdict is made of, at least */
-enum { INTERVALS = 16 }; /* and intervals */
+#define SLOW 3              /* times the best */
+#define WINDOW 3.0          /* seconds that a verdict is made of, at least */
+#define HICCUP (WINDOW / 8) /* a longer interval counts as one of this length, or of 8 times the best step */
+enum { INTERVALS = 16, SLOW_ONES = 8 }; /* at least, of a window */
 
 bool cli_pace_add(cli_pace *p, int64_t steps, double seconds)
 {
@@ -23,11 +24,12 @@ bool cli_pace_add(cli_pace *p, int64_t steps, double seconds)
         p->best = each;
     p->intervals++;
     p->slow += each > SLOW * p->best;
-    p->seconds += seconds;
+    double most = 8 * p->best > HICCUP ? 8 * p->best : HICCUP;
+    p->seconds += seconds < most ? seconds : most;
     p->steps += steps;
     if (p->seconds < WINDOW || p->intervals < INTERVALS)
         return false;
-    p->told = 2 * p->slow > p->intervals && p->seconds > SLOW * p->best * (double)p->steps;
+    p->told = p->slow >= SLOW_ONES && p->seconds > SLOW * p->best * (double)p->steps;
     if (!p->told) {
         p->intervals = p->slow = 0;
         p->seconds = 0;

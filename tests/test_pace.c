@@ -50,6 +50,19 @@ static void busy_from_the_start(void **state)
     assert_int_equal(said, 1);
 }
 
+/* Half of the steps are as fast as ever, the others wait for a time slice or several. */
+static void every_other_step_waits(void **state)
+{
+    (void)state;
+    cli_pace p = {0};
+    int said = 0;
+    for (int i = 0; i < 2000; i++) {
+        said += feed(&p, 3, 1, 0.0004);
+        said += feed(&p, 1, 1, i % 5 ? 0.0045 : 0.039);
+    }
+    assert_int_equal(said, 1);
+}
+
 static void slow_beginnings_and_pauses_are_not_busy(void **state)
 {
     (void)state;
@@ -144,6 +157,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(busy_is_said_once),
                                        cmocka_unit_test(busy_from_the_start),
+                                       cmocka_unit_test(every_other_step_waits),
                                        cmocka_unit_test(large_steps_are_judged_too),
                                        cmocka_unit_test(slow_beginnings_and_pauses_are_not_busy),
                                        cmocka_unit_test(little_work_takes_one_thread),
