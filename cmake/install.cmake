@@ -4,6 +4,29 @@
 
 include(CMakePackageConfigHelpers)
 
+if(installed)
+    # ./quickstart builds this target; who built less is told what to build. Installing builds nothing: root would own it.
+    add_custom_target(soma_installed)
+    add_dependencies(soma_installed ${installed})
+    foreach(target IN LISTS installed)
+        install(CODE "
+            if(NOT EXISTS \"$<TARGET_FILE:${target}>\")
+                message(FATAL_ERROR \"soma: $<TARGET_FILE_NAME:${target}> is not built yet; build what is installed with
+    cmake --build \\\"${PROJECT_BINARY_DIR}\\\" --target soma_installed\")
+            endif()")
+    endforeach()
+    if(TARGET soma_command)
+        install(TARGETS soma_command RUNTIME)
+    endif()
+    install(TARGETS soma soma_static EXPORT somaTargets)
+    set(package ${CMAKE_INSTALL_LIBDIR}/cmake/soma)
+    install(EXPORT somaTargets NAMESPACE soma:: DESTINATION ${package})
+    configure_package_config_file(cmake/somaConfig.cmake.in somaConfig.cmake INSTALL_DESTINATION ${package})
+    write_basic_package_version_file(somaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
+    install(FILES ${PROJECT_BINARY_DIR}/somaConfig.cmake ${PROJECT_BINARY_DIR}/somaConfigVersion.cmake
+        DESTINATION ${package})
+endif()
+
 install(DIRECTORY include/soma DESTINATION ${CMAKE_INSTALL_INCLUDEDIR} FILES_MATCHING PATTERN "*.h")
 if(EXISTS ${PROJECT_SOURCE_DIR}/LICENSE)
     install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
@@ -11,16 +34,6 @@ endif()
 file(GLOB pages CONFIGURE_DEPENDS docs/man/*.1)
 if(pages)
     install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)
-endif()
-
-if(installed_libraries)
-    install(TARGETS ${installed_libraries} EXPORT somaTargets)
-    set(package ${CMAKE_INSTALL_LIBDIR}/cmake/soma)
-    install(EXPORT somaTargets NAMESPACE soma:: DESTINATION ${package})
-    configure_package_config_file(cmake/somaConfig.cmake.in somaConfig.cmake INSTALL_DESTINATION ${package})
-    write_basic_package_version_file(somaConfigVersion.cmake COMPATIBILITY SameMinorVersion)
-    install(FILES ${PROJECT_BINARY_DIR}/somaConfig.cmake ${PROJECT_BINARY_DIR}/somaConfigVersion.cmake
-        DESTINATION ${package})
 endif()
 
 # Paths below the prefix stay relative to it, so that pkg-config --define-prefix works.

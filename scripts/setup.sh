@@ -97,11 +97,45 @@ END
     rm -f "$log"
 }
 
-# soma_build PRESET [TARGET]: configures and builds; quiet unless something is wrong.
+# Reads what a build prints and shows how far it is: on a terminal in one line that is written again, elsewhere in a line for
+# each quarter.
+soma_show_build() {
+    quarter=0
+    terminal=''
+    if [ -t 2 ] && [ "${TERM:-dumb}" != dumb ]; then terminal=yes; fi
+    while IFS= read -r line; do # "[12/260] Building C object ..."
+        case $line in
+        '['*/*']'*) ;;
+        *) continue ;;
+        esac
+        steps=${line#[}
+        steps=${steps%%]*}
+        step=${steps%%/*} all=${steps#*/}
+        case $step$all in
+        *[!0-9]*) continue ;;
+        esac
+        if [ -z "$step" ] || [ "${all:-0}" -eq 0 ]; then continue; fi
+        if [ -n "$terminal" ]; then
+            printf '  step %s of %s\r' "$step" "$all" >&2
+        elif [ $((step * 4 / all)) -gt $quarter ]; then
+            printf '  step %s of %s\n' "$step" "$all" >&2
+            quarter=$((step * 4 / all))
+        fi
+    done
+    [ -z "$terminal" ] || printf '\033[K' >&2
+}
+
+# soma_build PRESET [TARGET]: configures and builds, showing how far it is; tells all where something is wrong.
 soma_build() {
     log=$(mktemp) || return 1
     soma_say "Building (preset $1) ..."
-    if ! { cmake --preset "$1" && cmake --build --preset "$1" ${2:+--target "$2"}; } > "$log" 2>&1; then
+    {
+        { cmake --preset "$1" && cmake --build --preset "$1" ${2:+--target "$2"}; } 2>&1
+        echo $? > "$log.status"
+    } | tee "$log" | soma_show_build
+    status=$(cat "$log.status")
+    rm -f "$log.status"
+    if [ "$status" != 0 ]; then
         cat "$log" >&2
         rm -f "$log"
         soma_say "The build failed."
