@@ -102,6 +102,7 @@ typedef struct cli_build {
     int64_t classes;
     double width;
     soma_shape input;
+    const char *shortcut, *stride, *pooling, *convention; /* which of two networks with the same tensors */
     const char *weights, *layout;
     cli_list map;
     bool partial, new_head;
@@ -110,6 +111,16 @@ typedef struct cli_build {
     {"classes", CLI_INT, &(b).classes, "N", "outputs of an architecture (default: its own, or the data's)", 1, 1e6},   \
         {"width", CLI_FLOAT, &(b).width, "X", "multiplies an architecture's channels (default 1)", 0.001, 64},         \
         {"input", CLI_SHAPE, &(b).input, "CxHxW", "shape of an architecture's input (default: its own)", 1, 0},        \
+        {"shortcut", CLI_TEXT, &(b).shortcut, "NAME", "resnet20's new channels: centred (default) or behind", 1, 0},   \
+        {"stride", CLI_TEXT, &(b).stride, "NAME", "of bottlenecks, in the 3x3 (default) or 1x1 convolution", 1, 0},    \
+        {"pooling", CLI_TEXT, &(b).pooling, "NAME", "squeezenet1_0's sides, ceil (default) or floor", 1, 0},           \
+        {"convention",                                                                                                 \
+         CLI_TEXT,                                                                                                     \
+         &(b).convention,                                                                                              \
+         "NAME",                                                                                                       \
+         "mobilenetv2: pytorch (default) or keras; alexnet-paper: paper (default) or caffe",                           \
+         1,                                                                                                            \
+         0},                                                                                                           \
         {"weights", CLI_TEXT, &(b).weights, "FILE", "safetensors to begin with, of this or another program", 1, 0},    \
         {"layout", CLI_TEXT, &(b).layout, "NAME", "whose orders they have: torch (default) or keras", 1, 0},           \
         {"map", CLI_LIST, &(b).map, "OLD=NEW", "what OLD in their names becomes, or FILE.yaml of such; repeatable",    \
@@ -194,6 +205,8 @@ typedef struct cli_pictures {
 /* Puts what was said into t or a; false after a mistake was told. */
 bool cli_transform(const cli_pictures *p, soma_transform *t);
 void cli_augmentation(const cli_pictures *p, soma_augment *a);
+/* Tells that other programs' weights do not say how pictures become inputs, where nobody said it. */
+void cli_note_inputs(const cli_common *common, const cli_build *b, const cli_model *found, const cli_pictures *p);
 /* Data as a model wants them: its transform, its channels. */
 void cli_use_model(const soma_model *m, soma_dataset_options *how);
 /* The data with the model's classes, by their names; NULL: the context's error says what does not fit. */

@@ -200,6 +200,7 @@ int cli_eval(int argc, char **argv)
         soma_dataset_options how = {.struct_size = sizeof how, .split = split, .limit = limit};
         soma_shape sample = cli_sample_shape(found.model);
         cli_use_model(found.model, &how);
+        cli_note_inputs(&common, &build, &found, &pictures);
         bool right = cli_transform(&pictures, &how.transform);
         cli_size_pictures(s, data, &sample, &how);
         code = EXIT_USAGE;

@@ -19,7 +19,36 @@ static bool ends_with(const char *text, const char *end)
 /* What only an architecture can take, given for something else. */
 static const char *unused(const cli_build *b)
 {
-    return b->width > 0 ? "width" : b->input.rank > 0 ? "input" : b->classes && !b->new_head ? "classes" : NULL;
+    return b->width > 0                 ? "width"
+           : b->input.rank > 0          ? "input"
+           : b->shortcut                ? "shortcut"
+           : b->stride                  ? "stride"
+           : b->pooling                 ? "pooling"
+           : b->convention              ? "convention"
+           : b->classes && !b->new_head ? "classes"
+                                        : NULL;
+}
+
+/* Where two networks of an architecture have the same tensors, an option of the architecture's own says which is meant. */
+static bool choice_fits(const soma_zoo_entry *zoo, const char *option, const char *said)
+{
+    const soma_zoo_reading *r = zoo->reading;
+    if (!said)
+        return true;
+    if (!r || strcmp(r->option, option))
+        return cli_usage("--%s says nothing for %s%s%s", option, zoo->name, r ? "; its choice is --" : "",
+                         r ? r->option : "") == 0;
+    for (int i = 0; i < 2; i++)
+        if (!strcmp(said, r->choices[i]))
+            return true;
+    return cli_usage("--%s takes %s (%s) or %s (%s) here, got \"%s\"", option, r->choices[0], r->docs[0], r->choices[1],
+                     r->docs[1], said) == 0;
+}
+
+static bool choices_fit(const soma_zoo_entry *zoo, const cli_build *b)
+{
+    return choice_fits(zoo, "shortcut", b->shortcut) && choice_fits(zoo, "stride", b->stride) &&
+           choice_fits(zoo, "pooling", b->pooling) && choice_fits(zoo, "convention", b->convention);
 }
 
 /* ---- weights ---- */
@@ -105,7 +134,13 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
         found->model = soma_load(s, name);
         found->loaded = true;
     } else if (found->zoo) {
-        found->model = soma_zoo(s, name, .classes = build->classes, .input = build->input, .width = build->width);
+        *code = EXIT_USAGE;
+        if (!choices_fit(found->zoo, build))
+            return false;
+        *code = EXIT_RUN;
+        found->model = soma_zoo(s, name, .classes = build->classes, .input = build->input, .width = build->width,
+                                .shortcut = build->shortcut, .stride = build->stride, .pooling = build->pooling,
+                                .convention = build->convention);
     } else {
         const char *names[64];
         int n = 0;

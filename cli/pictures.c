@@ -83,6 +83,18 @@ void cli_augmentation(const cli_pictures *p, soma_augment *a)
         a->random_resized_crop = p->random_resized_crop;
 }
 
+void cli_note_inputs(const cli_common *common, const cli_build *b, const cli_model *found, const cli_pictures *p)
+{
+    const soma_zoo_entry *zoo = found->zoo;
+    bool imagenet = zoo && zoo->classes == 1000 && zoo->input.rank == 3 && zoo->input.dim[0] == 3;
+    if (common->quiet || !b->weights || !imagenet || p->mean || p->deviation || p->order || p->scale > 0)
+        return;
+    cli_note(
+        "weights do not say how pictures become inputs; without options they are red, green, blue from 0 to 1. "
+        "torchvision's want --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225, Caffe's --channel-order bgr --scale 1 "
+        "--mean 104,117,123");
+}
+
 /* A transform that nobody set has scale 0. */
 void cli_use_model(const soma_model *m, soma_dataset_options *how)
 {

@@ -237,9 +237,11 @@ int cli_predict(int argc, char **argv)
     if (!s || soma_failed(s))
         return cli_failed(s);
     cli_model found;
-    if (cli_find_model(s, positional[0], &o.build, &found, &code))
+    if (cli_find_model(s, positional[0], &o.build, &found, &code)) {
+        cli_note_inputs(&o.common, &o.build, &found, &o.pictures);
         code = o.labels && !cli_read_labels(found.model, o.labels) ? EXIT_RUN
                                                                    : predict(s, &o, found.model, positional + 1, n - 1);
+    }
     soma_close(s);
     cli_free_data();
     return code;

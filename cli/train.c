@@ -424,8 +424,10 @@ int cli_train(int argc, char **argv)
     const char *data_name = t.data ? t.data : !strcmp(name, "neuron") ? "line" : "fashion-mnist";
     cli_model found = {0};
     soma_dataset *data = NULL;
-    if (find_both(s, &t, name, data_name, &found, &data, &code))
+    if (find_both(s, &t, name, data_name, &found, &data, &code)) {
+        cli_note_inputs(&t.common, &t.build, &found, &t.pictures);
         code = train(s, &t, data_name, &found, data);
+    }
     soma_close(s);
     cli_free_data();
     return code;

@@ -10,7 +10,10 @@
 
 #include <cmocka.h>
 #include <soma/soma.h>
+#include <stdio.h>
 #include <string.h>
+
+#include "faults.h"
 
 static soma *open_seeded(uint64_t seed)
 {
@@ -237,6 +240,198 @@ static void spellings(void **state)
     soma_close(s);
 }
 
+/* ---- two networks with the same tensors ---- */
+
+typedef struct said {
+    char text[2048];
+    int times;
+} said;
+
+static void keep_note(void *user, soma_log_level level, const char *text)
+{
+    said *note = user;
+    if (level != SOMA_LOG_INFO)
+        return;
+    snprintf(note->text, sizeof note->text, "%s", text);
+    note->times++;
+}
+
+/* The entry at a small size where its two networks differ, as its first or second choice. */
+static soma_model *small_reading(soma *s, const soma_zoo_entry *e, int choice)
+{
+    const soma_zoo_reading *r = e->reading;
+    soma_zoo_options o = {.struct_size = sizeof o,
+                          .name = e->name,
+                          .classes = 10,
+                          .width = 0.125,
+                          .no_dropout = true,
+                          .input = SOMA_SHAPE(3, 64, 64)};
+    *(!strcmp(r->option, "shortcut")  ? &o.shortcut
+      : !strcmp(r->option, "stride")  ? &o.stride
+      : !strcmp(r->option, "pooling") ? &o.pooling
+                                      : &o.convention) = r->choices[choice];
+    return soma_zoo_with(s, &o);
+}
+
+static void answer(soma_model *m, const float *x, float y[20])
+{
+    assert_int_equal(soma_predict(m, &(soma_tensor){SOMA_F32, SOMA_SHAPE(2, 3, 64, 64), (void *)(uintptr_t)x},
+                                  &(soma_tensor){SOMA_F32, SOMA_SHAPE(2, 10), y}),
+                     SOMA_OK);
+}
+
+static void weights_that_fit_two_networks_say_which_was_filled(void **state)
+{
+    (void)state;
+    static float x[2 * 3 * 64 * 64];
+    images(x, sizeof x / sizeof x[0]);
+    char folder[256], weights[300], saved[300];
+    assert_true(faults_folder(folder));
+    snprintf(weights, sizeof weights, "%s/weights.safetensors", folder);
+    snprintf(saved, sizeof saved, "%s/saved.safetensors", folder);
+    int readings = 0;
+    for (int k = 0; soma_zoo_at(k); k++) {
+        const soma_zoo_entry *e = soma_zoo_at(k);
+        const soma_zoo_reading *r = e->reading;
+        if (!r)
+            continue;
+        readings++;
+        said note = {.times = 0};
+        soma_context_options o = {
+            .struct_size = sizeof o, .seed = 7, .threads = 1, .log = keep_note, .log_user = &note};
+        soma *s = soma_open(&o);
+        soma_model *first = small_reading(s, e, 0), *second = small_reading(s, e, 1);
+        soma_model *unsaid = soma_zoo(s, e->name, .classes = 10, .width = 0.125, .no_dropout = true,
+                                      .input = SOMA_SHAPE(3, 64, 64));
+        assert_int_equal(soma_save(first, weights), SOMA_OK);
+        assert_int_equal(note.times, 0);
+        for (int c = 0; c < 2; c++) {
+            char part[64];
+            assert_int_equal(soma_load_weights(c ? second : unsaid, weights), SOMA_OK);
+            assert_int_equal(note.times, c + 1);
+            snprintf(part, sizeof part, "taken is %s %s: ", r->option, r->choices[c]);
+            assert_non_null(strstr(note.text, part));
+            snprintf(part, sizeof part, "the other is %s: ", r->choices[!c]);
+            assert_non_null(strstr(note.text, part));
+        }
+        float y[4][20];
+        answer(first, x, y[0]);
+        answer(unsaid, x, y[1]);
+        answer(second, x, y[2]);
+        assert_memory_equal(y[0], y[1], sizeof y[0]); /* the first choice is the default */
+        double difference = 0;
+        for (int i = 0; i < 20; i++)
+            difference = fmax(difference, fabs((double)(y[0][i] - y[2][i])));
+        if (!(difference > 0))
+            fail_msg("%s: both readings give the same", e->name);
+        /* a saved model keeps what it is */
+        assert_int_equal(soma_save(second, saved), SOMA_OK);
+        answer(soma_load(s, saved), x, y[3]);
+        assert_memory_equal(y[2], y[3], sizeof y[2]);
+        assert_int_equal(note.times, 2);
+        assert_string_equal(soma_error(s), "");
+        soma_close(s);
+    }
+    assert_int_equal(readings, 7);
+    faults_folder_remove(folder);
+}
+
+/* As they come from DataParallel, which puts everything below "module". */
+static void names_of_published_cifar_weights_are_known(void **state)
+{
+    (void)state;
+    static float x[3 * 32 * 32];
+    images(x, sizeof x / sizeof x[0]);
+    const soma_zoo_entry *e = soma_zoo_find("resnet20");
+    char folder[256], weights[300];
+    assert_true(faults_folder(folder));
+    snprintf(weights, sizeof weights, "%s/weights.safetensors", folder);
+    float y[2][10];
+    for (int k = 0; k < 2; k++) {
+        soma *s = open_seeded(5 + (uint64_t)k);
+        soma_model *m = k ? soma_zoo(s, "resnet20") : soma_model_new(s, "published");
+        if (!k) {
+            soma_value in = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3, 32, 32));
+            soma_scope_push(m, "module");
+            soma_output(m, "y", e->build(m, in, (soma_zoo_size){.classes = 10, .width = 1}));
+            soma_scope_pop(m);
+            assert_true(soma_tensor_find(m, "module.layer3.2.bn2.weight").tensor.data != NULL);
+            assert_int_equal(soma_save(m, weights), SOMA_OK);
+        } else {
+            assert_int_equal(soma_load_weights(m, weights, .map = e->names, .n_map = 2), SOMA_OK);
+        }
+        assert_int_equal(soma_predict(m, &(soma_tensor){SOMA_F32, SOMA_SHAPE(1, 3, 32, 32), x},
+                                      &(soma_tensor){SOMA_F32, SOMA_SHAPE(1, 10), y[k]}),
+                         SOMA_OK);
+        soma_close(s);
+    }
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+    faults_folder_remove(folder);
+}
+
+static void a_choice_that_an_architecture_does_not_have(void **state)
+{
+    (void)state;
+    soma *s = open_seeded(1);
+    assert_null(soma_zoo(s, "resnet20", .shortcut = "front"));
+    assert_non_null(
+        strstr(soma_error(s), "resnet20: shortcut is \"front\"; it takes centred (new channels on both sides"));
+    soma_clear(s);
+    assert_null(soma_zoo(s, "resnet20", .stride = "1x1"));
+    assert_non_null(strstr(soma_error(s), "resnet20 has no option \"stride\"; its option is \"shortcut\""));
+    soma_clear(s);
+    assert_null(soma_zoo(s, "lenet5", .convention = "keras"));
+    assert_non_null(strstr(soma_error(s), "lenet5 has no option \"convention\""));
+    soma_close(s);
+}
+
+/* ResNet-20 whose residual branches are zero and whose dense layer is the identity answers with the means of what its two
+ * shortcuts leave of the first convolution: channel c of 16 at every fourth pixel. That is computed here from scratch, in f64. */
+static void new_channels_of_shortcuts_stand_where_they_should(void **state)
+{
+    (void)state;
+    static float x[3 * 32 * 32];
+    images(x, sizeof x / sizeof x[0]);
+    for (int behind = 0; behind < 2; behind++) {
+        soma *s = open_seeded(3);
+        soma_model *m = soma_zoo(s, "resnet20", .classes = 64, .shortcut = behind ? "behind" : "centred");
+        for (int stage = 1; stage <= 3; stage++)
+            for (int block = 0; block < 3; block++) {
+                char name[64];
+                snprintf(name, sizeof name, "layer%d.%d.bn2.weight", stage, block);
+                soma_tensor t = soma_tensor_find(m, name).tensor;
+                memset(t.data, 0, (size_t)soma_shape_elements(&t.shape) * sizeof(float));
+            }
+        float *fc = soma_tensor_find(m, "fc.weight").tensor.data;
+        for (int i = 0; i < 64 * 64; i++)
+            fc[i] = i / 64 == i % 64;
+        soma_touch(m);
+        float y[64];
+        assert_int_equal(soma_predict(m, &(soma_tensor){SOMA_F32, SOMA_SHAPE(1, 3, 32, 32), x},
+                                      &(soma_tensor){SOMA_F32, SOMA_SHAPE(1, 64), y}),
+                         SOMA_OK);
+        const float *w = soma_tensor_find(m, "conv1.weight").tensor.data;
+        double wanted[64] = {0};
+        for (int c = 0; c < 16; c++)
+            for (int p = 0; p < 64; p++) {
+                double sum = 0;
+                for (int k = 0; k < 27; k++) {
+                    int row = p / 8 * 4 + k % 9 / 3 - 1, column = p % 8 * 4 + k % 3 - 1;
+                    if (row >= 0 && row < 32 && column >= 0 && column < 32)
+                        sum += (double)w[c * 27 + k] * (double)x[k / 9 * 1024 + row * 32 + column];
+                }
+                wanted[behind ? c : c + 24] += fmax(sum / sqrt(1 + 1e-5), 0) /
+                                               64; /* fresh running statistics: 0 and 1 */
+            }
+        for (int c = 0; c < 64; c++)
+            if (!(fabs((double)y[c] - wanted[c]) < 1e-5))
+                fail_msg("%s: channel %d is %g instead of %g", behind ? "behind" : "centred", c, (double)y[c],
+                         wanted[c]);
+        assert_string_equal(soma_error(s), "");
+        soma_close(s);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +440,10 @@ int main(void)
         cmocka_unit_test(classes_and_input_can_be_chosen),
         cmocka_unit_test(every_classifier_learns_eight_images),
         cmocka_unit_test(the_neuron_finds_the_line),
+        cmocka_unit_test(weights_that_fit_two_networks_say_which_was_filled),
+        cmocka_unit_test(names_of_published_cifar_weights_are_known),
+        cmocka_unit_test(a_choice_that_an_architecture_does_not_have),
+        cmocka_unit_test(new_channels_of_shortcuts_stand_where_they_should),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

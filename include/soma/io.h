@@ -54,7 +54,8 @@ typedef struct soma_load_weights_options {
 /** Reads tensors from a safetensors file (f32, f64, f16, bf16) into the model's tensors of the same name:
  *  soma_load_weights(m, "resnet18.safetensors", .new_head = true). Every name without a partner is told to the log and is an
  *  error unless .partial; "num_batches_tracked" of PyTorch is left out. A wrong shape or type is always an error. On an
- *  error the model is as it was. Batch norm's epsilon is in no such file: it is the layer's (PyTorch 1e-5, Keras 1e-3). */
+ *  error the model is as it was. Where two networks of an architecture share all names and shapes (soma_zoo_reading), the
+ *  log says which one was filled. Batch norm's epsilon is in no such file: it is the layer's (PyTorch 1e-5, Keras 1e-3). */
 SOMA_API soma_status soma_load_weights_with(soma_model *m, const soma_load_weights_options *o);
 #define soma_load_weights(m, ...)                                                                                      \
     soma_load_weights_with(m, SOMA_OPTIONS(soma_load_weights_options, .path = __VA_ARGS__))

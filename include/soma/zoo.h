@@ -17,7 +17,16 @@ typedef struct soma_zoo_size {
     double width; /**< multiplies the channels and units of every layer but the last; products are rounded to multiples
                           of 8 (of 1 where the original is none), at least 8, not below 90 %: MobileNetV2's rule */
     bool no_dropout;
+    int reading; /**< which of the entry's `reading->choices` */
 } soma_zoo_size;
+
+/** Two networks of one architecture that share all names and shapes of tensors: a weights file fits both, and only one of
+ *  them is the one that was trained. An option of the same name says which; soma_load_weights logs which one it filled. */
+typedef struct soma_zoo_reading {
+    const char *option;     /**< "shortcut", "stride", "pooling" or "convention" */
+    const char *choices[2]; /**< the default first */
+    const char *docs[2];    /**< what each one is, and whose weights want it */
+} soma_zoo_reading;
 
 /** An architecture, and how it is usually trained. */
 typedef struct soma_zoo_entry {
@@ -29,7 +38,8 @@ typedef struct soma_zoo_entry {
     int64_t batch_size, epochs;
     soma_optimizer (*optimizer)(void);
     const soma_rename *names; /**< from names of the authors' own release to ours, ends with from NULL; NULL: none */
-    int64_t parameters;       /**< at the preset input and classes and width 1 */
+    const soma_zoo_reading *reading; /**< NULL: tensors tell all */
+    int64_t parameters;              /**< at the preset input and classes and width 1 */
 } soma_zoo_entry;
 
 SOMA_API const soma_zoo_entry *soma_zoo_at(int index); /**< NULL past the end */
@@ -44,6 +54,11 @@ typedef struct soma_zoo_options {
     soma_shape input; /**< of one sample; rank 0: the entry's */
     double width;     /**< 0: 1 */
     bool no_dropout;  /**< built without its dropouts: to compare with others, or to learn by heart */
+    /* what tensors do not tell, each for the entries that have it as their `reading`; NULL: the first one named */
+    const char *shortcut; /**< resnet20: new channels of shortcuts "centred" (both sides) or "behind" */
+    const char *stride;   /**< resnet50, 101, 152: a bottleneck's stride in its "3x3" or its first "1x1" convolution */
+    const char *pooling;  /**< squeezenet1_0: sides rounded by "ceil" or "floor" */
+    const char *convention; /**< mobilenetv2: "pytorch" or "keras"; alexnet-paper: "paper" or "caffe" */
 } soma_zoo_options;
 /** A model of that architecture with input "x" and output "y":
  *  soma_zoo(s, "resnet50", .width = 0.25, .classes = 10, .input = SOMA_SHAPE(3, 64, 64)). Tensors are named as in

@@ -109,6 +109,9 @@ soma_status soma_attach(soma_model *m, const char *key, void *data, void (*destr
 void soma_model_hold(soma_model *m);
 void soma_model_drop(soma_model *m);
 
+/* Key of a text that says which network was built where tensors do not tell; soma_load_weights logs it. */
+#define SOMA_ZOO_NOTE "zoo.reading"
+
 /* A copy of the model's graph with the same value ids, to which losses and updates may be added without touching the
  * model. Freed by soma_graph_free. NULL: no memory. */
 soma_graph *soma_graph_copy(const soma_graph *graph, soma *s);

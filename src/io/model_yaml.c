@@ -183,6 +183,12 @@ static const key *find_key(reader *r, const yaml_node_t *name, const char *what,
         soma_fail(r->s, SOMA_INVALID, place(r, name), "the option \"%s\" of %s stands here twice", k->name, what);
         return NULL;
     }
+    for (int i = 0; keys[i].name; i++) /* {height, width} or the shorter side: one place for both */
+        if (*seen & UINT32_C(1) << i && k->count && keys[i].count && keys[i].offset == k->offset) {
+            soma_fail(r->s, SOMA_INVALID, place(r, name), "\"%s\" and \"%s\" of %s say one thing in two ways; give one",
+                      keys[i].name, k->name, what);
+            return NULL;
+        }
     *seen |= bit;
     return k;
 }
@@ -291,9 +297,11 @@ static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recip
     } else if (scalar(name) && !strcmp(scalar(name), "adam")) {
         status = options ? read_keys(r, options, "adam", adam_keys, &adam) : SOMA_OK;
         recipe->optimizer = soma_adam_with(&adam);
+    } else if (scalar(name)) {
+        status = unknown(r, name, "optimizer", scalar(name), soma_nearest_of(scalar(name), names));
     } else {
-        status = unknown(r, name, "optimizer", scalar(name),
-                         scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
+        status = soma_fail(r->s, SOMA_INVALID, place(r, node),
+                           "\"optimizer\" takes sgd or adam, or one of them with options: adam: {lr: 0.001}");
     }
     return status;
 }
@@ -452,11 +460,13 @@ static soma_status build_layers(reader *r, const sections *found, soma_model **m
 /* "resnet18", or a mapping with its options. */
 static soma_status build_architecture(reader *r, const yaml_node_t *node, soma_model **made)
 {
-    static const key keys[] = {TEXT(soma_architecture, name),      INT(soma_architecture, classes),
-                               POSITIVE(soma_architecture, width), INTS(soma_architecture, input, 3, 1),
-                               TEXT(soma_architecture, weights),   TEXT(soma_architecture, layout),
-                               TEXT(soma_architecture, map),       BOOL(soma_architecture, partial),
-                               BOOL(soma_architecture, new_head),  END};
+    static const key keys[] = {TEXT(soma_architecture, name),       INT(soma_architecture, classes),
+                               POSITIVE(soma_architecture, width),  INTS(soma_architecture, input, 3, 1),
+                               TEXT(soma_architecture, weights),    TEXT(soma_architecture, layout),
+                               TEXT(soma_architecture, map),        BOOL(soma_architecture, partial),
+                               BOOL(soma_architecture, new_head),   TEXT(soma_architecture, shortcut),
+                               TEXT(soma_architecture, stride),     TEXT(soma_architecture, pooling),
+                               TEXT(soma_architecture, convention), END};
     soma_architecture a = {.at = place(r, node), .name = scalar(node)};
     soma_status status = a.name ? SOMA_OK : read_keys(r, node, "model", keys, &a);
     if (status == SOMA_OK && (!a.name || !a.name[0]))

@@ -384,6 +384,9 @@ soma_status soma_load_weights_with(soma_model *m, const soma_load_weights_option
         status = report(&l);
     if (status == SOMA_OK)
         status = write_tensors(&l);
+    const char *note = soma_attached(m, SOMA_ZOO_NOTE);
+    if (status == SOMA_OK && note)
+        (soma_log)(m->s, SOMA_LOG_INFO, "%s: %s", o->path, note);
     soma_release(m->s, l.moves);
     soma_release(m->s, l.head);
     soma_release(m->s, l.source);

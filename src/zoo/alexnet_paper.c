@@ -20,9 +20,9 @@ static soma_value fc(soma_value x, const char *name, int64_t units, const char *
                       .bias_init = bias);
 }
 
-static soma_value normalize(soma_value x)
+static soma_value normalize(soma_value x, bool caffe)
 {
-    return soma_local_response_norm(x, .size = 5, .alpha = 5e-4, .beta = 0.75, .k = 2);
+    return soma_local_response_norm(x, .size = 5, .alpha = caffe ? 1e-4 : 5e-4, .beta = 0.75, .k = caffe ? 1 : 2);
 }
 
 static soma_value pool(soma_value x)
@@ -33,11 +33,16 @@ static soma_value pool(soma_value x)
 static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
 {
     (void)m;
-    x = soma_conv2d(x, .filters = wide(96, size), .kernel = {11, 11}, .stride = {4, 4}, .pad = {2, 2, 1, 1},
-                    .activation = "relu", .name = "conv1", .init = "normal", .init_b = 0.01);
-    x = pool(normalize(x)); /* 55 -> 27 */
+    bool caffe = size.reading == 1;
+    int64_t before = 2, behind = 1;
+    if (caffe && soma_value_type(x).shape.dim[2] == 227) /* Caffe's crops bring the border along */
+        before = behind = 0;
+    x = soma_conv2d(x, .filters = wide(96, size), .kernel = {11, 11}, .stride = {4, 4},
+                    .pad = {before, before, behind, behind}, .activation = "relu", .name = "conv1", .init = "normal",
+                    .init_b = 0.01);
+    x = pool(normalize(x, caffe)); /* 55 -> 27 */
     x = conv(x, "conv2", wide(256, size), 5, 2, "ones");
-    x = pool(normalize(x)); /* 27 -> 13 */
+    x = pool(normalize(x, caffe)); /* 27 -> 13 */
     x = conv(x, "conv3", wide(384, size), 3, 1, "zeros");
     x = conv(x, "conv4", wide(384, size), 3, 2, "ones");
     x = conv(x, "conv5", wide(256, size), 3, 2, "ones");
@@ -52,6 +57,12 @@ static soma_optimizer optimizer(void)
     return soma_sgd(.lr = 0.01, .momentum = 0.9, .weight_decay = 5e-4);
 }
 
+static const soma_zoo_reading reading = {
+    "convention",
+    {"paper", "caffe"},
+    {"local response normalisation with k 2 and an alpha of 1e-4 that is not divided by the window, as in the paper",
+     "k 1 and an alpha that is divided by the window, as in Caffe's bvlc_alexnet, whose input is 3x227x227"}};
+
 const soma_zoo_entry soma_zoo_alexnet_paper = {
     .name = "alexnet-paper",
     .doc = "AlexNet (Krizhevsky et al. 2012), two towers",
@@ -60,5 +71,6 @@ const soma_zoo_entry soma_zoo_alexnet_paper = {
     .batch_size = 128,
     .epochs = 90,
     .optimizer = optimizer,
+    .reading = &reading,
     .parameters = 60965224,
 };

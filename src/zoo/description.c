@@ -12,7 +12,8 @@
 static soma_model *saved(soma *s, const soma_architecture *a)
 {
     soma_model *m = NULL;
-    if (a->width > 0 || a->input[0] || (a->new_head != (a->classes > 0)))
+    bool chosen = a->shortcut || a->stride || a->pooling || a->convention;
+    if (a->width > 0 || a->input[0] || chosen || (a->new_head != (a->classes > 0)))
         soma_fail(s, SOMA_INVALID, a->at,
                   "the file %.200s says its input and width itself; classes and new_head go together there", a->name);
     else
@@ -42,8 +43,15 @@ static soma_model *architecture(soma *s, const soma_architecture *a)
 {
     const char *end = strrchr(a->name, '.');
     const soma_zoo_entry *entry = soma_zoo_find(a->name);
-    soma_zoo_options o = {
-        .struct_size = sizeof o, .at = a->at, .name = a->name, .classes = a->classes, .width = a->width};
+    soma_zoo_options o = {.struct_size = sizeof o,
+                          .at = a->at,
+                          .name = a->name,
+                          .classes = a->classes,
+                          .width = a->width,
+                          .shortcut = a->shortcut,
+                          .stride = a->stride,
+                          .pooling = a->pooling,
+                          .convention = a->convention};
     if (a->input[0])
         o.input = SOMA_SHAPE(a->input[0], a->input[1], a->input[2]);
     soma_model *m = end && !strcmp(end, ".safetensors") ? saved(s, a) : soma_zoo_with(s, &o);

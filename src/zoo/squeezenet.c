@@ -25,25 +25,25 @@ static soma_value fire(soma_model *m, soma_value x, soma_zoo_size size, const ch
     return soma_concat(both, 2, 1);
 }
 
-static soma_value pool(soma_value x)
+static soma_value pool(soma_value x, soma_zoo_size size)
 {
-    return soma_max_pool2d(x, .size = {3, 3}, .stride = {2, 2}, .ceil_mode = true);
+    return soma_max_pool2d(x, .size = {3, 3}, .stride = {2, 2}, .ceil_mode = size.reading == 0);
 }
 
 static soma_value build(soma_model *m, soma_value x, soma_zoo_size size)
 {
     x = soma_conv2d(x, .filters = wide(96, size), .kernel = {7, 7}, .stride = {2, 2}, .activation = "relu",
                     .name = "features.0", .init = "he_uniform");
-    x = pool(x);
+    x = pool(x, size);
     x = fire(m, x, size, "features.3", 16, 64); /* the paper's fire2 */
     x = fire(m, x, size, "features.4", 16, 64);
     x = fire(m, x, size, "features.5", 32, 128);
-    x = pool(x);
+    x = pool(x, size);
     x = fire(m, x, size, "features.7", 32, 128);
     x = fire(m, x, size, "features.8", 48, 192);
     x = fire(m, x, size, "features.9", 48, 192);
     x = fire(m, x, size, "features.10", 64, 256);
-    x = pool(x);
+    x = pool(x, size);
     x = fire(m, x, size, "features.12", 64, 256);
     x = soma_dropout(x, .rate = dropped(0.5, size), .name = "classifier.0");
     x = soma_conv2d(x, .filters = size.classes, .kernel = {1, 1}, .activation = "relu", .name = "classifier.1",
@@ -64,6 +64,11 @@ static const soma_rename names[] = {{"^conv1.", "features.0."},        {"^fire2/
                                     {"conv1x1_2.", "expand1x1."},      {"conv3x3_2.", "expand3x3."},
                                     {"^conv_final.", "classifier.1."}, {NULL, NULL}};
 
+static const soma_zoo_reading reading = {"pooling",
+                                         {"ceil", "floor"},
+                                         {"the last window may reach over the border, as in torchvision and Caffe",
+                                          "windows stay inside, as in ports to Keras and TensorFlow"}};
+
 const soma_zoo_entry soma_zoo_squeezenet1_0 = {
     .name = "squeezenet1_0",
     .doc = "SqueezeNet 1.0 (Iandola et al. 2016)",
@@ -73,5 +78,6 @@ const soma_zoo_entry soma_zoo_squeezenet1_0 = {
     .epochs = 68,
     .optimizer = optimizer,
     .names = names,
+    .reading = &reading,
     .parameters = 1248424,
 };

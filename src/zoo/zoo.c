@@ -71,6 +71,44 @@ static soma_model *refuse_name(soma *s, const soma_zoo_options *o)
     return NULL;
 }
 
+/* Sets the reading that the options name. */
+static bool choose(soma *s, const soma_zoo_options *o, const soma_zoo_entry *entry, int *chosen)
+{
+    const struct {
+        const char *option, *said;
+    } given[] = {
+        {"shortcut", o->shortcut}, {"stride", o->stride}, {"pooling", o->pooling}, {"convention", o->convention}};
+    const soma_zoo_reading *r = entry->reading;
+    for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
+        if (!given[i].said)
+            continue;
+        if (!r || strcmp(r->option, given[i].option)) {
+            soma_fail(s, SOMA_INVALID, o->at, "%s has no option \"%s\"%s%s%s", entry->name, given[i].option,
+                      r ? "; its option is \"" : "", r ? r->option : "", r ? "\"" : "");
+            return false;
+        }
+        *chosen = !strcmp(given[i].said, r->choices[1]);
+        if (!*chosen && strcmp(given[i].said, r->choices[0])) {
+            soma_fail(s, SOMA_INVALID, o->at, "%s: %s is \"%s\"; it takes %s (%s) or %s (%s)", entry->name, r->option,
+                      given[i].said, r->choices[0], r->docs[0], r->choices[1], r->docs[1]);
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Lets soma_load_weights say which of two networks the tensors went into. */
+static void note_reading(soma_model *m, const soma_zoo_reading *r, int chosen)
+{
+    soma_text text = {.s = m->s};
+    soma_text_addf(&text, "tensors do not tell two networks apart; taken is %s %s: %s; the other is %s: %s", r->option,
+                   r->choices[chosen], r->docs[chosen], r->choices[!chosen], r->docs[!chosen]);
+    char *kept = text.failed ? NULL : soma_arena_text(&m->arena, text.bytes);
+    soma_text_free(&text);
+    if (!kept || soma_attach(m, SOMA_ZOO_NOTE, kept, NULL) != SOMA_OK)
+        m->graph->failed = true;
+}
+
 soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
 {
     if (!s || !o)
@@ -91,15 +129,21 @@ soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
                   entry->name, soma_format_f64(soma_plain(o->width), text));
         return NULL;
     }
+    soma_zoo_size size = {.classes = o->classes > 0 ? o->classes : entry->classes,
+                          .width = o->width > 0 ? o->width : 1,
+                          .no_dropout = o->no_dropout};
+    if (!choose(s, o, entry, &size.reading))
+        return NULL;
     soma_model *m = soma_model_new(s, entry->name);
     if (!m)
         return NULL;
     soma_input_options input = {
         .struct_size = sizeof input, .at = o->at, .shape = o->input.rank > 0 ? o->input : entry->input};
     soma_value x = soma_input_with(m, "x", SOMA_F32, &input);
-    soma_zoo_size size = {o->classes > 0 ? o->classes : entry->classes, o->width > 0 ? o->width : 1, o->no_dropout};
     soma_value y = entry->build(m, x, size);
     soma_output_at(m, "y", y, o->at);
+    if (entry->reading)
+        note_reading(m, entry->reading, size.reading);
     if (!m->graph->failed)
         return m;
     soma_model_free(m);
