@@ -467,6 +467,12 @@ static void a_name_is_looked_for_in_the_data_path(void **state)
     assert_non_null(strstr(soma_error(s), empty.path));
     assert_non_null(strstr(soma_error(s), " or /"));
     soma_clear(s);
+    snprintf(path, sizeof path, "%.*s:%s", (int)(name - 1 - full.path), full.path, empty.path);
+    assert_true(faults_write(in_folder(&empty, name), "soma", 4)); /* a file of that name, in the second folder */
+    soma *first = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options), .data_path = path});
+    soma_dataset_find(first, name, found, sizeof found);
+    assert_string_equal(found, full.path);
+    soma_close(first);
     assert_null(soma_dataset_open(s, "./no-such-data")); /* a path, not a name */
     assert_says(s, SOMA_IO, "\"./no-such-data\": no such file or folder");
     assert_null(strstr(soma_error(s), empty.path));

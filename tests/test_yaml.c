@@ -316,7 +316,7 @@ static const struct {
     {IN "layers: [relu]\ntrain:\n  loss: softmax_crossentropy\n",
      "m.yaml:4: there is no loss \"softmax_crossentropy\"; did you mean \"softmax_cross_entropy\"?"},
     {IN "layers: [relu]\ntrain: {optimizer: adm}\n", "there is no optimizer \"adm\"; did you mean \"adam\"?"},
-    {IN "layers: [relu]\ntrain: {optimizer: [adam]}\n", "there is no optimizer \"(not text)\""},
+    {IN "layers: [relu]\ntrain: {optimizer: [adam]}\n", "\"optimizer\" takes sgd or adam, or one of them with options"},
     {IN "layers: [relu]\ntrain: {optimizer: {adam: {momentum: 0.9}}}\n",
      "there is no option of adam called \"momentum\""},
     {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: -1}}}\n", "\"lr\" must be at least 0, got -1"},

@@ -18,7 +18,7 @@ typedef struct soma_yaml_key {
     const char *name;
     soma_key_type type;
     size_t offset;
-    int count;   /* KEY_INTS, KEY_FLOATS: how many; one number given: for all */
+    int count;   /* KEY_INTS, KEY_FLOATS: how many; one number given: for all; 0: a section, which has no place */
     double from; /* numbers: the least; -HUGE_VAL: any */
     bool beyond; /* numbers: must be greater than `from` */
 } soma_yaml_key;
