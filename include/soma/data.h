@@ -161,7 +161,7 @@ typedef struct soma_image_options {
     const soma_transform *transform; /**< NULL: raw values 0..255; without resize and crop: resized to the shape */
     float *pixels;                   /**< room for it */
 } soma_image_options;
-/** Reads a JPEG, PNG or WebP as an input: soma_image_read(s, "cat.jpg", .shape = SOMA_SHAPE(3, 224, 224), .pixels = x).
+/** Reads a JPEG, PNG or WebP as an input: soma_image_read(s, "cat.jpg", .shape = SOMA_SHAPE(3, 224, 224), .pixels = pixels).
  *  Transparent pixels are seen over black; photos that were taken sideways are turned upright (EXIF). */
 SOMA_API soma_status soma_image_read_with(soma *s, const soma_image_options *o);
 #define soma_image_read(s, ...) soma_image_read_with(s, SOMA_OPTIONS(soma_image_options, .path = __VA_ARGS__))
