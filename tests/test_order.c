@@ -21,9 +21,9 @@
 #define SAMPLES 6
 #define BATCH 4
 
-enum { MODEL, DATA, PART, LOADER, PROGRAM, RUN, TRAINER, MORE, INNER = MORE, RUN2, TRAINER2, KINDS };
-static const char *const names[KINDS] = {"model", "data",    "part",           "loader",     "program",
-                                         "run",   "trainer", "part of a part", "second run", "second trainer"};
+enum { MODEL, DATA, PART, LOADER, PROGRAM, RUN, TRAINER, MORE, INNER = MORE, HELD, RUN2, TRAINER2, KINDS };
+static const char *const names[KINDS] = {"model",   "data",           "part",  "loader",     "program",       "run",
+                                         "trainer", "part of a part", "split", "second run", "second trainer"};
 
 static float x[SAMPLES * 2] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 1, 0}, y[SAMPLES] = {0, 1, 0, 1, 0, 1};
 
@@ -32,7 +32,7 @@ typedef struct world {
     soma *s;
     soma_model *m;
     soma_value input, output;
-    soma_dataset *d, *part, *inner;
+    soma_dataset *d, *part, *inner, *held, *rest;
     soma_loader *l;
     soma_program *p;
     soma_run_object *r, *r2;
@@ -73,6 +73,7 @@ static void open_world(world *w, bool more)
         w->there[i] = true;
     if (more) {
         w->inner = soma_dataset_part(w->part, 0, 3, 0);
+        soma_dataset_split(w->d, 0.5, NULL, 3, &w->rest, &w->held);
         w->r2 = soma_run_new(w->p);
         w->t2 = soma_trainer_new(w->m, w->inner, .batch_size = 2, .validation = w->part);
     }
@@ -95,6 +96,10 @@ static void free_one(world *w, int kind)
         break;
     case INNER:
         soma_dataset_free(w->inner);
+        break;
+    case HELD:
+        soma_dataset_free(w->rest);
+        soma_dataset_free(w->held);
         break;
     case LOADER:
         soma_loader_free(w->l);
@@ -167,6 +172,8 @@ static bool use(world *w, int kind)
         return read_from(w->part);
     case INNER:
         return read_from(w->inner);
+    case HELD:
+        return read_from(w->held) && read_from(w->rest);
     case LOADER:
         return fill(w);
     case PROGRAM:

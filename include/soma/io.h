@@ -27,7 +27,8 @@ SOMA_API soma_status soma_can_save(soma_model *m, const char *path);
 /** Reads a model that soma_save wrote; NULL on failure. Nothing in a file is ever executed. */
 SOMA_API soma_model *soma_load(soma *s, const char *path);
 
-/** What soma_load_weights found. Names are in alphabetical order and live until the model's next soma_load_weights. */
+/** What soma_load_weights found. Names are in alphabetical order and live until the model's next
+ *  soma_load_weights, or until the model is freed. */
 typedef struct soma_weights_report {
     int loaded; /**< tensors of the model that were (or would have been) written */
     int n_missing,
