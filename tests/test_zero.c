@@ -3,11 +3,29 @@
  * Zero that is meant: every number of an option struct whose 0 means another default, said in C by SOMA_ZERO and in YAML by 0,
  * what comes of it, and that it survives a file.
  */
+#include "faults.h"
 #include "training.h"
 
 #include <soma/io.h>
 #include <stdio.h>
 #include <unistd.h>
+
+static char folder[256];
+
+/* Files are written where nobody else is. */
+static int enter_folder(void **state)
+{
+    (void)state;
+    return faults_folder(folder) && !chdir(folder) ? 0 : -1;
+}
+
+static int leave_folder(void **state)
+{
+    (void)state;
+    int left = chdir("/");
+    faults_folder_remove(folder);
+    return left;
+}
 
 static void write_text(const char *path, const char *format, const char *text)
 {
@@ -477,5 +495,5 @@ int main(void)
         cmocka_unit_test(a_saved_mean_is_overlaid_by_zero),
         cmocka_unit_test(a_seed_of_zero_can_be_said),
     };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    return cmocka_run_group_tests(tests, enter_folder, leave_folder);
 }

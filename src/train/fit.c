@@ -82,7 +82,7 @@ static soma_status run_epoch(soma_fitting *f)
             return status;
         const soma_stage *now = feeder->now;
         double n = (double)now->samples;
-        f->loss += n * soma_get(now->loss, feeder->dtype, 0);
+        f->loss += n * f->t->loss;
         if (now->accuracy)
             f->correct += n * soma_get(now->accuracy, feeder->dtype, 0);
         f->samples += now->samples;

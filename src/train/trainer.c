@@ -247,8 +247,9 @@ soma_status soma_trainer_step(soma_trainer *t)
 }
 
 /* A loss that is no number: what the training has come to, and what may help. */
-static soma_status diverged(const soma_trainer *t, double loss)
+soma_status soma_trainer_diverged(const soma_trainer *t)
 {
+    double loss = t->loss;
     const soma_feeder *f = &t->feeder;
     char where[128], rate[32];
     snprintf(where, sizeof where, "step %llu (epoch %lld, batch %lld of %lld, %lld sample%s)",
@@ -292,7 +293,7 @@ soma_status soma_trainer_set_rate(soma_trainer *t, double rate)
     return SOMA_OK;
 }
 
-static soma_status follow_schedule(soma_trainer *t)
+soma_status soma_trainer_follow(soma_trainer *t)
 {
     char text[32];
     double rate = t->schedule(t->user, (int64_t)t->feeder.steps, t->steps);
@@ -303,17 +304,6 @@ static soma_status follow_schedule(soma_trainer *t)
                          soma_format_f64(rate, text), (unsigned long long)t->feeder.steps);
     set_rate(t, soma_plain(rate));
     return SOMA_OK;
-}
-
-soma_status soma_trainer_run(soma_trainer *t)
-{
-    soma_status status = t->schedule ? follow_schedule(t) : SOMA_OK;
-    if (status == SOMA_OK)
-        status = soma_feeder_step(&t->feeder);
-    if (status != SOMA_OK)
-        return status;
-    double loss = soma_get(t->feeder.now->loss, t->feeder.dtype, 0);
-    return isfinite(loss) ? SOMA_OK : diverged(t, loss);
 }
 
 static double number_at(const soma_trainer *t, const void *data)
