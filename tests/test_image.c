@@ -72,10 +72,9 @@ static void pictures_without_scaling(void **state)
     for (int i = 0; i < 12; i++)
         assert_true(y[i] == (float)colours[i % 4 * 3 + i / 4]);
     assert_int_equal(soma_image_read(s, in_folder(&f, "rgb.png"), .shape = SOMA_SHAPE(1, 2, 2), .pixels = y), SOMA_OK);
-    const float luma[] = {76.245f, 149.685f, 29.07f, 77};
+    const float luma[] = {76, 150, 29, 77}; /* as Pillow's "L", whole numbers */
     for (int i = 0; i < 4; i++)
-        assert_true(fabsf(y[i] - luma[i]) < 1e-5f * luma[i]);
-    assert_true(y[3] == 77);
+        assert_true(y[i] == luma[i]);
     /* grey 200 with alpha 51, grey 100 opaque (written by Python's zlib) */
     static const uint8_t alpha_png[] = {
         0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00, 0x00,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * JPEG files of every kind against the pixels that Pillow saw in them (tests/fixtures/make_pictures.py), smaller decoding,
+ * JPEG files of every kind against the pixels that Pillow saw in them (tests/fixtures/make_pictures.py),
  * damage, limits, memory that fails.
  */
 #include <setjmp.h>
@@ -29,13 +29,13 @@ static const char *fixture(const char *name, const char *ending)
     return path;
 }
 
-static soma_image decode(soma *s, const char *name, const char *ending, const int64_t *least)
+static soma_image decode(soma *s, const char *name, const char *ending)
 {
     size_t size;
     soma_image image;
     char *bytes = faults_read(fixture(name, ending), &size);
     assert_non_null(bytes);
-    if (soma_image_decode(s, name, bytes, size, least, &image) != SOMA_OK)
+    if (soma_image_decode(s, name, bytes, size, &image) != SOMA_OK)
         fail_msg("%s", soma_error(s));
     soma_image seen;
     assert_int_equal(soma_image_measure(s, name, bytes, size, &seen), SOMA_OK);
@@ -53,7 +53,7 @@ static void pixels_as_pillow_sees_them(void **state)
                                  "turned3", "turned4", "turned5",     "turned6", "turned7", "turned8"};
     soma *s = soma_open(NULL);
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-        soma_image got = decode(s, names[i], ".jpg", NULL), want = decode(s, names[i], ".png", NULL);
+        soma_image got = decode(s, names[i], ".jpg"), want = decode(s, names[i], ".png");
         assert_int_equal(got.height, want.height);
         assert_int_equal(got.width, want.width);
         assert_int_equal(got.channels, want.channels);
@@ -69,43 +69,11 @@ static void pixels_as_pillow_sees_them(void **state)
     soma_close(s);
 }
 
-/* A half, quarter or eighth, never less than was asked for; about the means of the blocks of the full picture. */
-static void smaller_pictures(void **state)
-{
-    (void)state;
-    const struct {
-        int64_t least[2], part;
-    } cases[] = {{{1, 1}, 8}, {{34, 50}, 8}, {{35, 50}, 4}, {{34, 51}, 4}, {{68, 100}, 4}, {{69, 1}, 2}, {{137, 1}, 1}};
-    soma *s = soma_open(NULL);
-    soma_image full = decode(s, "large", ".jpg", NULL);
-    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        int64_t part = cases[i].part;
-        soma_image got = decode(s, "large", ".jpg", cases[i].least);
-        assert_int_equal(got.height, 272 / part);
-        assert_int_equal(got.width, 400 / part);
-        assert_int_equal(got.full_height, 272);
-        assert_int_equal(got.full_width, 400);
-        double error = 0;
-        for (int64_t y = 0; y < got.height; y++)
-            for (int64_t x = 0; x < got.width * 3; x++) {
-                double sum = 0;
-                for (int64_t k = 0; k < part * part; k++)
-                    sum += full.pixels[((y * part + k / part) * 400 + x / 3 * part + k % part) * 3 + x % 3];
-                double difference = sum / (double)(part * part) - got.pixels[y * got.width * 3 + x];
-                error += difference < 0 ? -difference : difference;
-            }
-        assert_true(error / (double)(got.height * got.width * 3) < 2);
-        soma_release(s, got.pixels);
-    }
-    soma_release(s, full.pixels);
-    soma_close(s);
-}
-
 static void assert_refused(soma *s, const char *bytes, size_t size, const char *part)
 {
     soma_image image;
     uint64_t held = soma_memory_use(s).now;
-    assert_int_equal(soma_image_decode(s, "a.jpg", bytes, size, NULL, &image), SOMA_FORMAT);
+    assert_int_equal(soma_image_decode(s, "a.jpg", bytes, size, &image), SOMA_FORMAT);
     if (strncmp(soma_error(s), "a.jpg: ", 7) || !strstr(soma_error(s), part))
         fail_msg("expected \"%s\", got \"%s\"", part, soma_error(s));
     assert_null(image.pixels);
@@ -133,6 +101,113 @@ static void damaged_files(void **state)
         assert_refused(s, bytes, size, "");
         free(bytes);
     }
+    soma_close(s);
+}
+
+/* ---- what libjpeg warns of ---- */
+
+static char *find_bytes(char *bytes, size_t size, const char *what, size_t n)
+{
+    for (size_t i = 0; i + n <= size; i++)
+        if (!memcmp(bytes + i, what, n))
+            return bytes + i;
+    fail_msg("the file has not the bytes that were looked for");
+    return NULL;
+}
+
+/* The file is read with a note, and its pixels are those of the sound file. */
+static void assert_noted(soma *s, const char *name, const char *bytes, size_t size, const char *part)
+{
+    soma_image image, want = decode(s, name, ".jpg");
+    assert_string_equal(want.note, "");
+    if (soma_image_decode(s, name, bytes, size, &image) != SOMA_OK)
+        fail_msg("%s: %s", part, soma_error(s));
+    if (!strstr(image.note, part))
+        fail_msg("expected the note \"%s\", got \"%s\"", part, image.note);
+    assert_memory_equal(image.pixels, want.pixels, (size_t)(image.height * image.width * image.channels));
+    soma_release(s, image.pixels);
+    soma_release(s, want.pixels);
+}
+
+static void faults_that_cost_no_pixel(void **state)
+{
+    (void)state;
+    soma *s = soma_open(NULL);
+    for (int k = 0; k < 2; k++) {
+        const char *name = k ? "progressive" : "rgb";
+        size_t size;
+        char *bytes = faults_read(fixture(name, ".jpg"), &size), *more = malloc(size + 8);
+        for (size_t cut = 1; cut <= 2; cut++) /* the end is not marked */
+            assert_noted(s, name, bytes, size - cut, "Premature end of JPEG file");
+        size_t at = (size_t)(find_bytes(bytes, size, "\xff\xc4", 2) - bytes); /* bytes between two parts */
+        memcpy(more, bytes, at);
+        memcpy(more + at, "\x12\x34\x56", 3);
+        memcpy(more + at + 3, bytes + at, size - at);
+        assert_noted(s, name, more, size + 3, "3 extraneous bytes");
+        memcpy(more, bytes, size);
+        find_bytes(more, size, "JFIF", 4)[5] = 9;
+        assert_noted(s, name, more, size, "unknown JFIF revision");
+        free(more);
+        free(bytes);
+    }
+    size_t size;
+    char *bytes = faults_read(fixture("rgb", ".jpg"), &size);
+    char *scan = find_bytes(bytes, size, "\xff\xda", 2); /* length 12, 3 components of 2 bytes, 0, 63, 0 */
+    assert_memory_equal(scan + 11, "\0\x3f\0", 3);
+    scan[12] = 0;
+    assert_noted(s, "rgb", bytes, size, "Invalid SOS parameters");
+    free(bytes);
+    soma_close(s);
+}
+
+/* Where the i-th scan of a file begins, with the tables before it; one beyond the last: where the end is marked. */
+static size_t find_scan(const char *bytes, size_t size, int i)
+{
+    const uint8_t *b = (const uint8_t *)bytes;
+    size_t at = 2, begin = 0;
+    bool open = true; /* nothing was read of the next scan yet */
+    while (at + 4 <= size && b[at + 1] != 0xd9) {
+        uint8_t marker = b[at + 1];
+        if (open && (marker == 0xc4 || marker == 0xda)) {
+            begin = at;
+            open = false;
+            if (!i--)
+                return begin;
+        }
+        at += 2 + (size_t)(b[at + 2] << 8 | b[at + 3]);
+        if (marker != 0xda)
+            continue;
+        while (b[at] != 0xff || !b[at + 1] || (b[at + 1] & 0xf8) == 0xd0)
+            at++;
+        open = true;
+    }
+    return at;
+}
+
+static void progressive_scans(void **state)
+{
+    (void)state;
+    soma *s = soma_open(NULL);
+    size_t size, first, second, third;
+    char *bytes = faults_read(fixture("progressive", ".jpg"), &size), *other = malloc(size);
+    first = find_scan(bytes, size, 0);
+    second = find_scan(bytes, size, 1);
+    third = find_scan(bytes, size, 2);
+    assert_true(first < second && second < third && third < size - 2);
+    memcpy(other, bytes, first); /* the scan of the means stands second: all of it is there */
+    memcpy(other + first, bytes + second, third - second);
+    memcpy(other + first + third - second, bytes + first, second - first);
+    memcpy(other + third, bytes + third, size - third);
+    assert_noted(s, "progressive", other, size, "Inconsistent progression sequence");
+    memcpy(other + first, bytes + second, size - second); /* it is not there at all */
+    assert_refused(s, other, size - second + first, "");
+    int scans = 0;
+    for (size_t end; (end = find_scan(bytes, size, scans)) < size - 2; scans++)
+        if (scans) /* neither the scans from there on nor the end */
+            assert_refused(s, bytes, end, "scans are missing");
+    assert_true(scans > 5);
+    free(other);
+    free(bytes);
     soma_close(s);
 }
 
@@ -178,7 +253,7 @@ static void limit_of_scans(void **state)
         if (scans > SOMA_LIMIT_JPEG_SCANS)
             assert_refused(s, (char *)bytes, size, "more than 100 scans");
         else
-            assert_int_equal(soma_image_decode(s, "a.jpg", bytes, size, NULL, &image), SOMA_OK);
+            assert_int_equal(soma_image_decode(s, "a.jpg", bytes, size, &image), SOMA_OK);
         soma_release(s, scans > SOMA_LIMIT_JPEG_SCANS ? NULL : image.pixels);
         free(bytes);
     }
@@ -197,7 +272,7 @@ static void memory_that_fails(void **state)
             soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options),
                                                         .allocator = faults_allocator(&memory)});
             soma_image image;
-            soma_status status = soma_image_decode(s, "a", bytes, size, NULL, &image);
+            soma_status status = soma_image_decode(s, "a", bytes, size, &image);
             assert_int_equal(status, memory.failed ? SOMA_MEMORY : SOMA_OK);
             soma_release(s, image.pixels);
             soma_close(s);
@@ -213,8 +288,9 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(pixels_as_pillow_sees_them),
-        cmocka_unit_test(smaller_pictures),
         cmocka_unit_test(damaged_files),
+        cmocka_unit_test(faults_that_cost_no_pixel),
+        cmocka_unit_test(progressive_scans),
         cmocka_unit_test(limit_of_scans),
         cmocka_unit_test(memory_that_fails),
     };

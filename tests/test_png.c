@@ -151,15 +151,18 @@ static void png_writes_what_it_reads(void **state)
     soma_close(s);
 }
 
-/* Cut at each byte: a sentence. Each bit flipped: a sentence or a picture, never a crash or a leak. */
+/* Cut at each byte: a sentence, or a picture with a note where only its end, the last 12 bytes, is missing. Each bit flipped: a sentence or a picture, never a crash or a leak. */
 static void break_png(soma *s, const uint8_t *png, size_t png_size)
 {
     soma_image image;
     for (size_t cut = 0; cut < png_size; cut++) {
         uint8_t *bytes = exact_copy(png, cut);
-        assert_int_equal(decode(s, bytes, cut, &image), SOMA_FORMAT);
-        assert_null(image.pixels);
-        assert_says(s, SOMA_FORMAT, "file: byte ");
+        bool whole = cut >= png_size - 12;
+        assert_int_equal(decode(s, bytes, cut, &image), whole ? SOMA_OK : SOMA_FORMAT);
+        assert_true(whole ? strstr(image.note, "the file ends too early") != NULL : !image.pixels);
+        if (!whole)
+            assert_says(s, SOMA_FORMAT, "file: byte ");
+        soma_release(s, image.pixels);
         free(bytes);
     }
     size_t refused = 0;
@@ -174,6 +177,120 @@ static void break_png(soma *s, const uint8_t *png, size_t png_size)
         free(bytes);
     }
     assert_true(refused > 4 * png_size);
+}
+
+/* ---- what libpng warns of ---- */
+
+static void put_u32(uint8_t *to, uint32_t n)
+{
+    for (int k = 0; k < 4; k++)
+        to[k] = (uint8_t)(n >> (24 - 8 * k));
+}
+
+/* The file with a chunk more, before the first `before`, its checksum wrong by `wrong`. */
+static uint8_t *insert_chunk(const uint8_t *png, size_t *size, const char *before, const char *name,
+                             const void *content, size_t length, uint32_t wrong)
+{
+    size_t at = 8;
+    while (memcmp(png + at + 4, before, 4))
+        at += 12 + ((size_t)png[at + 2] << 8 | png[at + 3]);
+    uint8_t *more = malloc(*size + 12 + length);
+    memcpy(more, png, at);
+    put_u32(more + at, (uint32_t)length);
+    memcpy(more + at + 4, name, 4);
+    memcpy(more + at + 8, content, length);
+    put_u32(more + at + 8 + length, (uint32_t)crc32(0, more + at + 4, (uInt)length + 4) ^ wrong);
+    memcpy(more + at + 12 + length, png + at, *size - at);
+    *size += 12 + length;
+    return more;
+}
+
+/* The checksum of the chunk is wrong by a bit. */
+static uint8_t *spoil(const uint8_t *png, size_t size, const char *name)
+{
+    uint8_t *bytes = exact_copy(png, size);
+    size_t at = 8;
+    while (memcmp(bytes + at + 4, name, 4))
+        at += 12 + ((size_t)bytes[at + 2] << 8 | bytes[at + 3]);
+    bytes[at + 8 + ((size_t)bytes[at + 2] << 8 | bytes[at + 3])] ^= 1;
+    return bytes;
+}
+
+static void assert_noted(soma *s, uint8_t *bytes, size_t size, const char *part)
+{
+    static const uint8_t pixels[] = {10,  20, 30,  255, 40, 50, 60, 128, 70, 80, 90, 255,
+                                     255, 0,  128, 255, 10, 20, 30, 255, 40, 50, 60, 128};
+    soma_image image;
+    if (decode(s, bytes, size, &image))
+        fail_msg("%s: %s", part, soma_error(s));
+    if (!strstr(image.note, part) || (!*part && image.note[0]))
+        fail_msg("expected the note \"%s\", got \"%s\"", part, image.note);
+    assert_memory_equal(image.pixels, pixels, sizeof pixels);
+    soma_release(s, image.pixels);
+    free(bytes);
+}
+
+static void assert_costs(soma *s, uint8_t *bytes, size_t size, const char *part)
+{
+    soma_image image;
+    if (decode(s, bytes, size, &image) == SOMA_OK)
+        fail_msg("%s was read", part);
+    assert_says(s, SOMA_FORMAT, part);
+    assert_null(image.pixels);
+    free(bytes);
+}
+
+static void png_faults_that_cost_no_pixel(void **state)
+{
+    (void)state;
+    const uint8_t *png = palette_png;
+    size_t n = sizeof palette_png, more = n;
+    soma *s = soma_open(NULL);
+    assert_noted(s, exact_copy(png, n), n, "");
+    assert_noted(s, spoil(png, n, "IEND"), n, "CRC error");
+    uint8_t *bytes = insert_chunk(png, &more, "IDAT", "tEXt", "Title\0x", 7, 1);
+    assert_noted(s, bytes, more, "tEXt: CRC error");
+    more = n;
+    bytes = insert_chunk(png, &more, "IEND", "tIME", "12", 2, 7); /* behind the pixels */
+    assert_noted(s, bytes, more, "tIME: CRC error");
+    more = n;
+    bytes = insert_chunk(png, &more, "IDAT", "iCCP", "x", 1, 0); /* no profile at all: nobody looks */
+    assert_noted(s, bytes, more, "");
+    soma_close(s);
+}
+
+static void png_faults_that_cost_pixels(void **state)
+{
+    (void)state;
+    const uint8_t *png = palette_png;
+    size_t n = sizeof palette_png, more = n;
+    soma *s = soma_open(NULL);
+    assert_costs(s, spoil(png, n, "IDAT"), n, "CRC error");
+    assert_costs(s, spoil(png, n, "PLTE"), n, "CRC error");
+    assert_costs(s, spoil(png, n, "tRNS"), n, "tRNS: CRC error");
+    uint8_t *bytes = insert_chunk(png, &more, "IDAT", "ABCD", "12", 2, 0);
+    assert_costs(s, bytes, more, "critical chunk");
+    soma_close(s);
+}
+
+/* A photo that was taken sideways, told before or behind the pixels; in one whose checksum is wrong nobody believes. */
+static void png_taken_sideways(void **state)
+{
+    (void)state;
+    static const uint8_t exif[] = "MM\0*\0\0\0\x08\0\1\x01\x12\0\3\0\0\0\1\0\x06\0\0\0\0\0\0",
+                         want[] = {7, 4, 1, 8, 5, 2, 9, 6, 3};
+    soma *s = soma_open(NULL);
+    for (int k = 0; k < 3; k++) {
+        size_t size = sizeof interlaced_png;
+        uint8_t *bytes = insert_chunk(interlaced_png, &size, k ? "IEND" : "IDAT", "eXIf", exif, sizeof exif - 1,
+                                      k == 2 ? 1 : 0);
+        soma_image image;
+        assert_int_equal(decode(s, bytes, size, &image), SOMA_OK);
+        assert_int_equal(memcmp(image.pixels, want, 9) == 0, k < 2);
+        soma_release(s, image.pixels);
+        free(bytes);
+    }
+    soma_close(s);
 }
 
 static void png_files_that_are_broken(void **state)
@@ -348,6 +465,9 @@ int main(void)
         cmocka_unit_test(png_kinds),
         cmocka_unit_test(png_writes_what_it_reads),
         cmocka_unit_test(png_files_that_are_broken),
+        cmocka_unit_test(png_faults_that_cost_no_pixel),
+        cmocka_unit_test(png_faults_that_cost_pixels),
+        cmocka_unit_test(png_taken_sideways),
         cmocka_unit_test(png_mutants),
         cmocka_unit_test(png_bombs),
         cmocka_unit_test(png_without_memory),

@@ -57,7 +57,7 @@ static void kinds_by_bytes_and_names(void **state)
         char want[64];
         snprintf(want, sizeof want, "a %s picture; soma reads", files[i].name);
         if (!soma_image_kind_read(kind)) {
-            assert_int_equal(soma_image_decode(s, files[i].file, files[i].bytes, files[i].size, NULL, &image),
+            assert_int_equal(soma_image_decode(s, files[i].file, files[i].bytes, files[i].size, &image),
                              SOMA_UNSUPPORTED);
             if (!strstr(soma_error(s), want) || !strstr(soma_error(s), "Convert it with: convert "))
                 fail_msg("\"%s\"", soma_error(s));
@@ -115,7 +115,7 @@ static soma_image decode(soma *s, const char *name, const char *ending)
     size_t size;
     soma_image image, seen;
     char *bytes = fixture(name, ending, &size);
-    if (soma_image_decode(s, name, bytes, size, NULL, &image) != SOMA_OK)
+    if (soma_image_decode(s, name, bytes, size, &image) != SOMA_OK)
         fail_msg("%s", soma_error(s));
     assert_int_equal(soma_image_measure(s, name, bytes, size, &seen), SOMA_OK);
     assert_int_equal(seen.full_height, image.full_height);
@@ -151,7 +151,7 @@ static void assert_refused(soma *s, const void *bytes, size_t size, soma_status 
 {
     soma_image image;
     uint64_t held = soma_memory_use(s).now;
-    assert_int_equal(soma_image_decode(s, "a.webp", bytes, size, NULL, &image), status);
+    assert_int_equal(soma_image_decode(s, "a.webp", bytes, size, &image), status);
     if (strncmp(soma_error(s), "a.webp: ", 8) || !strstr(soma_error(s), part))
         fail_msg("expected \"%s\", got \"%s\"", part, soma_error(s));
     assert_null(image.pixels);
@@ -195,7 +195,7 @@ static void webp_memory_that_fails(void **state)
         soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options),
                                                     .allocator = faults_allocator(&memory)});
         soma_image image;
-        soma_status status = soma_image_decode(s, "a", bytes, size, NULL, &image);
+        soma_status status = soma_image_decode(s, "a", bytes, size, &image);
         assert_int_equal(status, memory.failed ? SOMA_MEMORY : SOMA_OK);
         soma_release(s, image.pixels);
         soma_close(s);
@@ -211,7 +211,7 @@ static void webp_is_refused_by_name(void **state)
     (void)state;
     soma *s = soma_open(NULL);
     soma_image image;
-    assert_int_equal(soma_image_decode(s, "a.webp", "RIFF\x10\0\0\0WEBPVP8 ", 16, NULL, &image), SOMA_UNSUPPORTED);
+    assert_int_equal(soma_image_decode(s, "a.webp", "RIFF\x10\0\0\0WEBPVP8 ", 16, &image), SOMA_UNSUPPORTED);
     assert_non_null(strstr(soma_error(s), "libwebp"));
     soma_close(s);
 }

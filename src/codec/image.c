@@ -24,6 +24,25 @@ soma_status soma_image_limits(soma *s, const char *name, int64_t height, int64_t
     return SOMA_OK;
 }
 
+void soma_image_flatten(soma_image *image, int64_t channels)
+{
+    int n = image->channels, colours = n >= 3 ? 3 : 1, to = channels == 1 ? 1 : colours;
+    const uint8_t *p = image->pixels;
+    uint8_t *q = image->pixels; /* never ahead of p */
+    if (n == to)
+        return;
+    for (int64_t i = 0; i < image->height * image->width; i++, p += n, q += to) {
+        unsigned alpha = n == 2 || n == 4 ? p[n - 1] : 255, seen[3];
+        for (int c = 0; c < colours; c++)
+            seen[c] = (p[c] * alpha + 127) / 255;
+        if (to < colours)
+            seen[0] = (19595 * seen[0] + 38470 * seen[1] + 7471 * seen[2] + 32768) >> 16;
+        for (int c = 0; c < to; c++)
+            q[c] = (uint8_t)seen[c];
+    }
+    image->channels = to;
+}
+
 /* What is no picture that soma reads. */
 static soma_status refuse(soma *s, const char *name, soma_image_kind kind, size_t size)
 {
@@ -40,14 +59,13 @@ static soma_status refuse(soma *s, const char *name, soma_image_kind kind, size_
                      soma_image_kind_name(kind), command);
 }
 
-soma_status soma_image_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
-                              soma_image *image)
+soma_status soma_image_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
 {
     soma_image_kind kind = soma_image_kind_of(bytes, size);
     *image = (soma_image){0};
     switch (kind) {
     case SOMA_IMAGE_JPEG:
-        return soma_jpeg_decode(s, name, bytes, size, least, image);
+        return soma_jpeg_decode(s, name, bytes, size, image);
     case SOMA_IMAGE_PNG:
         return soma_png_decode(s, name, bytes, size, image);
     case SOMA_IMAGE_WEBP:
@@ -107,19 +125,17 @@ soma_status soma_png_encode(soma *s, const soma_image *image, void **bytes, size
 #endif
 
 #ifndef SOMA_HAVE_JPEG
-soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
-                             soma_image *image)
+soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
 {
     (void)bytes;
     (void)size;
-    (void)least;
     *image = (soma_image){0};
     return left_out(s, name, "read JPEG", "libjpeg");
 }
 
 soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
 {
-    return soma_jpeg_decode(s, name, bytes, size, NULL, image);
+    return soma_jpeg_decode(s, name, bytes, size, image);
 }
 #endif
 

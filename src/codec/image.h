@@ -7,11 +7,13 @@
 
 #include "base/context.h"
 
+#define SOMA_IMAGE_NOTE 160
 typedef struct soma_image {
     int64_t height, width;
     int channels;                    /* 1 grey, 2 grey and alpha, 3 RGB, 4 RGB and alpha; alpha is not premultiplied */
     uint8_t *pixels;                 /* [H, W, C]; from a decoder: memory of the context, soma_release it */
-    int64_t full_height, full_width; /* in the file; a decoder may give a smaller picture where it is told so */
+    int64_t full_height, full_width; /* as soma_image_measure finds them, pixels or not */
+    char note[SOMA_IMAGE_NOTE]; /* the first fault of the file that costs no pixel, in the library's words; "": none */
 } soma_image;
 
 /* Formats of pictures. */
@@ -50,16 +52,14 @@ void soma_image_conversion(const char *path, soma_image_kind kind, char *command
 soma_status soma_image_limits(soma *s, const char *name, int64_t height, int64_t width);
 
 /* Any PNG becomes 8 bits a channel: palettes, small depths and transparent colours are expanded, 16 bits are rounded to
- * 8. Gamma and colour profiles are ignored. SOMA_UNSUPPORTED in a build without libpng. */
+ * 8. Gamma and colour profiles are ignored. Upright by the EXIF orientation. SOMA_UNSUPPORTED in a build without libpng. */
 soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 soma_status soma_png_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 /* Grey (1 channel) or RGB (3). The bytes are memory of the context. */
 soma_status soma_png_encode(soma *s, const soma_image *image, void **bytes, size_t *size);
 
-/* Grey, or RGB (made from inks, too), upright by the EXIF orientation. least {H, W}: a half, quarter or eighth of the size
- * will do as long as it is not smaller; NULL: the full size. SOMA_UNSUPPORTED in a build without libjpeg. */
-soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
-                             soma_image *image);
+/* Grey, or RGB (made from inks, too), upright by the EXIF orientation. SOMA_UNSUPPORTED in a build without libjpeg. */
+soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 
 /* RGB, or RGB and alpha, upright by the EXIF orientation. An animation is refused. SOMA_UNSUPPORTED in a build without
@@ -73,9 +73,13 @@ int soma_exif_orientation(const uint8_t *bytes, size_t size);
 /* Mirrors and turns pixels so that a picture of that orientation stands upright; full_height and full_width stay. */
 soma_status soma_image_upright(soma *s, soma_image *image, int orientation);
 
+/* In place: alpha over black, and luma where `channels` is 1, in bytes as Pillow's "L" counts them:
+ * (19595 R + 38470 G + 7471 B + 32768) >> 16, so that equal R, G and B stay that very number. Afterwards the picture has 1 or
+ * 3 channels, 1 where channels is 1; grey pictures stay grey. */
+void soma_image_flatten(soma_image *image, int64_t channels);
+
 /* By the first bytes; other formats are named. measure: only full_height and full_width. */
-soma_status soma_image_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
-                              soma_image *image);
+soma_status soma_image_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 soma_status soma_image_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 
 #endif

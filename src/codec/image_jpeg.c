@@ -2,7 +2,9 @@
  *
  * codec/image_jpeg.c: JPEG through libjpeg(-turbo), which reports errors by longjmp: every call that may fail stands in a
  * step, run by `guarded`, and all state lies in the coder. What libjpeg calls a warning but costs pixels (a file cut
- * short, damaged codes) is an error here. Knows nothing of files or tensors.
+ * short, damaged codes) is an error here. Pictures are always decoded in full: at a half, quarter or eighth of the size, which
+ * libjpeg offers, they are up to 28 grey levels away on average, and what lies in blocks beyond the edge leaks into it.
+ * Knows nothing of files or tensors.
  */
 #include "codec/image.h"
 
@@ -25,10 +27,10 @@ typedef struct coder {
     const char *name;
     const uint8_t *in;
     size_t in_size;
-    const int64_t *least;
     jmp_buf jump;
     soma_image image;
     uint8_t *cmyk;                /* one row, where the file holds inks */
+    bool unended;                 /* the file ends without its last marker */
     soma_status status;           /* set: the context's error is set too */
     char reason[JMSG_LENGTH_MAX]; /* libjpeg's own words */
 } coder;
@@ -45,12 +47,60 @@ static void on_error(j_common_ptr jpeg)
     longjmp(c->jump, 1);
 }
 
-/* level < 0: a warning. Bytes too many between two parts and odd version numbers cost no pixel. */
+/* libjpeg's warnings. What costs no pixel is noted:
+ *
+ *     JWRN_ADOBE_XFORM       a colour transform that no one knows: the common one is meant
+ *     JWRN_BOGUS_ICC         a colour profile, which is not used
+ *     JWRN_EXTRANEOUS_DATA   bytes between two parts
+ *     JWRN_JFIF_MAJOR        an odd version number
+ *     JWRN_JPEG_EOF          the end is not marked; noted where all of the picture is there (is_whole)
+ *     JWRN_NOT_SEQUENTIAL    limits of a baseline scan, which has none: some phones write zeros
+ *     JWRN_BOGUS_PROGRESSION AC coefficients that come before their DC; noted where that comes later (is_whole)
+ *
+ * and what costs pixels is damage, as is what is not known: JWRN_BOGUS_PROGRESSION of other kinds (a scan is missing),
+ * JWRN_HIT_MARKER, JWRN_HUFF_BAD_CODE, JWRN_ARITH_BAD_CODE (codes cut short or wrong), JWRN_MUST_RESYNC (a part between two
+ * restart markers is missing). */
+static bool costs_nothing(const coder *c, const struct jpeg_error_mgr *error)
+{
+    switch (error->msg_code) {
+    case JWRN_ADOBE_XFORM:
+    case JWRN_BOGUS_ICC:
+    case JWRN_EXTRANEOUS_DATA:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_JPEG_EOF:
+    case JWRN_NOT_SEQUENTIAL:
+        return true;
+    case JWRN_BOGUS_PROGRESSION:
+        return c->jpeg.Ss > 0 && error->msg_parm.i[1] == 0;
+    default:
+        return false;
+    }
+}
+
+/* level < 0: a warning. */
 static void on_message(j_common_ptr jpeg, int level)
 {
-    int code = jpeg->err->msg_code;
-    if (level < 0 && code != JWRN_EXTRANEOUS_DATA && code != JWRN_JFIF_MAJOR && code != JWRN_ADOBE_XFORM)
+    coder *c = jpeg->client_data;
+    if (level >= 0)
+        return;
+    if (!costs_nothing(c, jpeg->err))
         on_error(jpeg);
+    c->unended |= jpeg->err->msg_code == JWRN_JPEG_EOF;
+    jpeg->err->format_message(jpeg, c->reason);
+    if (!c->image.note[0])
+        snprintf(c->image.note, sizeof c->image.note, "libjpeg: %.*s", SOMA_IMAGE_NOTE - 10, c->reason);
+}
+
+/* Whether all coefficients came. A file without its end may lack whole scans, of which nothing tells but what a progressive
+ * file keeps of each coefficient's bits. */
+static bool is_whole(const coder *c)
+{
+    const struct jpeg_decompress_struct *jpeg = &c->jpeg;
+    for (int i = 0; jpeg->coef_bits && i < jpeg->num_components; i++)
+        for (int k = 0; k < (c->unended ? DCTSIZE2 : 1); k++)
+            if (c->unended ? jpeg->coef_bits[i][k] != 0 : jpeg->coef_bits[i][k] < 0)
+                return false;
+    return !c->unended || jpeg->coef_bits || jpeg->comps_in_scan == jpeg->num_components;
 }
 
 static void on_output(j_common_ptr jpeg)
@@ -118,19 +168,6 @@ static void read_header(coder *c)
     c->image.full_width = turned ? c->jpeg.image_height : c->jpeg.image_width;
 }
 
-/* The inverse transform gives halves, quarters and eighths at a fraction of the work. */
-static void choose_scale(coder *c)
-{
-    bool turned = orientation_of(c) >= 5;
-    int64_t least_h = c->least[turned ? 1 : 0], least_w = c->least[turned ? 0 : 1];
-    unsigned part = 8;
-    while (part > 1 && (int64_t)c->jpeg.image_height * (part / 2) >= 8 * least_h &&
-           (int64_t)c->jpeg.image_width * (part / 2) >= 8 * least_w)
-        part /= 2;
-    c->jpeg.scale_num = part;
-    c->jpeg.scale_denom = 8;
-}
-
 /* Inks to light. Adobe's programs, which write nearly all such files, store inks inverted. */
 static void read_cmyk_row(coder *c, uint8_t *rgb)
 {
@@ -149,8 +186,6 @@ static void read_pixels(coder *c)
     struct jpeg_decompress_struct *jpeg = &c->jpeg;
     bool grey = jpeg->jpeg_color_space == JCS_GRAYSCALE, inks = jpeg->num_components == 4;
     jpeg->out_color_space = grey ? JCS_GRAYSCALE : inks ? JCS_CMYK : JCS_RGB;
-    if (c->least)
-        choose_scale(c);
     jpeg_start_decompress(jpeg);
     c->image.height = jpeg->output_height;
     c->image.width = jpeg->output_width;
@@ -170,7 +205,12 @@ static void read_pixels(coder *c)
             jpeg_read_scanlines(jpeg, &to, 1);
     }
     int orientation = orientation_of(c);
+    bool whole = is_whole(c); /* before libjpeg forgets; where no scan is kept back, the end was not looked for yet */
     jpeg_finish_decompress(jpeg);
+    if (!whole) {
+        snprintf(c->reason, sizeof c->reason, "scans are missing");
+        longjmp(c->jump, 1);
+    }
     c->status = soma_image_upright(c->s, &c->image, orientation);
 }
 
@@ -181,10 +221,9 @@ static size_t place(const coder *c)
 }
 
 /* pixels false: only the header is read. */
-static soma_status decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least, bool pixels,
-                          soma_image *image)
+static soma_status decode(soma *s, const char *name, const void *bytes, size_t size, bool pixels, soma_image *image)
 {
-    coder c = {.s = s, .name = name, .in = bytes, .in_size = size, .least = least};
+    coder c = {.s = s, .name = name, .in = bytes, .in_size = size};
     c.jpeg.err = jpeg_std_error(&c.errors);
     c.jpeg.client_data = &c;
     c.errors.error_exit = on_error;
@@ -205,15 +244,14 @@ static soma_status decode(soma *s, const char *name, const void *bytes, size_t s
                      name, at, c.reason);
 }
 
-soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, const int64_t *least,
-                             soma_image *image)
+soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
 {
     *image = (soma_image){0};
-    return decode(s, name, bytes, size, least, true, image);
+    return decode(s, name, bytes, size, true, image);
 }
 
 soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
 {
     *image = (soma_image){0};
-    return decode(s, name, bytes, size, NULL, false, image);
+    return decode(s, name, bytes, size, false, image);
 }

@@ -11,6 +11,9 @@
 #include <setjmp.h>
 #include <stdio.h>
 #include <string.h>
+#include <zlib.h>
+
+#define IDAT 0x49444154u /* the chunks of the pixels */
 
 typedef struct coder {
     soma *s;
@@ -22,6 +25,8 @@ typedef struct coder {
     png_structp png;
     png_infop info;
     soma_image image;
+    int orientation;    /* as EXIF counts them */
+    bool cut;           /* the file ends before libpng has all that it wants */
     soma_status status; /* set: the context's error is set too */
     char reason[200];   /* libpng's own words */
 } coder;
@@ -33,10 +38,34 @@ static void on_error(png_structp png, png_const_charp text)
     png_longjmp(png, 1);
 }
 
+/* libpng's warnings begin with the chunk that they are about. These cost pixels:
+ *
+ *     tRNS: ...                    transparency is left out
+ *     IDAT: incorrect data check   the pixels are not those that were packed
+ *
+ * All others are about what is left out of the pixels anyway (texts, times, profiles, gamma), its checksums included, or about
+ * bytes too many; so is whatever is wrong behind the pixels (end_is_sound). What is wrong with the header, the palette or the
+ * pixels is an error of libpng's own. */
+static bool costs_nothing(const char *text)
+{
+    static const char *const costly[] = {"tRNS", "incorrect data check"};
+    for (size_t i = 0; i < sizeof costly / sizeof *costly; i++)
+        if (strstr(text, costly[i]))
+            return false;
+    return true;
+}
+
+static void take_note(coder *c, const char *text)
+{
+    if (!c->image.note[0])
+        snprintf(c->image.note, sizeof c->image.note, "libpng: %.*s", SOMA_IMAGE_NOTE - 10, text);
+}
+
 static void on_warning(png_structp png, png_const_charp text)
 {
-    (void)png; /* a warning concerns what is left out of the pixels: no reason to refuse the picture */
-    (void)text;
+    if (!costs_nothing(text))
+        on_error(png, text);
+    take_note(png_get_error_ptr(png), text);
 }
 
 static png_voidp png_alloc(png_structp png, png_alloc_size_t size)
@@ -68,10 +97,31 @@ static bool guarded(coder *c, void (*step)(coder *))
 static void read_bytes(png_structp png, png_bytep to, size_t size)
 {
     coder *c = png_get_io_ptr(png);
-    if (c->in_size - c->in_used < size)
+    c->cut = c->in_size - c->in_used < size;
+    if (c->cut)
         png_error(png, "the file ends too early; is it cut short?");
     memcpy(to, c->in + c->in_used, size);
     c->in_used += size;
+}
+
+static uint32_t read_u32(const uint8_t *p)
+{
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+/* The chunk eXIf may stand before or behind the pixels. */
+static int orientation_of(const coder *c)
+{
+    for (size_t at = 8; at + 12 <= c->in_size;) {
+        const uint8_t *chunk = c->in + at;
+        size_t length = read_u32(chunk);
+        if (length > c->in_size - at - 12)
+            break;
+        if (!memcmp(chunk + 4, "eXIf", 4) && crc32(0, chunk + 4, (uInt)length + 4) == read_u32(chunk + 8 + length))
+            return soma_exif_orientation(chunk + 8, length);
+        at += 12 + length;
+    }
+    return 1;
 }
 
 /* Refuses sizes that the file's bytes cannot hold, before memory is asked for them. */
@@ -103,8 +153,11 @@ static void read_header(coder *c)
         return;
     png_set_expand(c->png);
     png_set_scale_16(c->png);
-    c->image.width = c->image.full_width = width;
-    c->image.height = c->image.full_height = height;
+    c->image.width = width;
+    c->image.height = height;
+    c->orientation = orientation_of(c);
+    c->image.full_width = c->orientation >= 5 ? height : width;
+    c->image.full_height = c->orientation >= 5 ? width : height;
 }
 
 static void read_pixels(coder *c)
@@ -121,7 +174,25 @@ static void read_pixels(coder *c)
     for (int pass = 0; pass < passes; pass++)
         for (int64_t y = 0; y < c->image.height; y++)
             png_read_row(c->png, c->image.pixels + (size_t)y * row, NULL);
+}
+
+static void read_end(coder *c)
+{
     png_read_end(c->png, NULL);
+}
+
+/* What follows the pixels: the rest of their chunk with its checksum, and chunks that say nothing of pixels, of which the last
+ * may be missing or damaged. */
+static bool end_is_sound(coder *c)
+{
+    if (guarded(c, read_end))
+        return true;
+    bool begins = (png_get_io_state(c->png) & PNG_IO_MASK_LOC) == PNG_IO_CHUNK_HDR; /* the chunk before was whole */
+    bool pixels = png_get_io_chunk_type(c->png) == IDAT && !(c->cut && begins);
+    if (c->status || pixels || !costs_nothing(c->reason))
+        return false;
+    take_note(c, c->reason);
+    return true;
 }
 
 /* pixels false: only the header is read. */
@@ -135,9 +206,11 @@ static soma_status decode(soma *s, const char *name, const void *bytes, size_t s
     c.png = png_create_read_struct_2(PNG_LIBPNG_VER_STRING, &c, on_error, on_warning, &c, png_alloc, png_release);
     if (c.png)
         c.info = png_create_info_struct(c.png);
-    bool done = c.info && guarded(&c, read_header) && (!pixels || guarded(&c, read_pixels));
+    bool done = c.info && guarded(&c, read_header) && (!pixels || (guarded(&c, read_pixels) && end_is_sound(&c)));
     png_destroy_read_struct(&c.png, &c.info, NULL);
-    if (done) {
+    if (done && pixels)
+        c.status = soma_image_upright(s, &c.image, c.orientation);
+    if (done && !c.status) {
         *image = c.image;
         return SOMA_OK;
     }

@@ -10,19 +10,30 @@
 
 #include <string.h>
 
+/* Pictures with a fault that costs no pixel: each is told of once in the life of a dataset, the first few by name. */
+typedef struct soma_notes {
+    int64_t told, untold; /* on the context's thread */
+    uint8_t seen[];       /* by row */
+} soma_notes;
+#define SOMA_NOTES_TOLD 3
+
 /* What one thread needs to read: memory of the dataset's context and an error of its own, and whose numbers it draws. */
 typedef struct soma_reader {
     soma s;
     bool augment; /* training data: draw by `chance` */
     soma_chance chance;
     soma_scratch scratch;
-    int64_t skipped; /* samples that could not be read since the last report */
-    char skip[1024]; /* what was wrong with the last of them */
+    int64_t skipped;                  /* samples that could not be read since the last report */
+    char skip[1024];                  /* what was wrong with the last of them */
+    int64_t noted;                    /* since the last report */
+    char note[SOMA_NOTES_TOLD][1024]; /* the first of them */
 } soma_reader;
 void soma_reader_open(soma_reader *r, soma *s);
 void soma_reader_close(soma_reader *r);
-/* Warns of what was skipped, on the context's thread; returns how many. */
-int64_t soma_reader_report(soma_reader *r, soma *s);
+/* Warns of what was skipped and of what was noted, on the context's thread; returns how many were skipped. */
+int64_t soma_reader_report(soma_reader *r, const soma_dataset *d);
+/* Warns of how many pictures were noted and not told of. */
+void soma_notes_end(const soma_dataset *d);
 
 /* Writes samples index[0 .. n-1], which are in range; may be called from several loader threads at once, each with a reader
  * of its own, whose context says what went wrong. */
@@ -47,6 +58,7 @@ struct soma_dataset {
     int64_t source[2]; /* height and width of pictures in memory */
     bool moves;        /* pictures are resized, cropped or reordered */
     bool augments;     /* there is something to be drawn */
+    soma_notes *notes; /* NULL: nothing can be noted */
     bool skip_broken;  /* samples that cannot be read are replaced by the next */
     int classes;
     const char *const *names;
@@ -54,7 +66,7 @@ struct soma_dataset {
     int labels;             /* classes of the labels in memory */
     const int32_t *relabel; /* [labels]: the class that a label stands for; NULL: its own */
     soma_dataset_read_fn read;
-    void *owned[8]; /* memory of the context, freed with the dataset; each reader knows how many blocks it makes */
+    void *owned[9]; /* memory of the context, freed with the dataset; each reader knows how many blocks it makes */
     uint64_t bytes; /* of `owned` */
 };
 

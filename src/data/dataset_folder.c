@@ -153,6 +153,16 @@ static soma_status list_classes(soma_dataset *d, names *classes, names *pictures
     return status;
 }
 
+/* A fault that costs no pixel, once for each picture. */
+static void take_note(const soma_dataset *d, soma_reader *r, int64_t row, const char *note)
+{
+    if (!*note || __atomic_exchange_n(&d->notes->seen[row], 1, __ATOMIC_RELAXED))
+        return;
+    if (r->noted < SOMA_NOTES_TOLD)
+        snprintf(r->note[r->noted], sizeof r->note[0], "%s", note);
+    r->noted++;
+}
+
 static soma_status read_picture(const soma_dataset *d, soma_reader *r, int64_t row, float *x)
 {
     char path[4096];
@@ -160,7 +170,11 @@ static soma_status read_picture(const soma_dataset *d, soma_reader *r, int64_t r
     const char *name = d->texts + d->files[row];
     if (snprintf(path, sizeof path, "%s/%s", d->root, name) >= (int)sizeof path)
         return soma_fail(&r->s, SOMA_IO, soma_nowhere(), "%.200s...: the path is longer than 4,095 bytes", path);
-    return soma_render_file(&r->s, &r->scratch, &d->framing, chance, row, path, x);
+    char note[sizeof r->note[0]];
+    soma_status status = soma_render_file(&r->s, &r->scratch, &d->framing, chance, row, path, x, note, sizeof note);
+    if (!status)
+        take_note(d, r, row, note);
+    return status;
 }
 
 /* Is another picture to be tried? Then what was wrong is kept for a report. */
@@ -234,7 +248,9 @@ static soma_status scan(soma_dataset *d, const soma_dataset_options *o, names *c
     d->texts = pictures->text;
     d->files = pictures->at;
     d->count = pictures->count;
-    return status;
+    if (!status)
+        d->notes = soma_dataset_own(d, 1, sizeof *d->notes + (size_t)d->count);
+    return status || d->notes ? status : SOMA_MEMORY;
 }
 
 soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o)

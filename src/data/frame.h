@@ -63,7 +63,7 @@ soma_frame soma_frame_of(const soma_framing *framing, const soma_chance *chance,
 /* Pixels in one of three orders. */
 typedef struct soma_source {
     int64_t height, width;   /* that the frame speaks of */
-    const soma_image *image; /* may be smaller than height x width: decoded so */
+    const soma_image *image; /* of that size, without alpha; grey for one channel (soma_image_flatten) */
     const uint8_t *bytes;    /* or [C, H, W] */
     const float *floats;     /* or [C, H, W] */
 } soma_source;
@@ -78,8 +78,8 @@ typedef struct soma_scratch {
  * source counts (the antialiased bilinear filter of Pillow and torchvision). */
 soma_status soma_render(soma *s, soma_scratch *scratch, const soma_framing *framing, const soma_frame *frame,
                         const soma_source *source, float *y);
-/* A picture's file. */
+/* A picture's file. note: a sentence where the file has a fault that costs no pixel, else "". */
 soma_status soma_render_file(soma *s, soma_scratch *scratch, const soma_framing *framing, const soma_chance *chance,
-                             int64_t sample, const char *path, float *y);
+                             int64_t sample, const char *path, float *y, char *note, size_t room);
 
 #endif

@@ -1,52 +1,51 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/image.c: picture files as inputs: read, decoded no larger than needed, rendered. Knows no models.
+ * data/image.c: picture files as inputs: read, decoded, rendered. Knows no models.
  */
 #include "base/file.h"
 #include "base/limits.h"
 #include "data/dataset.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 
 #define FILE_MAX ((uint64_t)SOMA_LIMIT_IMAGE_PIXELS * 8) /* four channels of 16 bits, not compressed at all */
 
-/* A decoder may halve the picture while it stays at least twice as fine as what is seen of it: the filter does the rest. */
-static int64_t least_side(const soma_axis *a, int64_t full)
-{
-    int64_t seen = a->high - a->low;
-    return 2 * a->to >= seen ? full : (2 * a->to * full + seen - 1) / seen;
-}
-
 static soma_status render_bytes(soma *s, soma_scratch *scratch, const soma_framing *f, const soma_chance *chance,
-                                int64_t sample, const char *path, const void *bytes, size_t size, float *y)
+                                int64_t sample, const char *path, const void *bytes, size_t size, float *y, char *note,
+                                size_t room)
 {
     soma_image image;
     soma_status status = soma_image_measure(s, path, bytes, size, &image);
     if (status)
         return status;
     soma_frame frame = soma_frame_of(f, chance, sample, image.full_height, image.full_width);
-    int64_t least[2] = {least_side(&frame.y, image.full_height), least_side(&frame.x, image.full_width)};
     if (frame.y.to < 1 || frame.x.to < 1)
         return soma_fail(s, SOMA_DATA, soma_nowhere(),
                          "%s: a picture of %" PRId64 " x %" PRId64 " pixels has no pixel left when its shorter side is "
                          "resized to %" PRId64,
                          path, image.full_width, image.full_height, f->transform.resize[0]);
-    status = soma_image_decode(s, path, bytes, size, least, &image);
+    status = soma_image_decode(s, path, bytes, size, &image);
+    if (!status)
+        soma_image_flatten(&image, f->channels);
     soma_source source = {.height = image.full_height, .width = image.full_width, .image = &image};
     if (!status)
         status = soma_render(s, scratch, f, &frame, &source, y);
+    if (image.note[0])
+        snprintf(note, room, "%s: the file has a fault that costs no pixel (%s)", path, image.note);
     soma_release(s, image.pixels);
     return status;
 }
 
 soma_status soma_render_file(soma *s, soma_scratch *scratch, const soma_framing *f, const soma_chance *chance,
-                             int64_t sample, const char *path, float *y)
+                             int64_t sample, const char *path, float *y, char *note, size_t room)
 {
+    *note = 0;
     void *bytes = NULL;
     size_t size = 0;
     soma_status status = soma_file_read(s, path, FILE_MAX, &bytes, &size);
     if (!status)
-        status = render_bytes(s, scratch, f, chance, sample, path, bytes, size, y);
+        status = render_bytes(s, scratch, f, chance, sample, path, bytes, size, y, note, room);
     soma_release(s, bytes);
     return status;
 }
@@ -87,9 +86,12 @@ soma_status soma_image_read_with(soma *s, const soma_image_options *given)
         return soma_fail(s, SOMA_INVALID, o.at, "soma_image_read: path and pixels must not be NULL");
     soma_framing f;
     soma_scratch scratch = {NULL, 0};
+    char note[1024] = "";
     soma_status status = make_framing(s, &o.shape, o.transform, &f);
     if (!status)
-        status = soma_render_file(s, &scratch, &f, NULL, 0, o.path, o.pixels);
+        status = soma_render_file(s, &scratch, &f, NULL, 0, o.path, o.pixels, note, sizeof note);
+    if (!status && *note)
+        soma_log(s, SOMA_LOG_WARNING, "%s", note);
     soma_release(s, scratch.block);
     return status;
 }

@@ -233,13 +233,15 @@ soma_status soma_loader_wait(soma_loader *l)
     const share *failed = settle(l);
     for (int i = 0; i < l->n_shares; i++) {
         soma_reader *r = &l->shares[i].reader;
-        int64_t skipped = soma_reader_report(r, s);
+        int64_t skipped = soma_reader_report(r, l->d);
         l->skipped += skipped;
         if (skipped && !failed && l->skipped > 1 && l->skipped * 100 > l->samples)
             return soma_fail(s, SOMA_DATA, soma_nowhere(),
                              "%" PRId64 " of %" PRId64 " samples cannot be read, more than 1 %%; the last one: %s",
                              l->skipped, l->samples, r->skip);
     }
+    if (l->next >= l->batches)
+        soma_notes_end(l->d);
     return failed ? soma_fail(s, failed->status, soma_nowhere(), "%s", failed->reader.s.error) : SOMA_OK;
 }
 

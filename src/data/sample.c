@@ -67,7 +67,8 @@ soma_status soma_dataset_read(const soma_dataset *d, const int64_t *index, int64
     soma_status status = d->read(d, &r, index, n, x, y);
     if (status)
         soma_fail(s, status, soma_nowhere(), "%s", r.s.error);
-    soma_reader_report(&r, s);
+    soma_reader_report(&r, d);
+    soma_notes_end(d);
     soma_reader_close(&r);
     return status;
 }
@@ -87,13 +88,31 @@ void soma_reader_close(soma_reader *r)
     soma_child_close(&r->s);
 }
 
-int64_t soma_reader_report(soma_reader *r, soma *s)
+int64_t soma_reader_report(soma_reader *r, const soma_dataset *d)
 {
+    soma *s = d->object.s;
     int64_t n = r->skipped;
     r->skipped = 0;
     if (n > 1)
         soma_log(s, SOMA_LOG_WARNING, "%s (skipped, with %" PRId64 " others)", r->skip, n - 1);
     else if (n)
         soma_log(s, SOMA_LOG_WARNING, "%s (skipped)", r->skip);
+    for (int64_t i = 0; i < r->noted; i++)
+        if (i < SOMA_NOTES_TOLD && d->notes->told < SOMA_NOTES_TOLD) {
+            soma_log(s, SOMA_LOG_WARNING, "%s", r->note[i]);
+            d->notes->told++;
+        } else {
+            d->notes->untold++;
+        }
+    r->noted = 0;
     return n;
+}
+
+void soma_notes_end(const soma_dataset *d)
+{
+    if (!d->notes || !d->notes->untold)
+        return;
+    soma_log(d->object.s, SOMA_LOG_WARNING, "%" PRId64 " more picture%s a fault that costs no pixel", d->notes->untold,
+             d->notes->untold == 1 ? " has" : "s have");
+    d->notes->untold = 0;
 }
