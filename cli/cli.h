@@ -180,7 +180,7 @@ void cli_free_noise(cli_noise *n);
 typedef struct cli_pictures {
     const char *resize, *crop, *mean, *deviation, *order;
     double scale;
-    bool flip;
+    bool flip, invert;
     int64_t random_crop; /* its padding; -1: none */
     double random_resized_crop;
 } cli_pictures;
@@ -191,6 +191,7 @@ typedef struct cli_pictures {
         {"scale", CLI_FLOAT, &(p).scale, "X", "factor of the values 0..255 (default 1/255)", 1e-300, 1e300},            \
         {"mean", CLI_TEXT, &(p).mean, "X,...", "to be subtracted, one or one a channel", 1, 0},                         \
         {"std", CLI_TEXT, &(p).deviation, "X,...", "to divide by", 1, 0},                                               \
+        {"invert", CLI_FLAG, &(p).invert, NULL, "exchange light and dark (white on black, black on white)", 1, 0},      \
     {                                                                                                                   \
         "channel-order", CLI_TEXT, &(p).order, "NAME", "rgb (default) or bgr", 1, 0                                     \
     }
@@ -207,6 +208,10 @@ bool cli_transform(const cli_pictures *p, soma_transform *t);
 void cli_augmentation(const cli_pictures *p, soma_augment *a);
 /* Tells that other programs' weights do not say how pictures become inputs, where nobody said it. */
 void cli_note_inputs(const cli_common *common, const cli_build *b, const cli_model *found, const cli_pictures *p);
+/* A note on standard error where pictures look like those that a model was trained with, light and dark exchanged. what:
+ * "x.png is", "the pictures are". */
+void cli_note_inverted(const soma_model *m, const char *what, double background);
+void cli_note_inverted_data(const soma_model *m, const soma_dataset *d);
 /* Data as a model wants them: its transform, its channels. */
 void cli_use_model(const soma_model *m, soma_dataset_options *how);
 /* The data with the model's classes, by their names; NULL: the context's error says what does not fit. */

@@ -206,6 +206,8 @@ int cli_eval(int argc, char **argv)
         code = EXIT_USAGE;
         o.data = right ? cli_find_data(s, data, &how, found.model, &code) : NULL;
         o.max_memory = (uint64_t)max_memory;
+        if (o.data && !common.quiet)
+            cli_note_inverted_data(found.model, o.data);
         if (o.data)
             code = evaluate(s, found.model, &o, common.json);
     }

@@ -68,7 +68,28 @@ bool cli_transform(const cli_pictures *p, soma_transform *t)
         return cli_usage("--channel-order takes rgb or bgr, got \"%s\"", p->order) == 0;
     if (p->order)
         t->bgr = !strcmp(p->order, "bgr");
+    if (p->invert) /* than what the model was trained with, which may have been inverted, too */
+        t->invert = !t->invert;
     return true;
+}
+
+void cli_note_inverted(const soma_model *m, const char *what, double background)
+{
+    soma_transform t = soma_model_transform(m);
+    if (t.has_background && soma_looks_inverted(t.background, background))
+        fprintf(
+            stderr,
+            "soma: note: %s %s at the edges where the training pictures are %s (%.0f against %.0f of 255); --invert "
+            "exchanges light and dark\n",
+            what, background > t.background ? "light" : "dark", background > t.background ? "dark" : "light",
+            background, t.background);
+}
+
+void cli_note_inverted_data(const soma_model *m, const soma_dataset *d)
+{
+    double background;
+    if (soma_model_transform(m).has_background && soma_dataset_background(d, &background))
+        cli_note_inverted(m, "the pictures are", background);
 }
 
 void cli_augmentation(const cli_pictures *p, soma_augment *a)

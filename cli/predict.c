@@ -161,6 +161,8 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
         return cli_error(SOMA_INVALID, "the model takes samples of shape %s, the data set has %s",
                          cli_shape_text(&model_type, want), cli_shape_text(&type, got));
     }
+    if (!o->common.quiet)
+        cli_note_inverted_data(m, d);
     const char *at = o->index;
     for (bool first = true; *at && !code; first = false) {
         char *end;
@@ -194,10 +196,16 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
     else if (o->data)
         code = predict_data(s, m, o, &sample, x);
     for (int i = 0; i < n && !code; i++) {
-        if (soma_image_read(s, images[i], .shape = sample, .transform = &transform, .pixels = x) != SOMA_OK) {
+        double background;
+        if (soma_image_read(s, images[i], .shape = sample, .transform = &transform, .pixels = x,
+                            .background = &background) != SOMA_OK) {
             code = cli_failed(s);
             break;
         }
+        char what[4200];
+        snprintf(what, sizeof what, "%s is", images[i]);
+        if (!o->common.quiet)
+            cli_note_inverted(m, what, background);
         code = predict_one(s, m, o, images[i], NULL, &sample, x, i == 0 && !o->data);
     }
     if (array_begun) { /* what was predicted stays, the error comes behind it */

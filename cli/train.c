@@ -129,7 +129,9 @@ static bool remember(soma_model *m, const soma_dataset *d)
 {
     soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
     int n = soma_dataset_classes(d);
-    soma_model_set_transform(m, soma_dataset_transform(d));
+    soma_transform t = soma_dataset_transform(d);
+    t.has_background = soma_dataset_background(d, &t.background);
+    soma_model_set_transform(m, t);
     if (!n || out.rank != 2 || out.dim[1] != n || (soma_model_classes(m) == n && has_names(m)))
         return true;
     const char **names = malloc((size_t)n * sizeof *names);

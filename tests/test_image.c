@@ -191,11 +191,77 @@ static void pictures_that_are_refused(void **state)
     faults_folder_remove(f.path);
 }
 
+/* ---- light and dark ---- */
+
+static void light_and_dark(void **state)
+{
+    (void)state;
+    folder f;
+    make_folder(&f);
+    soma *s = soma_open(NULL);
+    uint8_t grey[6] = {0, 1, 127, 128, 254, 255};
+    float y[4 * 5], z[12];
+    double background;
+    soma_transform t = {.scale = 1, .invert = true, .resize = {2, 3}, .crop = {4, 5}};
+    write_png(s, in_folder(&f, "a.png"), 2, 3, 1, grey);
+    assert_int_equal(soma_image_read(s, in_folder(&f, "a.png"), .shape = SOMA_SHAPE(1, 4, 5), .transform = &t,
+                                     .pixels = y, .background = &background),
+                     SOMA_OK);
+    for (int i = 0; i < 20; i++) {
+        int row = i / 5 - 1, column = i % 5 - 1;
+        bool seen = row >= 0 && row < 2 && column >= 0 && column < 3;
+        assert_true(y[i] == (seen ? (float)(255 - grey[row * 3 + column]) : 0)); /* black around it stays */
+    }
+    assert_true(background == 0);
+    t = (soma_transform){.scale = 1 / 255.0, .mean = {0.5}, .deviation = {0.25}, .resize = {2, 3}};
+    for (int k = 0; k < 2; k++, t.invert = true) {
+        assert_int_equal(soma_image_read(s, in_folder(&f, "a.png"), .shape = SOMA_SHAPE(1, 2, 3), .transform = &t,
+                                         .pixels = y, .background = &background),
+                         SOMA_OK);
+        assert_true(fabs(background - 127.5) < 1e-3); /* all six are at the edge; as it was before the scale */
+    }
+    /* pictures in memory */
+    uint8_t bytes[12] = {0, 10, 20, 30, 40, 50, 200, 210, 220, 230, 240, 250};
+    soma_tensor x = {SOMA_U8, SOMA_SHAPE(2, 1, 2, 3), bytes};
+    soma_dataset *d = soma_dataset_arrays(s, .x = x, .transform = {.scale = 1, .invert = true});
+    assert_non_null(d);
+    assert_int_equal(soma_dataset_read(d, (int64_t[]){0, 1}, 2, z, NULL), SOMA_OK);
+    for (int i = 0; i < 12; i++)
+        assert_true(z[i] == (float)(255 - bytes[i]));
+    assert_true(soma_dataset_background(d, &background));
+    assert_true(fabs(background - (255 - 125)) < 1e-3);
+    assert_true(soma_dataset_transform(d).invert);
+    float numbers[12] = {0};
+    x = (soma_tensor){SOMA_F32, SOMA_SHAPE(2, 1, 2, 3), numbers};
+    assert_null(soma_dataset_arrays(s, .x = x, .transform = {.invert = true}));
+    assert_says(s, SOMA_INVALID, "invert is for pictures in bytes");
+    soma_clear(s);
+    x = (soma_tensor){SOMA_U8, SOMA_SHAPE(2, 6), bytes};
+    assert_null(soma_dataset_arrays(s, .x = x, .transform = {.invert = true}));
+    assert_says(s, SOMA_INVALID, "bgr, invert and augmentation are for pictures");
+    soma_close(s);
+    faults_folder_remove(f.path);
+}
+
+static void edges_tell_what_is_exchanged(void **state)
+{
+    (void)state;
+    static const struct {
+        double usual, seen;
+        bool inverted;
+    } cases[] = {{0, 255, true},    {0, 0, false},     {0, 100, false},   {0, 160, true},  {12, 243, true},
+                 {12, 110, false},  {255, 0, true},    {255, 255, false}, {250, 20, true}, {250, 200, false},
+                 {110, 145, false}, {100, 255, false}, {NAN, 255, false}, {0, NAN, false}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (soma_looks_inverted(cases[i].usual, cases[i].seen) != cases[i].inverted)
+            fail_msg("%g where %g is usual", cases[i].seen, cases[i].usual);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(pictures_without_scaling),
-        cmocka_unit_test(pictures_scaled),
+        cmocka_unit_test(pictures_without_scaling),     cmocka_unit_test(light_and_dark),
+        cmocka_unit_test(edges_tell_what_is_exchanged), cmocka_unit_test(pictures_scaled),
         cmocka_unit_test(pictures_that_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,6 +25,11 @@ typedef struct soma_transform {
     int64_t resize[2];   /**< {height, width} or {shorter side}, bilinear, antialiased as in Pillow; 0: as it is */
     int64_t crop[2]; /**< {height, width} or {side} in the middle, black (0) where a picture is smaller; 0: all of it */
     bool bgr;        /**< blue, green, red (Caffe, OpenCV) instead of red, green, blue */
+    bool
+        invert; /**< light and dark exchanged: 255 - x before all else; of pictures in bytes; what is black around them stays */
+    bool has_background; /**< background was measured */
+    double
+        background; /**< how light the training pictures' outermost pixels are on average, 0 to 255 (soma_dataset_background) */
 } soma_transform;
 
 /** What is drawn for each sample and epoch while training, and never for evaluation. The draws depend on (seed, epoch,
@@ -114,6 +119,13 @@ SOMA_API int soma_dataset_classes(const soma_dataset *d);
 SOMA_API const char *soma_dataset_class(const soma_dataset *d, int index);
 /** All that was left open filled in; means of 0 that could be taken for "the first alone" are SOMA_ZERO. */
 SOMA_API soma_transform soma_dataset_transform(const soma_dataset *d);
+/** How light pictures are at their edges: the mean of the outermost pixels of some samples, spread over the data, 0 to 255, as
+ *  the model sees them but before the scale. False where the data are no pictures in bytes, or none can be read. Kept with a
+ *  model (soma_transform.background) it tells white on black from black on white. */
+SOMA_API bool soma_dataset_background(const soma_dataset *d, double *background);
+/** Whether edges that light (`seen`) are rather those of the exchanged pictures than of the `usual` ones; false for pictures
+ *  whose edges are neither dark nor light as a rule. 0 to 255 both. */
+SOMA_API bool soma_looks_inverted(double usual, double seen);
 /** Bytes that the dataset holds in memory. */
 SOMA_API uint64_t soma_dataset_bytes(const soma_dataset *d);
 /** Writes samples index[0..n-1], transformed but not augmented, one after the other. x or y may be NULL. */
@@ -160,8 +172,10 @@ typedef struct soma_image_options {
     soma_shape shape;                /**< [C, H, W] of the result: C 1 (luma) or 3 */
     const soma_transform *transform; /**< NULL: raw values 0..255; without resize and crop: resized to the shape */
     float *pixels;                   /**< room for it */
+    double *background; /**< NULL, or where the mean of the outermost pixels goes, 0 to 255, before the scale */
 } soma_image_options;
 /** Reads a JPEG, PNG or WebP as an input: soma_image_read(s, "cat.jpg", .shape = SOMA_SHAPE(3, 224, 224), .pixels = pixels).
+ *  Colours become grey as Pillow's "L" ((19595 R + 38470 G + 7471 B + 32768) >> 16), a grey picture is in all three channels.
  *  Transparent pixels are seen over black; photos that were taken sideways are turned upright (EXIF). */
 SOMA_API soma_status soma_image_read_with(soma *s, const soma_image_options *o);
 #define soma_image_read(s, ...) soma_image_read_with(s, SOMA_OPTIONS(soma_image_options, .path = __VA_ARGS__))

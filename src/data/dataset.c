@@ -96,17 +96,21 @@ static soma_status resolve_framing(soma_dataset *d, soma_at at, const soma_trans
         d->source[0] = height;
         d->source[1] = width;
         d->moves = soma_framing_moves(f, height, width);
+        if (transform->invert && d->x_dtype != SOMA_U8)
+            return soma_fail(s, SOMA_INVALID, at,
+                             "the transform's invert is for pictures in bytes (255 - x), but these data are numbers");
         d->augments = soma_augments(augment);
         shape->dim[1] = f->height;
         shape->dim[2] = f->width;
         d->row = f->channels * f->height * f->width;
         return SOMA_OK;
     }
-    if (transform->resize[0] || transform->crop[0] || transform->bgr || soma_augments(augment))
-        return soma_fail(s, SOMA_INVALID, at,
-                         "resize, crop, bgr and augmentation are for pictures [C, H, W], but a sample of the data has "
-                         "%d dimensions",
-                         shape->rank);
+    if (transform->resize[0] || transform->crop[0] || transform->bgr || transform->invert || soma_augments(augment))
+        return soma_fail(
+            s, SOMA_INVALID, at,
+            "resize, crop, bgr, invert and augmentation are for pictures [C, H, W], but a sample of the data has "
+            "%d dimensions",
+            shape->rank);
     d->row = d->x_row;
     return soma_scale_resolve(s, at, &f->transform, f->channels, d->x_row / f->channels, natural, &f->scale);
 }

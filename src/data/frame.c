@@ -143,7 +143,8 @@ bool soma_framing_moves(const soma_framing *f, int64_t height, int64_t width)
 {
     int64_t to[2];
     resized(&f->transform, height, width, to);
-    return f->transform.bgr || to[0] != height || to[1] != width || f->height != height || f->width != width;
+    return f->transform.bgr || f->transform.invert || to[0] != height || to[1] != width || f->height != height ||
+           f->width != width;
 }
 
 /* ---- evaluation ---- */

@@ -78,6 +78,8 @@ typedef struct soma_scratch {
  * source counts (the antialiased bilinear filter of Pillow and torchvision). */
 soma_status soma_render(soma *s, soma_scratch *scratch, const soma_framing *framing, const soma_frame *frame,
                         const soma_source *source, float *y);
+/* The mean of the outermost pixels of an input, as it was before the scale. */
+double soma_framing_background(const soma_framing *framing, const float *x);
 /* A picture's file. note: a sentence where the file has a fault that costs no pixel, else "". */
 soma_status soma_render_file(soma *s, soma_scratch *scratch, const soma_framing *framing, const soma_chance *chance,
                              int64_t sample, const char *path, float *y, char *note, size_t room);

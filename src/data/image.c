@@ -90,6 +90,8 @@ soma_status soma_image_read_with(soma *s, const soma_image_options *given)
     soma_status status = make_framing(s, &o.shape, o.transform, &f);
     if (!status)
         status = soma_render_file(s, &scratch, &f, NULL, 0, o.path, o.pixels, note, sizeof note);
+    if (!status && o.background)
+        *o.background = soma_framing_background(&f, o.pixels);
     if (!status && *note)
         soma_log(s, SOMA_LOG_WARNING, "%s", note);
     soma_release(s, scratch.block);

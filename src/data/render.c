@@ -168,8 +168,16 @@ static inline float clamp(float v)
     return v < 0 ? 0 : v > 255 ? 255 : v; /* weights are rounded: 255 must not become a bit more */
 }
 
+/* Light for dark, but not in the black around the picture. */
+static void invert(const resampler *columns, int64_t n, float *y)
+{
+    for (int64_t i = 0; i < n; i++)
+        y[i] = columns->first[i] < 0 ? y[i] : 255 - y[i];
+}
+
 /* Rows o to o + lanes of channel c. */
-static void write_rows(const soma_framing *f, int64_t c, int64_t o, int64_t lanes, const float *z, bool bytes, float *y)
+static void write_rows(const soma_framing *f, const resampler *rows, const resampler *columns, int64_t c, int64_t o,
+                       int64_t lanes, const float *z, bool bytes, float *y)
 {
     int scale = f->scale.channels == 1 ? 0 : (int)c;
     float a = f->scale.a[scale], b = f->scale.b[scale];
@@ -179,6 +187,8 @@ static void write_rows(const soma_framing *f, int64_t c, int64_t o, int64_t lane
             float v = z[i * LANES + lane];
             to[i] = bytes ? clamp(v) : v;
         }
+        if (f->transform.invert && rows->first[o + lane] >= 0)
+            invert(columns, f->width, to);
         if (!f->scale.identity)
             for (int64_t i = 0; i < f->width; i++) {
                 float product = to[i] * a;
@@ -201,7 +211,7 @@ static void render_plane(const soma_framing *f, const plane *p, const resampler 
         for (int64_t k = c; k < end; k++) {
             int64_t component = p->step == 1 ? 0 : f->transform.bgr ? f->channels - 1 - k : k;
             blend_columns(columns, p->step, component, u, f->width, z);
-            write_rows(f, k, o, lanes, z, p->bytes != NULL, y);
+            write_rows(f, rows, columns, k, o, lanes, z, p->bytes != NULL, y);
         }
     }
 }

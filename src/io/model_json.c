@@ -206,8 +206,14 @@ static void add_knowledge(writer *w)
         }
         soma_text_add(w->text, "]");
     }
-    soma_text_addf(w->text, ",\"resize\":[%" PRId64 ",%" PRId64 "],\"crop\":[%" PRId64 ",%" PRId64 "],\"bgr\":%s",
-                   t.resize[0], t.resize[1], t.crop[0], t.crop[1], t.bgr ? "true" : "false");
+    soma_text_addf(
+        w->text, ",\"resize\":[%" PRId64 ",%" PRId64 "],\"crop\":[%" PRId64 ",%" PRId64 "],\"bgr\":%s,\"invert\":%s",
+        t.resize[0], t.resize[1], t.crop[0], t.crop[1], t.bgr ? "true" : "false", t.invert ? "true" : "false");
+    if (t.has_background) {
+        soma_text_add(w->text, ",\"background\":[");
+        add_number(w, t.background);
+        soma_text_add(w->text, "]");
+    }
     soma_text_add(w->text, "},\n\"classes\":[");
     for (int i = 0; i < soma_model_classes(w->m); i++) {
         soma_text_add(w->text, i ? "," : "");
@@ -509,7 +515,8 @@ static bool read_sides(const soma_json *list, int64_t sides[2])
 static soma_status read_knowledge(reader *r, const soma_json *json)
 {
     const soma_json *t = soma_json_get(json, "transform"), *classes = soma_json_get(json, "classes");
-    const soma_json *bgr = soma_json_get(t, "bgr");
+    const soma_json *bgr = soma_json_get(t, "bgr"), *invert = soma_json_get(t, "invert");
+    const soma_json *background = soma_json_get(t, "background");
     soma_knowledge *k = soma_model_knowledge(r->m);
     if (!k)
         return SOMA_MEMORY;
@@ -517,9 +524,13 @@ static soma_status read_knowledge(reader *r, const soma_json *json)
         !read_doubles(soma_json_get(t, "mean"), k->transform.mean, 4) ||
         !read_doubles(soma_json_get(t, "deviation"), k->transform.deviation, 4) ||
         !read_sides(soma_json_get(t, "resize"), k->transform.resize) ||
-        !read_sides(soma_json_get(t, "crop"), k->transform.crop) || (bgr && bgr->type != SOMA_JSON_BOOL))
+        !read_sides(soma_json_get(t, "crop"), k->transform.crop) || (bgr && bgr->type != SOMA_JSON_BOOL) ||
+        (invert && invert->type != SOMA_JSON_BOOL) ||
+        (background && !read_doubles(background, &k->transform.background, 1)))
         return wrong(r, "has no proper transform");
     k->transform.bgr = soma_json_is_true(bgr);
+    k->transform.invert = soma_json_is_true(invert);
+    k->transform.has_background = background != NULL;
     double *mean = k->transform.mean;
     if (mean[0] != 0 && mean[1] == 0 && mean[2] == 0 && mean[3] == 0)
         mean[1] = mean[2] = mean[3] = SOMA_ZERO; /* zeros in a file were said: the first is not alone */

@@ -491,6 +491,10 @@ static void complete_transform(const reader *r, const yaml_node_t *pictures, con
         memcpy(said->deviation, base.deviation, sizeof said->deviation);
     if (!pictures || !says(r, pictures, "bgr"))
         said->bgr = base.bgr;
+    if (!pictures || !says(r, pictures, "invert"))
+        said->invert = base.invert;
+    said->has_background = base.has_background;
+    said->background = base.background;
 }
 
 static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)

@@ -18,6 +18,7 @@ const soma_yaml_key soma_picture_keys[] = {
     CHANNELS("mean", transform.mean, -HUGE_VAL, false),
     CHANNELS("deviation", transform.deviation, 0, true),
     YES("bgr", transform.bgr),
+    YES("invert", transform.invert),
     YES("flip", augment.flip),
     YES("random_crop", augment.random_crop),
     {"padding", KEY_INTS, offsetof(soma_recipe, augment.padding), 1, 0, false},
