@@ -75,6 +75,13 @@ static void pictures_without_scaling(void **state)
     const float luma[] = {76, 150, 29, 77}; /* as Pillow's "L", whole numbers */
     for (int i = 0; i < 4; i++)
         assert_true(y[i] == luma[i]);
+    /* colours whose luma by Pillow is another one where one of the three factors differs by 1 of 65536 */
+    uint8_t sharp[12] = {228, 205, 35, 232, 240, 11, 41, 48, 176, 217, 162, 66};
+    const float pillow[] = {192, 212, 60, 168};
+    write_png(s, in_folder(&f, "sharp.png"), 2, 2, 3, sharp);
+    assert_int_equal(soma_image_read(s, in_folder(&f, "sharp.png"), .shape = SOMA_SHAPE(1, 2, 2), .pixels = y),
+                     SOMA_OK);
+    assert_memory_equal(y, pillow, sizeof pillow);
     /* grey 200 with alpha 51, grey 100 opaque (written by Python's zlib) */
     static const uint8_t alpha_png[] = {
         0x89, 0x50, 0x4e, 0x47, 0x0d, 0x0a, 0x1a, 0x0a, 0x00, 0x00, 0x00, 0x0d, 0x49, 0x48, 0x44, 0x52, 0x00, 0x00,
