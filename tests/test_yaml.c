@@ -180,7 +180,7 @@ static void all_keys_are_read(void **state)
     assert_string_equal(recipe.loss, "mse");
     assert_int_equal(recipe.epochs, 0);
     assert_string_equal(recipe.optimizer.at.file, path);
-    assert_int_equal(recipe.optimizer.at.line, 29);
+    assert_int_equal(recipe.optimizer.at.line, -29); /* of a description */
     soma_close(s);
 }
 

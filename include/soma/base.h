@@ -58,7 +58,7 @@ SOMA_API const char *soma_status_text(soma_status status);
 /** A place in the caller's source; the option macros fill it in. */
 typedef struct soma_at {
     const char *file;
-    int line;
+    int line; /**< counted from 1; 0: unknown; below 0: of a description that was read (-12: its line 12) */
 } soma_at;
 
 #ifdef __cplusplus
@@ -159,6 +159,10 @@ typedef struct soma_context_options {
     const char
         *data_path; /**< folders in which soma_dataset_open looks for a data set's name, a colon between them, the
                                 first that has it counts; copied. NULL: #SOMA_DATA_PATH; "": none */
+    /** How whoever uses this program writes a field of an option struct, such as "--batch-size" for "batch_size"; NULL where they
+     *  have no word for it. Errors then speak of that instead of C's `.batch_size = 32`, and name no calls. NULL: C. */
+    const char *(*field_name)(void *user, const char *field);
+    void *field_user;
 } soma_context_options;
 
 /** Where Debian's packages put data sets. */

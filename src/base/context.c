@@ -15,6 +15,7 @@
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
+#include "base/words.h"
 
 #ifdef __linux__
 #include <sched.h>
@@ -80,6 +81,8 @@ static void apply_options(soma *s, const soma_context_options *o)
     s->tune = o->tune;
     s->log = o->log;
     s->log_user = o->log_user;
+    s->field_name = o->field_name;
+    s->field_user = o->field_user;
     s->threads = o->threads ? o->threads : cpus < SOMA_THREADS_MAX ? cpus : SOMA_THREADS_MAX;
     s->files = soma_files_posix;
     s->random = (soma_random){.draw = soma_philox, .user = NULL};
@@ -92,12 +95,14 @@ static void apply_options(soma *s, const soma_context_options *o)
         s->files = o->files;
     else if (!files_absent(&o->files))
         soma_fail(s, SOMA_INVALID, o->at,
-                  "soma_open: some functions of .files are NULL; give all from .open to .sync_folder, or none for the "
-                  "system's "
-                  "files");
+                  SOMA_IN_C("soma_open: ") "some functions of .files are NULL; give all from .open to .sync_folder, or "
+                                           "none for the "
+                                           "system's "
+                                           "files");
     if (o->threads < 0 || o->threads > SOMA_THREADS_MAX) {
         soma_fail(s, SOMA_INVALID, o->at,
-                  "soma_open: .threads = %d is not between 0 and %d; 0 takes as many as the process may use",
+                  SOMA_IN_C("soma_open: ")
+                      SOMA_FIELD_IS("threads", "%d") " is not between 0 and %d; 0 takes as many as the process may use",
                   o->threads, SOMA_THREADS_MAX);
         s->threads = 1;
     }
@@ -180,18 +185,22 @@ void soma_object_remove(soma_object *object)
 
 soma_status soma_fail_v(soma *s, soma_status code, soma_at at, const char *format, va_list args)
 {
+    char words[1024];
     if (!s)
         return code;
     pthread_mutex_lock(&s->lock);
     if (s->status == SOMA_OK) {
         size_t room = sizeof s->error, used = 0;
-        int n = !at.file      ? 0
-                : at.line > 0 ? snprintf(s->error, room, "%s:%d: ", at.file, at.line)
-                              : snprintf(s->error, room, "%s: ", at.file); /* a file without lines */
+        at = s->builder ? *s->builder : at;
+        int line = at.line < 0 ? -at.line : at.line;
+        int n = !at.file ? 0
+                : line   ? snprintf(s->error, room, "%s:%d: ", at.file, line)
+                         : snprintf(s->error, room, "%s: ", at.file); /* a file without lines */
         used = n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
-        n = vsnprintf(s->error + used, room - used, format, args);
+        n = vsnprintf(s->error + used, room - used, soma_words(s, at, format, words, sizeof words), args);
         if (n > 0 && (size_t)n >= room - used)
             memcpy(s->error + room - 4, "...", 4);
+        s->place = at;
         /* The text is complete before the status says so: readers take no lock. */
         __atomic_store_n(&s->status, code, __ATOMIC_RELEASE);
     }
@@ -206,6 +215,30 @@ soma_status soma_fail(soma *s, soma_status code, soma_at at, const char *format,
     soma_fail_v(s, code, at, format, args);
     va_end(args);
     return code;
+}
+
+void soma_mistake_take(soma *s, soma_mistake *kept)
+{
+    if (!soma_failed(s))
+        return;
+    if (kept->status == SOMA_OK || (s->place.file && -s->place.line < -kept->place.line)) {
+        kept->status = s->status;
+        kept->place = s->place;
+        memcpy(kept->text, s->error, sizeof kept->text);
+    }
+    soma_clear(s);
+}
+
+soma_status soma_mistake_put(soma *s, const soma_mistake *kept)
+{
+    if (kept->status == SOMA_OK)
+        return SOMA_OK;
+    pthread_mutex_lock(&s->lock);
+    s->place = kept->place;
+    memcpy(s->error, kept->text, sizeof kept->text);
+    __atomic_store_n(&s->status, kept->status, __ATOMIC_RELEASE);
+    pthread_mutex_unlock(&s->lock);
+    return kept->status;
 }
 
 soma_status soma_error_status(const soma *s)
@@ -235,12 +268,12 @@ void soma_clear(soma *s)
 
 void soma_log(soma *s, soma_log_level level, const char *format, ...)
 {
-    char text[1024];
+    char text[1024], words[1024];
     if (!s || !s->log)
         return;
     va_list args;
     va_start(args, format);
-    int n = vsnprintf(text, sizeof text, format, args);
+    int n = vsnprintf(text, sizeof text, soma_words(s, soma_nowhere(), format, words, sizeof words), args);
     va_end(args);
     if (n >= (int)sizeof text)
         memcpy(text + sizeof text - 4, "...", 4);

@@ -30,7 +30,12 @@ struct soma {
     pthread_mutex_t lock;  /* guards memory and error: loader threads allocate too */
     soma_memory memory;
     soma_object *objects;
+    const char *(*field_name)(void *user, const char *field); /* NULL: sentences are for C (base/words.h) */
+    void *field_user;
+    const soma_at
+        *builder; /* while the library builds for someone: the place of mistakes, whatever its own source says */
     soma_status status;
+    soma_at place; /* of the error */
     char error[1024];
 };
 
@@ -52,9 +57,20 @@ soma_status soma_grow(soma *s, void *items, int *capacity, int need, size_t size
 char *soma_copy_text(soma *s, const char *text);
 void soma_release(soma *s, void *block);
 
-/* Sets the first error: "vgg.c:12: " comes before the sentence when at.file is set. Returns code. */
+/* Sets the first error: "vgg.c:12: " comes before the sentence when at.file is set. The format may hold marks of base/words.h.
+ * Returns code. */
 soma_status soma_fail(soma *s, soma_status code, soma_at at, const char *format, ...) SOMA_PRINTF(4, 5);
 soma_status soma_fail_v(soma *s, soma_status code, soma_at at, const char *format, va_list args);
+/* Of several mistakes the first in a file counts, not the first that is found: an error that is put aside and put back. */
+typedef struct soma_mistake {
+    soma_status status; /* SOMA_OK: none */
+    soma_at place;
+    char text[1024];
+} soma_mistake;
+/* Takes the error out of the context where it stands before the one that is kept, else drops it. */
+void soma_mistake_take(soma *s, soma_mistake *kept);
+/* The kept one becomes the context's error again. Returns its status. */
+soma_status soma_mistake_put(soma *s, const soma_mistake *kept);
 static inline soma_at soma_nowhere(void)
 {
     return (soma_at){NULL, 0};

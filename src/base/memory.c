@@ -205,6 +205,8 @@ void soma_child_open(soma *child, soma *parent)
     child->files = parent->files;
     child->random = parent->random;
     child->clock = parent->clock;
+    child->field_name = parent->field_name;
+    child->field_user = parent->field_user;
     child->seed = parent->seed;
     child->threads = 1;
     child->exact = parent->exact;

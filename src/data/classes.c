@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "base/text.h"
+#include "base/words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -155,7 +156,7 @@ static soma_status refuse_names(const soma_dataset *d, const char *const *names,
         soma_list_name(&known, i, n, names[i]);
     if (!unknown.failed && !known.failed)
         soma_fail(s, SOMA_INVALID, at,
-                  "%s: %d of the data's %d classes %s unknown to the model: %s%s%s%s; the model's classes are %s; give "
+                  "%s%d of the data's %d classes %s unknown to the model: %s%s%s%s; the model's classes are %s; give "
                   "classes the model's names, or leave out what it does not know",
                   what, lost, d->classes, lost == 1 ? "is" : "are", unknown.bytes, near ? " (did you mean \"" : "",
                   near ? near : "", near ? "\"?)" : "", known.bytes);
@@ -168,7 +169,7 @@ static soma_status refuse_count(const soma_dataset *d, const char *const *names,
 {
     bool data_named = !only_numbers(d->names, d->classes), model_named = !only_numbers(names, n);
     return soma_fail(d->object.s, SOMA_INVALID, at,
-                     "%s: the data has %d class%s, but the model has %d output%s%s; the numbers must agree where names "
+                     "%sthe data has %d class%s, but the model has %d output%s%s; the numbers must agree where names "
                      "do not say which class is which output",
                      what, d->classes, d->classes == 1 ? "" : "es", n, n == 1 ? "" : "s",
                      data_named    ? ", which have no names"
@@ -189,7 +190,7 @@ static void tell(const soma_dataset *d, const char *const *names, int n, const i
     if (d->classes > NAMES_SHOWN)
         soma_text_add(&text, ", ...");
     if (!text.failed && text.bytes)
-        soma_log(s, SOMA_LOG_INFO, "%s: the data's %d class%s %s %d of the model, by name: %s", what, d->classes,
+        soma_log(s, SOMA_LOG_INFO, "%sthe data's %d class%s %s %d of the model, by name: %s", what, d->classes,
                  d->classes == 1 ? " is" : "es are", d->classes < n ? "among the" : "in another order than the", n,
                  text.bytes);
     soma_text_free(&text);
@@ -249,17 +250,20 @@ soma_dataset *soma_dataset_for_classes(soma_dataset *d, const char *const *names
     soma *s = d->object.s;
     for (int i = 0; names && i < n; i++)
         if (!names[i]) {
-            soma_fail(s, SOMA_INVALID, soma_nowhere(), "soma_dataset_for_classes: name %d of %d is NULL", i, n);
+            soma_fail(s, SOMA_INVALID, soma_nowhere(), SOMA_IN_C("soma_dataset_for_classes: ") "name %d of %d is NULL",
+                      i, n);
             return NULL;
         }
     if (n < 1 || !d->classes) {
-        soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                  d->classes ? "soma_dataset_for_classes: there are %d names of classes; give at least one"
-                             : "soma_dataset_for_classes: the targets of the data are no classes, but %d are wanted",
-                  n);
+        soma_fail(
+            s, SOMA_INVALID, soma_nowhere(),
+            d->classes
+                ? SOMA_IN_C("soma_dataset_for_classes: ") "there are %d names of classes; give at least one"
+                : SOMA_IN_C("soma_dataset_for_classes: ") "the targets of the data are no classes, but %d are wanted",
+            n);
         return NULL;
     }
-    if (soma_dataset_match(d, names, n, "soma_dataset_for_classes", soma_nowhere(), &view) != SOMA_OK)
+    if (soma_dataset_match(d, names, n, soma_caller(s, "soma_dataset_for_classes: "), soma_nowhere(), &view) != SOMA_OK)
         return NULL;
     return view ? view : soma_dataset_part(d, 0, d->count, 0);
 }

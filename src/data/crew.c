@@ -5,6 +5,8 @@
  */
 #include "data/crew.h"
 
+#include "base/words.h"
+
 #include <signal.h>
 
 typedef struct member {
@@ -78,11 +80,11 @@ soma_crew *soma_crew_new(soma *s, soma_at at, int threads, soma_crew_fn fn, void
         m->index = i;
         int error = start(m);
         if (error) {
-            soma_fail(
-                s, SOMA_UNSUPPORTED, at,
-                "loader thread %d of %d could not be started (error %d of the system); ask for fewer, or for none with "
-                ".threads = 0",
-                i + 1, threads, error);
+            soma_fail(s, SOMA_UNSUPPORTED, at,
+                      "loader thread %d of %d could not be started (error %d of the system)" SOMA_IN_C(
+                          "; ask for fewer, or for none with .threads = 0")
+                          SOMA_ELSEWHERE("; may this user start more of them (ulimit -u)?"),
+                      i + 1, threads, error);
             soma_crew_free(crew);
             return NULL;
         }

@@ -7,6 +7,7 @@
 
 #include "base/random.h"
 #include "base/size.h"
+#include "base/words.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -216,10 +217,10 @@ static int64_t check_array(soma *s, soma_at at, const char *name, const soma_ten
     int64_t elements = t->data && t->shape.rank >= 1 && t->shape.rank <= SOMA_MAX_RANK ? soma_shape_elements(&t->shape)
                                                                                        : 0;
     if (!elements)
-        soma_fail(
-            s, SOMA_INVALID, at,
-            "soma_dataset_arrays: %s must have data and a shape [samples, ...] of 1 to %d dimensions, each at least 1",
-            name, SOMA_MAX_RANK);
+        soma_fail(s, SOMA_INVALID, at,
+                  SOMA_IN_C("soma_dataset_arrays: ") "%s must have data and a shape [samples, ...] of 1 to %d "
+                                                     "dimensions, each at least 1",
+                  name, SOMA_MAX_RANK);
     return elements ? elements / t->shape.dim[0] : 0;
 }
 
@@ -238,7 +239,7 @@ static soma_status take_arrays(soma_dataset *d, const soma_arrays_options *o)
     if (!d->x_row)
         return SOMA_INVALID;
     if (o->x.dtype != SOMA_F32 && o->x.dtype != SOMA_U8)
-        return soma_fail(s, SOMA_INVALID, o->at, "soma_dataset_arrays: x is %s; it must be f32 or u8",
+        return soma_fail(s, SOMA_INVALID, o->at, SOMA_IN_C("soma_dataset_arrays: ") "x is %s; it must be f32 or u8",
                          soma_dtype_name(o->x.dtype));
     d->x = o->x.data;
     d->x_dtype = o->x.dtype;
@@ -252,14 +253,14 @@ static soma_status take_arrays(soma_dataset *d, const soma_arrays_options *o)
         return SOMA_INVALID;
     if (o->y.shape.dim[0] != d->count)
         return soma_fail(s, SOMA_INVALID, o->at,
-                         "soma_dataset_arrays: x has %" PRId64 " samples and y %" PRId64
-                         "; each sample needs one target",
+                         SOMA_IN_C("soma_dataset_arrays: ") "x has %" PRId64 " samples and y %" PRId64
+                                                            "; each sample needs one target",
                          d->count, o->y.shape.dim[0]);
     if (o->y.dtype != SOMA_F32 && (o->y.dtype != SOMA_I32 || o->y.shape.rank != 1))
-        return soma_fail(
-            s, SOMA_INVALID, o->at,
-            "soma_dataset_arrays: y is %s of %d dimensions; it must be i32 [samples] (classes) or f32 [samples, ...]",
-            soma_dtype_name(o->y.dtype), o->y.shape.rank);
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         SOMA_IN_C("soma_dataset_arrays: ") "y is %s of %d dimensions; it must be i32 [samples] "
+                                                            "(classes) or f32 [samples, ...]",
+                         soma_dtype_name(o->y.dtype), o->y.shape.rank);
     d->y = o->y.data;
     d->y_dtype = o->y.dtype;
     d->target = (soma_type){o->y.dtype, sample_shape(&o->y.shape)};
@@ -305,8 +306,9 @@ soma_dataset *soma_dataset_part(soma_dataset *d, int64_t first, int64_t count, u
     soma *s = d->object.s;
     if (first < 0 || count < 1 || first > d->count || count > d->count - first) {
         soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                  "soma_dataset_part: samples %" PRId64 " and the %" PRId64 " from there on are not within the %" PRId64
-                  " of the dataset, or none",
+                  SOMA_IN_C("soma_dataset_part: ") "samples %" PRId64 " and the %" PRId64
+                                                   " from there on are not within the %" PRId64
+                                                   " of the dataset, or none",
                   first, count, d->count);
         return NULL;
     }

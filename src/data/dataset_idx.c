@@ -5,6 +5,7 @@
  */
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/words.h"
 #include "codec/gzip.h"
 #include "codec/idx.h"
 #include "data/dataset.h"
@@ -81,7 +82,10 @@ static soma_status locate_labels(paths *p, const soma_dataset_options *o)
     if (!word)
         return soma_fail(
             s, SOMA_INVALID, o->at,
-            "where are the labels of \"%s\"? Its name has no \"images\" to be replaced by \"labels\"; set .labels",
+            "where are the labels of \"%s\"? Its name has no \"images\" to be replaced by \"labels\"" SOMA_IN_C(
+                "; set .labels")
+                SOMA_ELSEWHERE(
+                    "; name the files as MNIST does, such as train-images-idx3-ubyte and train-labels-idx1-ubyte"),
             p->images);
     p->labels = join(s, p->images, ".gz", "", "");
     if (!p->labels)
@@ -101,8 +105,8 @@ static soma_status locate_labels(paths *p, const soma_dataset_options *o)
     if (exists(s, p->labels))
         return SOMA_OK;
     return soma_fail(s, SOMA_IO, o->at,
-                     "the labels of \"%s\" should be in \"%s\", but there is no such file; set .labels", p->images,
-                     p->labels);
+                     "the labels of \"%s\" should be in \"%s\", but there is no such file" SOMA_IN_C("; set .labels"),
+                     p->images, p->labels);
 }
 
 /* ---- what is in them ---- */

@@ -9,6 +9,7 @@
 #include "base/limits.h"
 #include "base/random.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "base/zero.h"
 
 #include <inttypes.h>
@@ -84,14 +85,18 @@ soma_status soma_scale_resolve(soma *s, soma_at at, soma_transform *t, int64_t c
     return SOMA_OK;
 }
 
-static soma_status check_side(soma *s, soma_at at, const char *what, const int64_t side[2])
+static soma_status check_side(soma *s, soma_at at, bool crop, const int64_t side[2])
 {
     if (side[0] >= 0 && side[1] >= 0 && side[0] <= SOMA_LIMIT_IMAGE_SIDE && side[1] <= SOMA_LIMIT_IMAGE_SIDE &&
         (side[0] > 0 || side[1] == 0))
         return SOMA_OK;
-    return soma_fail(s, SOMA_INVALID, at,
-                     "%s is {%" PRId64 ", %" PRId64 "}; it takes {height, width} of at most %d, or {side}", what,
-                     side[0], side[1], SOMA_LIMIT_IMAGE_SIDE);
+    return soma_fail(
+        s, SOMA_INVALID, at,
+        crop ? SOMA_FIELD_IS("crop", "{%" PRId64 ", %" PRId64
+                                     "}") " is no size: one number of pixels, or height and width, of at most %d"
+             : SOMA_FIELD_IS("resize", "{%" PRId64 ", %" PRId64
+                                       "}") " is no size: one number of pixels, or height and width, of at most %d",
+        side[0], side[1], SOMA_LIMIT_IMAGE_SIDE);
 }
 
 static soma_status check_augment(soma *s, soma_at at, const soma_augment *a)
@@ -99,16 +104,18 @@ static soma_status check_augment(soma *s, soma_at at, const soma_augment *a)
     char text[32];
     if (!(a->random_resized_crop >= 0 && a->random_resized_crop <= 1))
         return soma_fail(s, SOMA_INVALID, at,
-                         ".random_resized_crop = %s is the least share of a picture's area to be seen, above 0 and at "
-                         "most 1 (ImageNet: 0.08)",
+                         SOMA_FIELD_IS("random_resized_crop",
+                                       "%s") " is the least share of a picture's area to be seen, above 0 and at "
+                                             "most 1 (ImageNet: 0.08)",
                          soma_format_f64(soma_plain(a->random_resized_crop), text));
     if (a->random_crop && a->random_resized_crop > 0)
         return soma_fail(s, SOMA_INVALID, at,
-                         ".random_crop and .random_resized_crop are two ways to choose a part of a picture; give one");
+                         SOMA_FIELD("random_crop") " and " SOMA_FIELD(
+                             "random_resized_crop") " are two ways to choose a part of a picture; give one");
     if (a->padding < 0 || a->padding > SOMA_LIMIT_IMAGE_SIDE || (a->padding && !a->random_crop))
         return soma_fail(s, SOMA_INVALID, at,
-                         ".padding = %" PRId64 " is the black border that .random_crop = true may reach into, 0 to %d "
-                         "pixels",
+                         SOMA_FIELD_IS("padding", "%" PRId64) " is the black border that " SOMA_FIELD_IS(
+                             "random_crop", "true") " may reach into, 0 to %d pixels",
                          a->padding, SOMA_LIMIT_IMAGE_SIDE);
     return SOMA_OK;
 }
@@ -117,9 +124,9 @@ soma_status soma_framing_resolve(soma *s, soma_at at, soma_framing *f, double na
 {
     soma_transform *t = &f->transform;
     int64_t to[2];
-    soma_status status = check_side(s, at, "the transform's resize", t->resize);
+    soma_status status = check_side(s, at, false, t->resize);
     if (!status)
-        status = check_side(s, at, "the transform's crop", t->crop);
+        status = check_side(s, at, true, t->crop);
     if (!status)
         status = check_augment(s, at, &f->augment);
     if (status)
@@ -133,9 +140,14 @@ soma_status soma_framing_resolve(soma *s, soma_at at, soma_framing *f, double na
     f->height = t->crop[0] ? t->crop[0] : to[0];
     f->width = t->crop[0] ? t->crop[1] : to[1];
     if (f->height < 1 || f->width < 1)
-        return soma_fail(s, SOMA_INVALID, at,
-                         "pictures differ in size, so the transform must make them equal: give .resize = {height, "
-                         "width}, or .resize = {shorter side} with .crop = {height, width}");
+        return soma_fail(
+            s, SOMA_INVALID, at,
+            "pictures differ in size, so the transform must make them equal: give " SOMA_FIELD_IS(
+                "resize",
+                "{height, width}") ", or " SOMA_FIELD_IS("resize",
+                                                         "{side}") " (the shorter one) with " SOMA_FIELD_IS("crop",
+                                                                                                            "{height, "
+                                                                                                            "width}"));
     return soma_scale_resolve(s, at, t, f->channels, f->height * f->width, natural, &f->scale);
 }
 

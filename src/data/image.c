@@ -4,6 +4,7 @@
  */
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/words.h"
 #include "data/dataset.h"
 
 #include <inttypes.h>
@@ -54,11 +55,13 @@ soma_status soma_render_file(soma *s, soma_scratch *scratch, const soma_framing 
 static soma_status make_framing(soma *s, const soma_shape *shape, const soma_transform *given, soma_framing *f)
 {
     if (shape->rank != 3 || (shape->dim[0] != 1 && shape->dim[0] != 3))
-        return soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                         "soma_image_read: a picture becomes [C, H, W] with C 1 (grey) or 3 (RGB), not a shape of %d "
-                         "dimensions with %" PRId64 " first",
-                         shape->rank, shape->rank > 0 ? shape->dim[0] : (int64_t)0);
-    soma_status status = soma_image_limits(s, "soma_image_read", shape->dim[1], shape->dim[2]);
+        return soma_fail(
+            s, SOMA_INVALID, soma_nowhere(),
+            SOMA_IN_C("soma_image_read: ") "a picture becomes [C, H, W] with C 1 (grey) or 3 (RGB), not a shape of %d "
+                                           "dimensions with %" PRId64 " first",
+            shape->rank, shape->rank > 0 ? shape->dim[0] : (int64_t)0);
+    soma_status status = soma_image_limits(s, s->field_name ? "the model's input" : "soma_image_read", shape->dim[1],
+                                           shape->dim[2]);
     if (status)
         return status;
     *f = (soma_framing){.channels = shape->dim[0]};
@@ -70,8 +73,10 @@ static soma_status make_framing(soma *s, const soma_shape *shape, const soma_tra
     status = soma_framing_resolve(s, soma_nowhere(), f, 1.0 / 255, 0, 0);
     if (!status && (f->height != shape->dim[1] || f->width != shape->dim[2]))
         status = soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                           "soma_image_read: the transform makes pictures of %" PRId64 " x %" PRId64 ", but %" PRId64
-                           " x %" PRId64 " are wanted (height x width); set .resize or .crop",
+                           SOMA_IN_C("soma_image_read: ") "the transform makes pictures of %" PRId64 " x %" PRId64
+                                                          ", but %" PRId64 " x %" PRId64
+                                                          " are wanted (height x width); set " SOMA_FIELD(
+                                                              "resize") " or " SOMA_FIELD("crop"),
                            f->height, f->width, shape->dim[1], shape->dim[2]);
     return status;
 }
@@ -83,7 +88,7 @@ soma_status soma_image_read_with(soma *s, const soma_image_options *given)
     if (!s)
         return SOMA_INVALID;
     if (!o.path || !o.pixels)
-        return soma_fail(s, SOMA_INVALID, o.at, "soma_image_read: path and pixels must not be NULL");
+        return soma_fail(s, SOMA_INVALID, o.at, SOMA_IN_C("soma_image_read: ") "path and pixels must not be NULL");
     soma_framing f;
     soma_scratch scratch = {NULL, 0};
     char note[1024] = "";

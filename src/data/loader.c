@@ -6,6 +6,7 @@
  * to say surfaces at soma_loader_wait.
  */
 #include "base/random.h"
+#include "base/words.h"
 #include "data/crew.h"
 #include "data/dataset.h"
 
@@ -85,16 +86,19 @@ static soma_status check_options(soma_dataset *d, const soma_loader_options *o)
 {
     soma *s = d->object.s;
     if (o->batch_size < 1)
-        return soma_fail(s, SOMA_INVALID, o->at, "soma_loader_new: .batch_size = %" PRId64 " is not positive",
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         SOMA_IN_C("soma_loader_new: ") SOMA_FIELD_IS("batch_size", "%" PRId64) " is not positive",
                          o->batch_size);
     if (o->threads < 0 || o->threads > THREADS_MAX)
-        return soma_fail(s, SOMA_INVALID, o->at, "soma_loader_new: .threads = %d is not between 0 and %d", o->threads,
-                         THREADS_MAX);
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         SOMA_IN_C("soma_loader_new: ") SOMA_FIELD_IS("threads", "%d") " is not between 0 and %d",
+                         o->threads, THREADS_MAX);
     if (o->drop_last && d->count < o->batch_size)
         return soma_fail(s, SOMA_INVALID, o->at,
-                         "soma_loader_new: .drop_last leaves no batch, because the %" PRId64
-                         " samples are fewer than .batch_size = "
-                         "%" PRId64 "; use a smaller batch or keep the last one",
+                         SOMA_IN_C("soma_loader_new: ") SOMA_FIELD(
+                             "drop_last") " leaves no batch, because the %" PRId64
+                                          " samples are fewer than " SOMA_FIELD_IS(
+                                              "batch_size", "%" PRId64) "; use a smaller batch or keep the last one",
                          d->count, o->batch_size);
     return SOMA_OK;
 }
@@ -180,8 +184,9 @@ soma_status soma_loader_start(soma_loader *l, int64_t epoch, int64_t batch)
     soma *s = l->object.s;
     if (epoch < 0 || batch < 0 || batch > l->batches)
         return soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                         "soma_loader_start: epoch %" PRId64 ", batch %" PRId64
-                         " cannot be: epochs count from 0, and an epoch has %" PRId64 " batches",
+                         SOMA_IN_C("soma_loader_start: ") "epoch %" PRId64 ", batch %" PRId64
+                                                          " cannot be: epochs count from 0, and an epoch has %" PRId64
+                                                          " batches",
                          epoch, batch, l->batches);
     (void)settle(l); /* whatever became of it, that batch is not wanted any more */
     if (l->shuffle && epoch != l->epoch)

@@ -3,6 +3,7 @@
  * data/open.c: soma_dataset_open: checks the options and finds out which format it is.
  */
 #include "base/text.h"
+#include "base/words.h"
 #include "data/dataset.h"
 
 #include <inttypes.h>
@@ -18,10 +19,11 @@ static soma_status check_choice(soma *s, soma_at at, const char *option, const c
         found = !strcmp(given, known[i]);
     if (found)
         return SOMA_OK;
+    char room[64];
     const char *near = soma_nearest_of(given, known);
-    return soma_fail(s, SOMA_INVALID, at, "soma_dataset_open: %s \"%s\" is unknown; %s \"%s\"%s%s%s", option, given,
-                     near ? "did you mean" : "known is", near ? near : known[0], !near && known[1] ? " and \"" : "",
-                     !near && known[1] ? known[1] : "",
+    return soma_fail(s, SOMA_INVALID, at, SOMA_IN_C("soma_dataset_open: ") "%s \"%s\" is unknown; %s \"%s\"%s%s%s",
+                     soma_field_text(s, option, room), given, near ? "did you mean" : "known is",
+                     near ? near : known[0], !near && known[1] ? " and \"" : "", !near && known[1] ? known[1] : "",
                      near       ? "?"
                      : known[1] ? "\""
                                 : "");
@@ -32,19 +34,25 @@ static soma_status check_options(soma *s, const soma_dataset_options *o)
     if (!o->path || !*o->path)
         return soma_fail(
             s, SOMA_INVALID, o->at,
-            "soma_dataset_open: the path is %s; name an IDX file, a folder of them, or a folder of pictures",
+            SOMA_IN_C(
+                "soma_dataset_open: ") "the path is %s; name an IDX file, a folder of them, or a folder of pictures",
             o->path ? "empty" : "NULL");
     if (o->limit < 0)
         return soma_fail(s, SOMA_INVALID, o->at,
-                         "soma_dataset_open: .limit = %" PRId64 " is negative; 0 takes all samples", o->limit);
+                         SOMA_IN_C("soma_dataset_open: ")
+                             SOMA_FIELD_IS("limit", "%" PRId64) " is negative; 0 takes all samples",
+                         o->limit);
     if (o->channels != 0 && o->channels != 1 && o->channels != 3)
-        return soma_fail(s, SOMA_INVALID, o->at, "soma_dataset_open: .channels = %d is neither 1 (luma) nor 3 (RGB)",
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         SOMA_IN_C("soma_dataset_open: ")
+                             SOMA_FIELD_IS("channels", "%d") " is neither 1 (luma) nor 3 (RGB)",
                          o->channels);
     if ((o->resize[0] && o->transform.resize[0]) || (o->crop[0] && o->transform.crop[0]))
         return soma_fail(s, SOMA_INVALID, o->at,
-                         "soma_dataset_open: .resize and .crop are short for the transform's; give each once");
-    soma_status status = check_choice(s, o->at, ".format", o->format, formats);
-    return status ? status : check_choice(s, o->at, ".split", o->split, splits);
+                         SOMA_IN_C("soma_dataset_open: ") SOMA_FIELD("resize") " and " SOMA_FIELD(
+                             "crop") " are short for the transform's; give each once");
+    soma_status status = check_choice(s, o->at, "format", o->format, formats);
+    return status ? status : check_choice(s, o->at, "split", o->split, splits);
 }
 
 bool soma_dataset_finds(soma *s, const char *path, const char *name, bool folder)

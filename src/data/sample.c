@@ -4,6 +4,8 @@
  */
 #include "data/dataset.h"
 
+#include "base/words.h"
+
 #include <inttypes.h>
 
 int64_t soma_dataset_count(const soma_dataset *d)
@@ -53,14 +55,14 @@ soma_status soma_dataset_read(const soma_dataset *d, const int64_t *index, int64
     soma *s = d->object.s;
     if (n < 0 || (n && !index))
         return soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                         "soma_dataset_read: %" PRId64 " positions cannot be read from a list at %s", n,
+                         SOMA_IN_C("soma_dataset_read: ") "%" PRId64 " positions cannot be read from a list at %s", n,
                          index ? "this place" : "NULL");
     for (int64_t i = 0; i < n; i++)
         if (index[i] < 0 || index[i] >= d->count)
             return soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                             "soma_dataset_read: position %" PRId64 " (index[%" PRId64 "]) is not within the %" PRId64
-                             " samples of the "
-                             "dataset, which count from 0",
+                             SOMA_IN_C("soma_dataset_read: ") "position %" PRId64 " (index[%" PRId64
+                                                              "]) is not within the %" PRId64 " samples of the "
+                                                              "dataset, which count from 0",
                              index[i], i, d->count);
     soma_reader r;
     soma_reader_open(&r, s);

@@ -163,23 +163,23 @@ static soma_status check_split(const soma_dataset *d, double share, const char *
     soma *s = d->object.s;
     char text[32];
     if (!(share > 0 && share < 1))
-        return soma_fail(s, SOMA_INVALID, at, "%s: the share is %s; it must be above 0 and below 1", what,
+        return soma_fail(s, SOMA_INVALID, at, "%sthe share is %s; it must be above 0 and below 1", what,
                          soma_format_f64(share, text));
     if (strcmp(order, "stratified") && strcmp(order, "shuffled") && strcmp(order, "end")) {
         const char *near = soma_nearest_of(order, soma_split_orders);
         return soma_fail(s, SOMA_INVALID, at,
-                         "%s: the order \"%s\" is unknown; known are \"stratified\", \"shuffled\" and "
+                         "%sthe order \"%s\" is unknown; known are \"stratified\", \"shuffled\" and "
                          "\"end\"%s%s%s",
                          what, order, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     }
     if (!strcmp(order, "stratified") && !d->classes)
         return soma_fail(s, SOMA_INVALID, at,
-                         "%s: \"stratified\" keeps the shares of classes, but the targets are no "
+                         "%s\"stratified\" keeps the shares of classes, but the targets are no "
                          "classes; use \"shuffled\"",
                          what);
     if (!strcmp(order, "stratified") && d->count > INT32_MAX)
         return soma_fail(s, SOMA_UNSUPPORTED, at,
-                         "%s: %" PRId64 " samples are too many for \"stratified\", which takes 2^31; use "
+                         "%s%" PRId64 " samples are too many for \"stratified\", which takes 2^31; use "
                          "\"shuffled\"",
                          what, d->count);
     return SOMA_OK;
@@ -193,7 +193,7 @@ static soma_status split_marked(soma_dataset *d, bool stratified, uint64_t seed,
     int64_t marked = mark ? mark_held(d, stratified, seed, held, mark) : -1;
     if (marked == 0)
         soma_fail(s, SOMA_DATA, at,
-                  "%s: each of the %d classes keeps a sample for training, so none of the %" PRId64
+                  "%seach of the %d classes keeps a sample for training, so none of the %" PRId64
                   " samples can be held out; use \"shuffled\", or more samples a class",
                   what, d->classes, d->count);
     if (marked > 0) {
@@ -217,7 +217,7 @@ soma_status soma_dataset_hold_out(soma_dataset *d, double share, const char *ord
     if (train < 1 || held < 1) {
         char text[32];
         return soma_fail(s, SOMA_INVALID, at,
-                         "%s: the share %s leaves %" PRId64 " of %" PRId64
+                         "%sthe share %s leaves %" PRId64 " of %" PRId64
                          " samples for training; both parts need at least one",
                          what, soma_format_f64(share, text), train, d->count);
     }
@@ -241,7 +241,8 @@ soma_status soma_dataset_split(soma_dataset *d, double share, const char *order,
 {
     if (!d || !rest || !held_out)
         return SOMA_INVALID;
-    return soma_dataset_hold_out(d, share, order, seed, "soma_dataset_split", soma_nowhere(), rest, held_out);
+    return soma_dataset_hold_out(d, share, order, seed, soma_caller(d->object.s, "soma_dataset_split: "),
+                                 soma_nowhere(), rest, held_out);
 }
 
 /* ---- limits ---- */

@@ -298,7 +298,7 @@ soma_status soma_graph_apply(soma_graph *graph, const soma_op *op, const soma_va
                         op->required_out, n_out);
         return SOMA_INVALID;
     }
-    soma_graph_node node = {.op = op, .n_in = n_in, .n_out = n_out, .at = at};
+    soma_graph_node node = {.op = op, .n_in = n_in, .n_out = n_out, .at = graph->s->builder ? *graph->s->builder : at};
     node.layer = graph->layer_override ? graph->layer_override
                  : layer               ? soma_arena_text(&graph->arena, layer)
                                        : soma_layer_name(graph->model, NULL, op->name);

@@ -17,7 +17,7 @@ soma_status soma_precision_parse(soma *s, const char *what, const char *name, so
     *bf16 = name && !strcmp(name, "bf16");
     if (!*bf16 && name && strcmp(name, "f32") != 0) {
         const char *near = soma_nearest_of(name, soma_precisions);
-        return soma_fail(s, SOMA_INVALID, at, "%s: there is no precision \"%s\"; %s%s%s", what, name,
+        return soma_fail(s, SOMA_INVALID, at, "%sthere is no precision \"%s\"; %s%s%s", what, name,
                          near ? "did you mean \"" : "it is \"f32\" or \"bf16", near ? near : "", near ? "\"?" : "\"");
     }
     if (!*bf16)
@@ -25,18 +25,17 @@ soma_status soma_precision_parse(soma *s, const char *what, const char *name, so
     if (s->exact)
         return soma_fail(
             s, SOMA_INVALID, at,
-            "%s: precision bf16 cannot be exact: its sums differ from machine to machine; leave out one of the "
+            "%sprecision bf16 cannot be exact: its sums differ from machine to machine; leave out one of the "
             "two",
             what);
     if (soma_cpu_isa() < 4)
-        return soma_fail(
-            s, SOMA_UNSUPPORTED, at,
-            "%s: precision bf16 needs a CPU that multiplies bf16 (avx512_bf16), and this one (%s) does not; "
-            "use f32",
-            what, soma_isa_name(soma_cpu_isa()));
+        return soma_fail(s, SOMA_UNSUPPORTED, at,
+                         "%sprecision bf16 needs a CPU that multiplies bf16 (avx512_bf16), and this one (%s) does not; "
+                         "use f32",
+                         what, soma_isa_name(soma_cpu_isa()));
 #ifndef SOMA_HAVE_ONEDNN
     return soma_fail(s, SOMA_UNSUPPORTED, at,
-                     "%s: precision bf16 needs oneDNN, which this build is without; build with it or use f32", what);
+                     "%sprecision bf16 needs oneDNN, which this build is without; build with it or use f32", what);
 #else
     return SOMA_OK;
 #endif

@@ -6,6 +6,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "base/zero.h"
 #include "data/dataset.h"
 #include "graph/graph.h"
@@ -51,7 +52,7 @@ typedef struct reader {
 
 static soma_at place(const reader *r, const yaml_node_t *node)
 {
-    return (soma_at){r->path, node ? (int)node->start_mark.line + 1 : 1};
+    return soma_line_of(r->path, node ? (int)node->start_mark.line + 1 : 1);
 }
 
 static const char *scalar(const yaml_node_t *node)
@@ -325,7 +326,7 @@ static soma_status read_group(reader *r, const yaml_node_t *node, soma_model *m,
     if (status == SOMA_OK && says(r, node, "no_weight_decay") && !group.no_weight_decay)
         return soma_fail(r->s, SOMA_INVALID, place(r, node),
                          "\"no_weight_decay\" takes true; leave it out, or give \"weight_decay\" a number");
-    group.pattern = status == SOMA_OK ? soma_arena_text(&m->arena, group.pattern) : NULL;
+    group.pattern = status == SOMA_OK ? soma_arena_text(m ? &m->arena : &r->arena, group.pattern) : NULL;
     if (group.pattern)
         recipe->groups[recipe->n_groups++] = group;
     return group.pattern || status != SOMA_OK ? status : SOMA_MEMORY;
@@ -409,8 +410,10 @@ typedef struct sections {
     const yaml_node_t *name, *input, *layers, *model, *pictures, *train;
 } sections;
 
+/* Mistakes of the sections' names; all sections are found nevertheless. */
 static soma_status find_sections(reader *r, const yaml_node_t *root, sections *found)
 {
+    soma_status status = SOMA_OK;
     static const char *const names[] = {"name", "input", "layers", "model", "pictures", "train", NULL};
     if (!root || root->type != YAML_MAPPING_NODE)
         return soma_fail(r->s, SOMA_INVALID, place(r, root),
@@ -423,12 +426,15 @@ static soma_status find_sections(reader *r, const yaml_node_t *root, sections *f
         while (names[i] && (!scalar(name) || strcmp(names[i], scalar(name))))
             i++;
         if (!names[i])
-            return unknown(r, name, "section", scalar(name),
-                           scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
-        if (*slots[i])
-            return soma_fail(r->s, SOMA_INVALID, place(r, name), "the section \"%s\" stands here twice", names[i]);
-        *slots[i] = value;
+            status = unknown(r, name, "section", scalar(name),
+                             scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
+        else if (*slots[i])
+            status = soma_fail(r->s, SOMA_INVALID, place(r, name), "the section \"%s\" stands here twice", names[i]);
+        else
+            *slots[i] = value;
     }
+    if (status != SOMA_OK)
+        return status;
     if (found->model && (found->name || found->input || found->layers))
         return soma_fail(
             r->s, SOMA_INVALID, place(r, found->model),
@@ -497,19 +503,28 @@ static void complete_transform(const reader *r, const yaml_node_t *pictures, con
     said->background = base.background;
 }
 
+/* All sections are read even where one is wrong: of several mistakes the one that stands first in the file is told, whatever
+ * the order in which sections need each other. */
 static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
 {
     sections found = {NULL, NULL, NULL, NULL, NULL, NULL};
+    soma_mistake first = {SOMA_OK, {NULL, 0}, ""};
     soma_status status = find_sections(r, yaml_document_get_root_node(r->doc), &found);
-    if (status == SOMA_OK)
-        status = found.model ? build_architecture(r, found.model, made) : build_layers(r, &found, made);
-    if (status == SOMA_OK && found.pictures)
+    soma_mistake_take(r->s, &first);
+    if (found.model ? !found.name && !found.input && !found.layers : found.input && found.layers) {
+        soma_status made_it = found.model ? build_architecture(r, found.model, made) : build_layers(r, &found, made);
+        status = status == SOMA_OK ? made_it : status;
+        soma_mistake_take(r->s, &first);
+    }
+    if (status != SOMA_MEMORY && found.pictures)
         status = read_keys(r, found.pictures, "pictures", soma_picture_keys, recipe);
-    if (status == SOMA_OK)
+    if (status == SOMA_OK && *made)
         complete_transform(r, found.pictures, *made, &recipe->transform);
-    if (status == SOMA_OK && found.train)
+    soma_mistake_take(r->s, &first);
+    if (status != SOMA_MEMORY && found.train)
         status = read_train(r, found.train, *made, recipe);
-    return status;
+    soma_mistake_take(r->s, &first);
+    return first.status == SOMA_OK ? status : soma_mistake_put(r->s, &first);
 }
 
 static soma_status no_memory(reader *r)
@@ -521,8 +536,8 @@ static soma_status not_yaml(reader *r, const yaml_parser_t *parser)
 {
     if (parser->error == YAML_MEMORY_ERROR)
         return no_memory(r);
-    return soma_fail(r->s, SOMA_FORMAT, (soma_at){r->path, (int)parser->problem_mark.line + 1}, "this is not YAML: %s",
-                     parser->problem ? parser->problem : "unreadable");
+    return soma_fail(r->s, SOMA_FORMAT, soma_line_of(r->path, (int)parser->problem_mark.line + 1),
+                     "this is not YAML: %s", parser->problem ? parser->problem : "unreadable");
 }
 
 /* A first look: mistakes of YAML, depth (libyaml takes quadratic time for it), more than one document. */
@@ -534,7 +549,7 @@ static soma_status check_events(reader *r, yaml_parser_t *parser)
         yaml_event_t event;
         if (!yaml_parser_parse(parser, &event))
             return not_yaml(r, parser);
-        soma_at at = {r->path, (int)event.start_mark.line + 1};
+        soma_at at = soma_line_of(r->path, (int)event.start_mark.line + 1);
         bool opens = event.type == YAML_SEQUENCE_START_EVENT || event.type == YAML_MAPPING_START_EVENT;
         bool closes = event.type == YAML_SEQUENCE_END_EVENT || event.type == YAML_MAPPING_END_EVENT;
         depth += opens - closes;
@@ -582,7 +597,7 @@ soma_model *soma_describe(soma *s, const char *path, soma_recipe *recipe, soma_a
     soma_model *m = NULL;
     recipe = recipe ? recipe : &ignored;
     memset(recipe, 0, sizeof *recipe);
-    if (!s || soma_file_read(s, path, SOMA_LIMIT_YAML, &bytes, &size) != SOMA_OK)
+    if (!s || soma_failed(s) || soma_file_read(s, path, SOMA_LIMIT_YAML, &bytes, &size) != SOMA_OK)
         return NULL;
     reader r = {.s = s, .path = path, .architecture = architecture};
     soma_arena_init(&r.arena, s);

@@ -5,6 +5,7 @@
  */
 #include "base/file.h"
 #include "base/limits.h"
+#include "base/words.h"
 #include "io/weights.h"
 
 #include <yaml.h>
@@ -28,7 +29,7 @@ static soma_status add_text(reader *r, const yaml_event_t *event)
         return SOMA_OK;
     }
     if (r->n == SOMA_LIMIT_TENSORS)
-        return soma_fail(r->s, SOMA_INVALID, (soma_at){r->path, (int)event->start_mark.line + 1},
+        return soma_fail(r->s, SOMA_INVALID, soma_line_of(r->path, (int)event->start_mark.line + 1),
                          "the map has more than %d rules", SOMA_LIMIT_TENSORS);
     soma_status status = soma_grow(r->s, &r->rules, &r->capacity, r->n + 1, sizeof *r->rules);
     if (status == SOMA_OK)
@@ -40,7 +41,7 @@ static soma_status add_text(reader *r, const yaml_event_t *event)
 /* What may come: stream, document, mapping, texts, and their ends. */
 static soma_status take(reader *r, const yaml_event_t *event, bool *inside)
 {
-    soma_at at = {r->path, (int)event->start_mark.line + 1};
+    soma_at at = soma_line_of(r->path, (int)event->start_mark.line + 1);
     switch (event->type) {
     case YAML_STREAM_START_EVENT:
     case YAML_DOCUMENT_START_EVENT:
@@ -74,7 +75,7 @@ static soma_status read_events(reader *r, yaml_parser_t *parser)
         if (!yaml_parser_parse(parser, &event))
             return parser->error == YAML_MEMORY_ERROR
                        ? soma_fail(r->s, SOMA_MEMORY, soma_nowhere(), "%s: no memory to read it", r->path)
-                       : soma_fail(r->s, SOMA_FORMAT, (soma_at){r->path, (int)parser->problem_mark.line + 1},
+                       : soma_fail(r->s, SOMA_FORMAT, soma_line_of(r->path, (int)parser->problem_mark.line + 1),
                                    "this is not YAML: %s", parser->problem ? parser->problem : "unreadable");
         over = event.type == YAML_STREAM_END_EVENT;
         status = take(r, &event, &inside);

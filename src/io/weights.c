@@ -6,6 +6,7 @@
 #include "io/weights.h"
 #include "base/limits.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "op/element.h"
 #include <soma/io.h>
 
@@ -293,13 +294,13 @@ static soma_status judge(loading *l, const soma_weights_report *r)
         add_names(&text, r->n_missing, r->missing, "of the model's tensors are not in the file");
     if (r->n_unused)
         add_names(&text, r->n_unused, r->unused, "of the file's are not in the model");
-    soma_status status = text.failed
-                             ? SOMA_MEMORY
-                             : soma_fail(l->s, SOMA_INVALID, l->o->at, "%s: %s%s", l->file.path,
-                                         text.size ? text.bytes : "the file has no tensors for the model",
-                                         r->loaded
-                                             ? "; rename with a map, or allow it with .partial = true"
-                                             : "; no tensor fits: is it another architecture, or does it need a map?");
+    soma_status status =
+        text.failed
+            ? SOMA_MEMORY
+            : soma_fail(l->s, SOMA_INVALID, l->o->at,
+                        r->loaded ? "%s: %s; rename with a map, or allow it with " SOMA_FIELD_IS("partial", "true")
+                                  : "%s: %s; no tensor fits: is it another architecture, or does it need a map?",
+                        l->file.path, text.size ? text.bytes : "the file has no tensors for the model");
     soma_text_free(&text);
     return status;
 }

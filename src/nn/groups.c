@@ -5,6 +5,8 @@
  */
 #include "nn/nn.h"
 
+#include "base/words.h"
+
 #include "base/text.h"
 #include "base/zero.h"
 
@@ -58,11 +60,11 @@ static soma_status check_group(soma_graph *graph, const soma_group *group, soma_
     const double huge = 1e30;
     const char *wrong = !group->pattern || !group->pattern[0] ? "a pattern is missing"
                         : !(group->lr >= 0 && group->lr < huge)
-                            ? "lr must be at least 0 (for a rate of zero write SOMA_ZERO)"
+                            ? "lr must be at least 0" SOMA_IN_C(" (for a rate of zero write SOMA_ZERO)")
                         : !(group->lr_scale >= 0 && group->lr_scale < huge)
-                            ? "lr_scale must be at least 0 (for zero write SOMA_ZERO)"
+                            ? "lr_scale must be at least 0" SOMA_IN_C(" (for zero write SOMA_ZERO)")
                         : !(group->weight_decay >= 0 && group->weight_decay < huge)
-                            ? "weight_decay must be at least 0 (for zero write SOMA_ZERO)"
+                            ? "weight_decay must be at least 0" SOMA_IN_C(" (for zero write SOMA_ZERO)")
                         : group->lr != 0 && group->lr_scale != 0 ? "give lr or lr_scale, not both"
                         : group->weight_decay > 0 && group->weight_decay != (double)SOMA_ZERO && group->no_weight_decay
                             ? "give weight_decay or no_weight_decay, not both"
@@ -70,7 +72,9 @@ static soma_status check_group(soma_graph *graph, const soma_group *group, soma_
                                                           : NULL;
     if (!wrong)
         return SOMA_OK;
-    soma_value_fail(graph, at, "group \"%s\": %s", group->pattern ? group->pattern : "", wrong);
+    char room[128];
+    soma_value_fail(graph, at, "group \"%s\": %s", group->pattern ? group->pattern : "",
+                    soma_words(graph->s, at, wrong, room, sizeof room));
     return SOMA_INVALID;
 }
 

@@ -5,6 +5,7 @@
 #include "nn/nn.h"
 
 #include "base/text.h"
+#include "base/words.h"
 #include "base/zero.h"
 #include "graph/fill.h"
 #include "op/batch_norm/batch_norm.h"
@@ -107,12 +108,13 @@ static bool dense_checks(const soma_layer *layer, const soma_dense_options *o, c
     char text[96];
     if (o->units < 1)
         soma_value_fail(layer->m->graph, layer->at,
-                        "dense \"%s\": units is %lld; say how many outputs it has, .units = 10", layer->name,
-                        (long long)o->units);
+                        "dense \"%s\": units is %lld; say how many outputs it has, " SOMA_FIELD_IS("units", "10"),
+                        layer->name, (long long)o->units);
     else if (x->shape.rank != 2 || x->shape.dim[1] < 1)
         soma_value_fail(layer->m->graph, layer->at,
-                        "dense \"%s\": x must be [N, features], got %s; put soma_flatten(x) before it", layer->name,
-                        soma_type_text(x, text));
+                        "dense \"%s\": x must be [N, features], got %s; put " SOMA_IN_C("soma_flatten(x)")
+                            SOMA_ELSEWHERE("flatten") " before it",
+                        layer->name, soma_type_text(x, text));
     else
         return true;
     return false;
@@ -166,10 +168,12 @@ static bool conv_checks(const soma_layer *layer, const soma_conv2d_options *o, c
     soma_graph *graph = layer->m->graph;
     int64_t groups = o->groups ? o->groups : 1;
     if (o->filters < 1)
-        soma_value_fail(graph, layer->at, "conv2d \"%s\": filters is %lld; say how many it has, .filters = 32",
+        soma_value_fail(graph, layer->at,
+                        "conv2d \"%s\": filters is %lld; say how many it has, " SOMA_FIELD_IS("filters", "32"),
                         layer->name, (long long)o->filters);
     else if (o->kernel[0] < 1 || o->kernel[1] < 1)
-        soma_value_fail(graph, layer->at, "conv2d \"%s\": kernel is %lldx%lld; give height and width, .kernel = {3, 3}",
+        soma_value_fail(graph, layer->at,
+                        "conv2d \"%s\": kernel is %lldx%lld; give height and width, " SOMA_FIELD_IS("kernel", "{3, 3}"),
                         layer->name, (long long)o->kernel[0], (long long)o->kernel[1]);
     else if (x->shape.rank != 4)
         soma_value_fail(graph, layer->at, "conv2d \"%s\": x must be [N, channels, height, width], got %s", layer->name,
@@ -183,7 +187,9 @@ static bool conv_checks(const soma_layer *layer, const soma_conv2d_options *o, c
                         layer->name, (long long)o->stride[0], (long long)o->stride[1], (long long)o->dilation[0],
                         (long long)o->dilation[1]);
     else if (o->same && (o->pad[0] || o->pad[1] || o->pad[2] || o->pad[3]))
-        soma_value_fail(graph, layer->at, "conv2d \"%s\": .same computes the padding; leave .pad out", layer->name);
+        soma_value_fail(graph, layer->at,
+                        "conv2d \"%s\": " SOMA_FIELD("same") " computes the padding; leave " SOMA_FIELD("pad") " out",
+                        layer->name);
     else
         return true;
     return false;
@@ -246,9 +252,10 @@ static bool norm_checks(const soma_layer *layer, const soma_batch_norm_options *
         soma_value_fail(graph, layer->at, "batch_norm \"%s\": x must be [N, channels, ...], got %s", layer->name,
                         soma_type_text(x, text));
     else if (!(soma_plain(o->momentum) >= 0 && soma_plain(o->momentum) <= 1))
-        soma_value_fail(graph, layer->at,
-                        "batch_norm \"%s\": momentum is %s; it must be between 0 and 1 (for zero write SOMA_ZERO)",
-                        layer->name, soma_format_f64(o->momentum, text));
+        soma_value_fail(
+            graph, layer->at,
+            "batch_norm \"%s\": momentum is %s; it must be between 0 and 1" SOMA_IN_C(" (for zero write SOMA_ZERO)"),
+            layer->name, soma_format_f64(o->momentum, text));
     else if (!(soma_said(o->epsilon, 1) > 0 && o->epsilon < 1e3))
         soma_value_fail(graph, layer->at, "batch_norm \"%s\": epsilon is %s; it must be a small number > 0",
                         layer->name, soma_format_f64(soma_plain(o->epsilon), text));

@@ -8,6 +8,7 @@
 #include "nn/nn.h"
 
 #include "base/text.h"
+#include "base/words.h"
 
 #include <string.h>
 
@@ -75,8 +76,8 @@ soma_value soma_loss_at(const char *name, soma_value output, soma_value target, 
         return loss->build(output, target, at);
     if (!name)
         return soma_value_fail(output.graph, at,
-                               "soma_loss: no loss was named; softmax_cross_entropy is for classes, "
-                               "mean_squared_error for numbers");
+                               SOMA_IN_C("soma_loss: ") "no loss was named; softmax_cross_entropy is for classes, "
+                                                        "mean_squared_error for numbers");
     const char *nearest = soma_nearest(name, loss_name, NULL);
     if (nearest)
         return soma_value_fail(output.graph, at, "there is no loss \"%s\"; did you mean \"%s\"?", name, nearest);

@@ -5,6 +5,7 @@
 #include "nn/nn.h"
 
 #include "base/text.h"
+#include "base/words.h"
 #include "base/zero.h"
 #include "op/update/update.h"
 
@@ -48,9 +49,9 @@ static bool number_fits(soma_graph *graph, const soma_optimizer *opt, const char
 {
     if (number >= 0 && number < below)
         return true;
-    char text[32];
+    char text[32], room[128];
     soma_value_fail(graph, opt->at, "%s: %s is %s; it must be %s", opt->name, what, soma_format_f64(number, text),
-                    range);
+                    soma_words(graph->s, opt->at, range, room, sizeof room));
     return false;
 }
 
@@ -59,26 +60,32 @@ static bool optimizer_sound(soma_graph *graph, const soma_optimizer *opt, const 
     const double huge = 1e30;
     bool adam = opt->name && strcmp(opt->name, "adam") == 0;
     if (!adam && !(opt->name && strcmp(opt->name, "sgd") == 0)) {
-        soma_value_fail(graph, o->at, "there is no optimizer \"%s\"; use soma_sgd() or soma_adam()",
+        soma_value_fail(graph, o->at,
+                        "there is no optimizer \"%s\"; use " SOMA_IN_C("soma_sgd() or soma_adam()")
+                            SOMA_ELSEWHERE("sgd or adam"),
                         opt->name ? opt->name : "");
         return false;
     }
-    if (!number_fits(graph, opt, "lr", opt->lr, huge, "at least 0 (for a rate of zero write SOMA_ZERO)") ||
+    if (!number_fits(graph, opt, "lr", opt->lr, huge,
+                     "at least 0" SOMA_IN_C(" (for a rate of zero write SOMA_ZERO)")) ||
         !number_fits(graph, opt, "peak_lr", opt->peak_lr, huge, "a number > 0") ||
         !number_fits(graph, opt, "weight_decay", opt->weight_decay, huge, "at least 0") ||
         !number_fits(graph, opt, "decay", opt->decay, huge, "at least 0") ||
         !number_fits(graph, opt, "momentum", opt->momentum, 1, "at least 0 and below 1") ||
-        !number_fits(graph, opt, "beta1", opt->beta1, 1, "at least 0 and below 1 (for zero write SOMA_ZERO)") ||
-        !number_fits(graph, opt, "beta2", opt->beta2, 1, "at least 0 and below 1 (for zero write SOMA_ZERO)") ||
-        !number_fits(graph, opt, "epsilon", opt->epsilon, huge, "at least 0 (for zero write SOMA_ZERO)"))
+        !number_fits(graph, opt, "beta1", opt->beta1, 1,
+                     "at least 0 and below 1" SOMA_IN_C(" (for zero write SOMA_ZERO)")) ||
+        !number_fits(graph, opt, "beta2", opt->beta2, 1,
+                     "at least 0 and below 1" SOMA_IN_C(" (for zero write SOMA_ZERO)")) ||
+        !number_fits(graph, opt, "epsilon", opt->epsilon, huge, "at least 0" SOMA_IN_C(" (for zero write SOMA_ZERO)")))
         return false;
     if (opt->nesterov && opt->momentum == 0)
-        soma_value_fail(graph, opt->at, "sgd: nesterov needs momentum; add .momentum = 0.9");
+        soma_value_fail(graph, opt->at, "sgd: nesterov needs momentum; add " SOMA_FIELD_IS("momentum", "0.9"));
     else if (opt->peak_lr > 0 && opt->decay > 0)
         soma_value_fail(graph, opt->at, "%s: peak_lr (one-cycle) and decay are two schedules; give one of them",
                         opt->name);
     else if (opt->peak_lr > 0 && o->total_steps < 1)
-        soma_value_fail(graph, o->at, "%s: a one-cycle rate needs .total_steps, the steps of the whole training",
+        soma_value_fail(graph, o->at,
+                        "%s: a one-cycle rate needs " SOMA_FIELD("total_steps") ", the steps of the whole training",
                         opt->name);
     else
         return true;

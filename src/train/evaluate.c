@@ -4,6 +4,8 @@
  */
 #include "train/train.h"
 
+#include "base/words.h"
+
 #include <string.h>
 
 /* The confusion matrix lies in the caller's memory, who may have made it for the data's classes. */
@@ -25,14 +27,14 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
     if (!m || !o)
         return SOMA_INVALID;
     if (o->batch_size < 0 || o->batch_size == SOMA_ZERO)
-        return soma_fail(m->s, SOMA_INVALID, o->at, "evaluate: batch_size is %lld; it must be at least 1",
+        return soma_fail(m->s, SOMA_INVALID, o->at, SOMA_IN_C("evaluate: ") "batch_size is %lld; it must be at least 1",
                          o->batch_size < 0 ? (long long)o->batch_size : 0);
     soma_objective objective;
     bool bf16;
-    soma_status status = soma_precision_parse(m->s, "evaluate", o->precision, o->at, &bf16);
+    soma_status status = soma_precision_parse(m->s, soma_caller(m->s, "evaluate: "), o->precision, o->at, &bf16);
     if (status != SOMA_OK)
         return status;
-    status = soma_objective_make(&objective, m, o->data, o->loss, "evaluate", o->at);
+    status = soma_objective_make(&objective, m, o->data, o->loss, soma_caller(m->s, "evaluate: "), o->at);
     if (status != SOMA_OK)
         return status;
     status = check_room(&objective, o);

@@ -7,6 +7,7 @@
 #include "train/train.h"
 
 #include "base/random.h"
+#include "base/words.h"
 #include "data/dataset.h"
 #include <soma/io.h>
 
@@ -53,7 +54,7 @@ static soma_status check_input(const soma_objective *o, const soma_dataset *data
         return SOMA_OK;
     return soma_fail(
         o->m->s, SOMA_INVALID, at,
-        "%s: a sample of the data is %s, but the model's input \"%s\" takes %s; give the model that input, or "
+        "%sa sample of the data is %s, but the model's input \"%s\" takes %s; give the model that input, or "
         "open the data in that shape",
         what, soma_type_text(&sample, have), soma_value_name(o->x), sample_text(&x, want));
 }
@@ -67,13 +68,20 @@ static soma_status check_classes(const soma_objective *o, soma_dataset *data, co
     if (y.shape.rank != 2)
         return soma_fail(
             o->m->s, SOMA_INVALID, at,
-            "%s: the targets are classes, so the model's output must be [N, classes], got %s; end the model with "
-            "soma_dense(x, .units = %d)",
+            "%sthe targets are classes, so the model's output must be [N, classes], got %s; end the model with "
+            "a dense layer of %d units",
             what, soma_type_text(&y, text), classes);
     if (y.shape.dim[1] > 1 && y.shape.dim[1] <= INT32_MAX && (o->names || classes <= y.shape.dim[1]))
         return soma_dataset_match(data, o->names, (int)y.shape.dim[1], what, at, view);
+    if (classes == 1)
+        return soma_fail(
+            o->m->s, SOMA_INVALID, at,
+            "%sthe data has one class, \"%s\", and one class alone cannot be learned: every answer would be "
+            "right; give samples of at least two",
+            what, soma_dataset_class(data, 0));
     return soma_fail(o->m->s, SOMA_INVALID, at,
-                     "%s: the data has %d classes, but the model has %lld output%s; give the last layer .units = %d",
+                     "%sthe data has %d classes, but the model has %lld output%s; give its last layer " SOMA_IN_C(
+                         ".units = ") "%d" SOMA_ELSEWHERE(" outputs"),
                      what, classes, (long long)y.shape.dim[1], y.shape.dim[1] == 1 ? "" : "s", classes);
 }
 
@@ -82,19 +90,19 @@ static soma_status check_target(const soma_objective *o, soma_dataset *data, con
 {
     char have[96], want[96];
     if (!soma_dataset_has_target(data))
-        return soma_fail(o->m->s, SOMA_INVALID, at,
-                         "%s: the data has no targets; give labels or values for every sample", what);
+        return soma_fail(o->m->s, SOMA_INVALID, at, "%sthe data has no targets; give labels or values for every sample",
+                         what);
     soma_type target = soma_dataset_target(data), y = soma_value_type(o->output);
     bool classes = target.dtype == SOMA_I32 && target.shape.rank == 0;
     if (classes != o->classes)
-        return soma_fail(o->m->s, SOMA_INVALID, at, "%s: the targets are %s, but the model is trained on %s", what,
+        return soma_fail(o->m->s, SOMA_INVALID, at, "%sthe targets are %s, but the model is trained on %s", what,
                          classes ? "classes" : "values", o->classes ? "classes" : "values");
     if (classes)
         return check_classes(o, data, what, at, view);
     if (target.dtype == y.dtype && same_sample(&y.shape, &target.shape))
         return SOMA_OK;
     return soma_fail(o->m->s, SOMA_INVALID, at,
-                     "%s: a target of the data is %s, but the model's output \"%s\" is %s; they must agree", what,
+                     "%sa target of the data is %s, but the model's output \"%s\" is %s; they must agree", what,
                      soma_type_text(&target, have), soma_model_output_name(o->m, 0), sample_text(&y, want));
 }
 
@@ -103,7 +111,7 @@ soma_status soma_objective_accepts(const soma_objective *o, soma_dataset *data, 
 {
     *view = NULL;
     if (soma_dataset_count(data) < 1)
-        return soma_fail(o->m->s, SOMA_INVALID, at, "%s: the data has no samples", what);
+        return soma_fail(o->m->s, SOMA_INVALID, at, "%sthe data has no samples", what);
     soma_status status = check_input(o, data, what, at);
     return status == SOMA_OK ? check_target(o, data, what, at, view) : status;
 }
@@ -113,29 +121,28 @@ soma_status soma_objective_accepts(const soma_objective *o, soma_dataset *data, 
 static soma_status check_model(const soma_model *m, const soma_dataset *data, const char *what, soma_at at)
 {
     if (m->graph->failed) /* its sentence stands */
-        return soma_failed(m->s)
-                   ? soma_error_status(m->s)
-                   : soma_fail(m->s, SOMA_STATE, at, "%s: building the model \"%s\" failed", what, m->name);
+        return soma_failed(m->s) ? soma_error_status(m->s)
+                                 : soma_fail(m->s, SOMA_STATE, at, "%sbuilding the model \"%s\" failed", what, m->name);
     if (!data)
         return soma_fail(m->s, SOMA_INVALID, at,
-                         "%s: no data was given; open it with soma_dataset_open or "
-                         "soma_dataset_arrays",
+                         "%sno data was given" SOMA_IN_C("; open it with soma_dataset_open or soma_dataset_arrays"),
                          what);
     if (m->n_inputs != 1)
-        return soma_fail(
-            m->s, SOMA_INVALID, at,
-            "%s: the model \"%s\" has %d inputs, a dataset feeds one; use soma_compile, soma_feed and soma_step", what,
-            m->name, m->n_inputs);
+        return soma_fail(m->s, SOMA_INVALID, at,
+                         "%sthe model \"%s\" has %d inputs, a dataset feeds one" SOMA_IN_C(
+                             "; use soma_compile, soma_feed and soma_step"),
+                         what, m->name, m->n_inputs);
     if (m->n_outputs < 1)
         return soma_fail(m->s, SOMA_INVALID, at,
-                         "%s: the model \"%s\" has no output; name one: soma_output(m, \"y\", y)", what, m->name);
+                         "%sthe model \"%s\" has no output" SOMA_IN_C("; name one: soma_output(m, \"y\", y)"), what,
+                         m->name);
     const soma_value ends[2] = {soma_model_input(m, 0), soma_model_output(m, 0)};
     for (int i = 0; i < 2; i++) {
         soma_type type = soma_value_type(ends[i]);
         char text[96];
         if (type.shape.rank < 1 || type.shape.dim[0] != SOMA_N)
             return soma_fail(m->s, SOMA_INVALID, at,
-                             "%s: the model's %s is %s, but its first dimension must be the batch N", what,
+                             "%sthe model's %s is %s, but its first dimension must be the batch N", what,
                              i ? "output" : "input", soma_type_text(&type, text));
     }
     return SOMA_OK;
@@ -148,7 +155,14 @@ static soma_status add_loss(soma_objective *o, const char *loss, const char *wha
     bool of_classes = soma_loss_of_classes(name);
     if (o->classes && !of_classes && (strcmp(name, "mean_squared_error") == 0 || strcmp(name, "mse") == 0))
         return soma_fail(o->m->s, SOMA_INVALID, at,
-                         "%s: %s compares numbers, but the targets are classes; use .loss = \"softmax_cross_entropy\"",
+                         "%s%s compares numbers, but the targets are classes; use " SOMA_FIELD_IS(
+                             "loss", "\"softmax_cross_entropy\""),
+                         what, name);
+    soma_type logits = soma_value_type(o->logits);
+    if (of_classes && logits.shape.rank == 2 && logits.shape.dim[1] == 1)
+        return soma_fail(o->m->s, SOMA_INVALID, at,
+                         "%s%s of one output is always 0, whatever the output is; use " SOMA_FIELD_IS(
+                             "loss", "\"mean_squared_error\"") ", or give the model an output for each class",
                          what, name);
     if (o->classes)
         type = (soma_type){SOMA_I32, SOMA_SHAPE(SOMA_N)};

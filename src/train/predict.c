@@ -5,6 +5,8 @@
  */
 #include "train/train.h"
 
+#include "base/words.h"
+
 #include <string.h>
 
 #define PREDICT_KEY "train/predict"
@@ -88,14 +90,14 @@ static bool array_of(const soma_tensor *tensor, const soma_type *type, int64_t n
 static soma_status check_model(const soma_model *m)
 {
     if (m->graph->failed)
-        return soma_failed(m->s)
-                   ? soma_error_status(m->s)
-                   : soma_fail(m->s, SOMA_STATE, soma_nowhere(), "predict: building the model \"%s\" failed", m->name);
+        return soma_failed(m->s) ? soma_error_status(m->s)
+                                 : soma_fail(m->s, SOMA_STATE, soma_nowhere(),
+                                             SOMA_IN_C("predict: ") "building the model \"%s\" failed", m->name);
     if (m->n_inputs != 1 || m->n_outputs < 1)
         return soma_fail(
             m->s, SOMA_INVALID, soma_nowhere(),
-            "predict: the model \"%s\" has %d inputs and %d outputs, it needs one input and an output; use "
-            "soma_compile, soma_feed and soma_step for others",
+            SOMA_IN_C("predict: ") "the model \"%s\" has %d inputs and %d outputs, it needs one input and an "
+                                   "output" SOMA_IN_C("; use soma_compile, soma_feed and soma_step for others"),
             m->name, m->n_inputs, m->n_outputs);
     const soma_value ends[2] = {soma_model_input(m, 0), soma_model_output(m, 0)};
     for (int i = 0; i < 2; i++) {
@@ -103,7 +105,7 @@ static soma_status check_model(const soma_model *m)
         char text[96];
         if (type.shape.rank < 1 || type.shape.dim[0] != SOMA_N)
             return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
-                             "predict: the model's %s is %s, but its first dimension must be the batch N",
+                             SOMA_IN_C("predict: ") "the model's %s is %s, but its first dimension must be the batch N",
                              i ? "output" : "input", soma_type_text(&type, text));
     }
     return SOMA_OK;
@@ -116,12 +118,14 @@ static soma_status check_arrays(const soma_model *m, const soma_tensor *x, const
     char a[96], b[96];
     int64_t n = x->shape.rank > 0 ? x->shape.dim[0] : 0;
     if (!x->data || n < 1 || !array_of(x, &want, n))
-        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "predict: x must be %s with data, N at least 1, got %s%s",
+        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
+                         SOMA_IN_C("predict: ") "x must be %s with data, N at least 1, got %s%s",
                          soma_type_text(&want, a), soma_type_text(&have, b), x->data ? "" : " without data");
     have = (soma_type){y->dtype, y->shape};
     if (y->data && array_of(y, &gives, n))
         return SOMA_OK;
-    return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "predict: y must be %s with room for %lld samples, got %s%s",
+    return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
+                     SOMA_IN_C("predict: ") "y must be %s with room for %lld samples, got %s%s",
                      soma_type_text(&gives, a), (long long)n, soma_type_text(&have, b), y->data ? "" : " without data");
 }
 
@@ -137,10 +141,10 @@ soma_status soma_predict_with(soma_model *m, const soma_tensor *x, const soma_pr
     const soma_tensor *y = o->y;
     bool bf16;
     if (!x || !y)
-        return soma_fail(m->s, SOMA_INVALID, o->at, "predict: x and y must be given");
+        return soma_fail(m->s, SOMA_INVALID, o->at, SOMA_IN_C("predict: ") "x and y must be given");
     soma_status status = check_model(m);
     if (status == SOMA_OK)
-        status = soma_precision_parse(m->s, "predict", o->precision, o->at, &bf16);
+        status = soma_precision_parse(m->s, soma_caller(m->s, "predict: "), o->precision, o->at, &bf16);
     if (status == SOMA_OK)
         status = check_arrays(m, x, y);
     soma_predictor *p = status == SOMA_OK ? predictor_of(m, m->outputs[0].value, bf16) : NULL;

@@ -7,6 +7,7 @@
 
 #include "base/size.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "base/zero.h"
 #include "data/dataset.h"
 #include "graph/tune.h"
@@ -21,30 +22,32 @@ static soma_status check_options(const soma_model *m, const soma_fit_options *o)
     soma *s = m->s;
     char text[32];
     bool bf16;
-    if (soma_precision_parse(s, "fit", o->precision, o->at, &bf16) != SOMA_OK)
+    if (soma_precision_parse(s, soma_caller(s, "fit: "), o->precision, o->at, &bf16) != SOMA_OK)
         return soma_error_status(s);
     if (o->batch_size < 0 || o->batch_size == SOMA_ZERO)
-        return soma_fail(s, SOMA_INVALID, o->at, "fit: batch_size is %lld; it must be at least 1",
+        return soma_fail(s, SOMA_INVALID, o->at, SOMA_IN_C("fit: ") "batch_size is %lld; it must be at least 1",
                          o->batch_size < 0 ? (long long)o->batch_size : 0);
     if (o->epochs < 0 || o->epochs == SOMA_ZERO)
-        return soma_fail(s, SOMA_INVALID, o->at, "fit: epochs is %lld; it must be at least 1",
+        return soma_fail(s, SOMA_INVALID, o->at, SOMA_IN_C("fit: ") "epochs is %lld; it must be at least 1",
                          o->epochs < 0 ? (long long)o->epochs : 0);
     if (o->max_steps < 0)
-        return soma_fail(s, SOMA_INVALID, o->at, "fit: max_steps is %lld; it must be at least 1, or 0 for no limit",
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         SOMA_IN_C("fit: ") "max_steps is %lld; it must be at least 1, or 0 for no limit",
                          (long long)o->max_steps);
     if (o->schedule && (o->optimizer.peak_lr > 0 || o->optimizer.decay > 0))
         return soma_fail(s, SOMA_INVALID, o->at,
-                         "fit: .schedule and the optimizer's %s are two schedules; give one of them",
+                         SOMA_IN_C("fit: ")
+                             SOMA_FIELD("schedule") " and the optimizer's %s are two schedules; give one of them",
                          o->optimizer.peak_lr > 0 ? "peak_lr" : "decay");
     if (o->micro_batch < 0)
         return soma_fail(s, SOMA_INVALID, o->at,
-                         "fit: micro_batch is %lld; it must be at least 1, or 0 to let the plan choose",
+                         SOMA_IN_C("fit: ") "micro_batch is %lld; it must be at least 1, or 0 to let the plan choose",
                          (long long)o->micro_batch);
     if (!(o->validation_split >= 0 && o->validation_split < 1))
-        return soma_fail(
-            s, SOMA_INVALID, o->at,
-            "fit: validation_split is %s; it is the share of the data kept for validation, at least 0 and below 1",
-            soma_format_f64(o->validation_split, text));
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         SOMA_IN_C("fit: ") "validation_split is %s; it is the share of the data kept for validation, "
+                                            "at least 0 and below 1",
+                         soma_format_f64(o->validation_split, text));
     return SOMA_OK;
 }
 
@@ -61,8 +64,11 @@ static soma_status split_data(soma_trainer *t, const soma_fit_options *o)
     if (o->validation || o->validation_split == 0)
         return SOMA_OK;
     const char *order = o->split_order ? o->split_order : o->no_shuffle ? "end" : NULL;
-    soma_status status = soma_dataset_hold_out(t->data, o->validation_split, order, seed_of(t, o),
-                                               "fit: validation_split", o->at, &t->train_part, &t->validation_part);
+    char what[96] = "fit: validation_split: ", room[64];
+    if (t->s->field_name)
+        snprintf(what, sizeof what, "%s: ", soma_field_text(t->s, "validation_split", room));
+    soma_status status = soma_dataset_hold_out(t->data, o->validation_split, order, seed_of(t, o), what, o->at,
+                                               &t->train_part, &t->validation_part);
     if (status != SOMA_OK)
         return status;
     t->data = t->train_part;
@@ -143,7 +149,9 @@ static soma_status open_validation(soma_trainer *t, const soma_fit_options *o)
 {
     if (!t->validation)
         return SOMA_OK;
-    soma_status status = soma_objective_accepts(&t->objective, t->validation, "fit: validation", o->at, &t->view);
+    soma_status status = soma_objective_accepts(&t->objective, t->validation,
+                                                t->s->field_name ? "the validation data: " : "fit: validation: ", o->at,
+                                                &t->view);
     if (status != SOMA_OK)
         return status;
     soma_feeder_options options = feeder_options(t, o, "validate");
@@ -194,7 +202,7 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *given, soma
     t->optimizer = o->optimizer.name ? o->optimizer : soma_sgd_with(NULL);
     status = check_contexts(m, o);
     if (status == SOMA_OK)
-        status = soma_objective_make(&t->objective, m, o->data, o->loss, "fit", o->at);
+        status = soma_objective_make(&t->objective, m, o->data, o->loss, soma_caller(m->s, "fit: "), o->at);
     if (status == SOMA_OK)
         status = split_data(t, o);
     if (status == SOMA_OK)
@@ -242,7 +250,8 @@ soma_status soma_trainer_step(soma_trainer *t)
     if (!t->feeder.now)
         return soma_fail(
             t->s, SOMA_STATE, soma_nowhere(),
-            "soma_trainer_step: no batch is loaded; call soma_next first and go on while it returns SOMA_OK");
+            SOMA_IN_C(
+                "soma_trainer_step: ") "no batch is loaded; call soma_next first and go on while it returns SOMA_OK");
     return soma_trainer_run(t);
 }
 

@@ -8,6 +8,17 @@
 #include "zoo/zoo.h"
 
 #include <string.h>
+#include <strings.h>
+
+/* One that is there, or a name that can only be meant so. */
+static bool is_file(soma *s, const char *name)
+{
+    size_t n = strlen(name);
+    int handle = s->files.open(s->files.user, name, false);
+    if (handle >= 0)
+        s->files.close(s->files.user, handle);
+    return handle >= 0 || strchr(name, '/') || (n > 12 && !strcasecmp(name + n - 12, ".safetensors"));
+}
 
 static soma_model *saved(soma *s, const soma_architecture *a)
 {
@@ -41,7 +52,6 @@ static soma_status load(soma_model *m, const soma_architecture *a, const soma_re
 
 static soma_model *architecture(soma *s, const soma_architecture *a)
 {
-    const char *end = strrchr(a->name, '.');
     const soma_zoo_entry *entry = soma_zoo_find(a->name);
     soma_zoo_options o = {.struct_size = sizeof o,
                           .at = a->at,
@@ -54,7 +64,7 @@ static soma_model *architecture(soma *s, const soma_architecture *a)
                           .convention = a->convention};
     if (a->input[0])
         o.input = SOMA_SHAPE(a->input[0], a->input[1], a->input[2]);
-    soma_model *m = end && !strcmp(end, ".safetensors") ? saved(s, a) : soma_zoo_with(s, &o);
+    soma_model *m = !entry && is_file(s, a->name) ? saved(s, a) : soma_zoo_with(s, &o);
     if (!m || !a->weights || load(m, a, entry ? entry->names : NULL) == SOMA_OK)
         return m;
     soma_model_free(m);

@@ -4,6 +4,7 @@
  */
 #include "base/context.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "base/zero.h"
 #include "graph/graph.h"
 #include "zoo/zoo.h"
@@ -66,7 +67,9 @@ static soma_model *refuse_name(soma *s, const soma_zoo_options *o)
     if (nearest)
         soma_fail(s, SOMA_INVALID, o->at, "the zoo has no \"%s\"; did you mean \"%s\"?", o->name, nearest);
     else
-        soma_fail(s, SOMA_INVALID, o->at, "the zoo has no \"%s\"; soma_zoo_at lists what it has, such as lenet5",
+        soma_fail(s, SOMA_INVALID, o->at,
+                  "the zoo has no \"%s\"; " SOMA_IN_C("soma_zoo_at lists what it has, such as lenet5")
+                      SOMA_ELSEWHERE("architectures have names such as lenet5 and resnet18"),
                   o->name ? o->name : "");
     return NULL;
 }
@@ -140,7 +143,9 @@ soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
     soma_input_options input = {
         .struct_size = sizeof input, .at = o->at, .shape = o->input.rank > 0 ? o->input : entry->input};
     soma_value x = soma_input_with(m, "x", SOMA_F32, &input);
+    s->builder = &o->at; /* mistakes stand where the size was chosen, not in this library's source */
     soma_value y = entry->build(m, x, size);
+    s->builder = NULL;
     soma_output_at(m, "y", y, o->at);
     if (entry->reading)
         note_reading(m, entry->reading, size.reading);

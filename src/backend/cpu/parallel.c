@@ -66,9 +66,8 @@ static void run_region(const region *r)
 const char *soma_parallel_refusal(int threads)
 {
     if (threads > 1 && team_depth)
-        return "it was called inside a parallel region, where no team of threads can be had; call it outside, or open "
-               "the "
-               "context with .threads = 1";
+        return "it was called inside a parallel region, where no team of threads can be had; call it outside, or use "
+               "one thread";
     return NULL;
 }
 
@@ -149,15 +148,13 @@ const char *soma_parallel_refusal(int threads)
     if (threads <= 1)
         return NULL;
     if (omp_in_parallel())
-        return "it was called inside a parallel region, where no team of threads can be had; call it outside, or open "
-               "the "
-               "context with .threads = 1";
+        return "it was called inside a parallel region, where no team of threads can be had; call it outside, or use "
+               "one thread";
     if (omp_get_thread_limit() < threads)
         return "OpenMP's thread limit is below the number of threads it was compiled for; raise OMP_THREAD_LIMIT, or "
-               "open "
-               "the context with fewer threads";
+               "use fewer threads";
     if (omp_get_max_active_levels() < 1)
-        return "OMP_MAX_ACTIVE_LEVELS=0 forbids parallel regions; remove it, or open the context with .threads = 1";
+        return "OMP_MAX_ACTIVE_LEVELS=0 forbids parallel regions; remove it, or use one thread";
     return NULL;
 }
 

@@ -7,6 +7,8 @@
  *     adaptive_average_pool2d_grad   dx = sum over the bins that hold dx's element of dy / elements of the bin
  */
 #include "op/pool2d/adaptive.h"
+
+#include "base/words.h"
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
 #include "graph/graph.h"
@@ -215,8 +217,9 @@ soma_value soma_adaptive_average_pool2d_with(const soma_adaptive_pool2d_options 
     const soma_adaptive_attrs a = {.size = {o->size[0], o->size[1]}, .input_size = {1, 1}};
     if (o->size[0] < 1 || o->size[1] < 1)
         return soma_value_fail(o->x.graph, o->at,
-                               "adaptive_average_pool2d: size must name the result's, as in .size = {7, 7}; it is "
-                               "%lld x %lld",
+                               "adaptive_average_pool2d: size must name the result's, as in " SOMA_FIELD_IS(
+                                   "size", "{7, 7}") "; it is "
+                                                     "%lld x %lld",
                                (long long)o->size[0], (long long)o->size[1]);
     return soma_apply1(&soma_op_adaptive_average_pool2d, &o->x, 1, &a, NULL, o->at);
 }

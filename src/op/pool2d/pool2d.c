@@ -10,6 +10,8 @@
  *     average_pool2d_grad
  */
 #include "op/pool2d/pool2d.h"
+
+#include "base/words.h"
 #include "backend/cpu/isa.h"
 #include "graph/graph.h"
 #include "op/element.h"
@@ -350,9 +352,10 @@ static bool has_window(const soma_pool2d_options *o, const char *op, soma_value 
 {
     if (o->size[0] > 0 && o->size[1] > 0)
         return true;
-    *failed = soma_value_fail(o->x.graph, o->at,
-                              "%s: size must name the window, as in .size = {2, 2}; it is %lld x %lld", op,
-                              (long long)o->size[0], (long long)o->size[1]);
+    *failed = soma_value_fail(
+        o->x.graph, o->at,
+        "%s: size must name the window, as in " SOMA_FIELD_IS("size", "{2, 2}") "; it is %lld x %lld", op,
+        (long long)o->size[0], (long long)o->size[1]);
     return false;
 }
 

@@ -72,8 +72,7 @@ soma_status soma_reshape_resolve(const soma_type *x, const soma_shape *wanted, s
         want = have;
     }
     if (fits && have_batch && !want_batch)
-        return soma_refuse(reason, "x is %s, but the new shape has no batch; put SOMA_N (N) in front",
-                           soma_type_text(x, text));
+        return soma_refuse(reason, "x is %s, but the new shape has no batch; put N in front", soma_type_text(x, text));
     if (!fits || have != want || have_batch != want_batch)
         return soma_refuse(reason, "%s does not have the elements of %s", soma_type_text(x, text),
                            soma_type_text(&(soma_type){x->dtype, *wanted}, other));
