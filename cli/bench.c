@@ -266,7 +266,7 @@ int cli_bench(int argc, char **argv)
         {"rounds", CLI_INT, &o.rounds, "N", "rounds; throughput is their median (default 5)", 1, ROUNDS_MAX},
         {"micro-batch", CLI_INT, &o.micro_batch, "N", "samples that run at a time (training)", 1, 1e7},
         {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G", 1, 1e15},
-        {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
+        CLI_PRECISION(&o.precision),
         {"machine", CLI_FLAG, &o.machine, NULL,
          "measure the memory's bandwidth, too (takes two arrays beyond the cache)", 1, 0},
         CLI_BUILD(o.build),

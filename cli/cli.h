@@ -6,6 +6,11 @@
 #define SOMA_CLI_H
 
 #include <soma/soma.h>
+#include <stdio.h>
+
+/* A place in this source says nothing to who typed a command. */
+#undef SOMA_AT
+#define SOMA_AT ((soma_at){NULL, 0})
 
 #include "pace.h"
 
@@ -19,7 +24,8 @@ typedef enum cli_type {
     CLI_FLOAT,
     CLI_FLAG,
     CLI_LIST,
-    CLI_SHAPE
+    CLI_SHAPE,
+    CLI_CHOICE /* one of the words of `arg`, which stands in the help as it is: "f32|bf16" */
 } cli_type;
 
 /* One option of a command: parsing, checking and --help come from this table. */
@@ -66,6 +72,27 @@ typedef struct cli_common {
         "json", CLI_FLAG, &(c).json, NULL, "the result as JSON on standard output", 1, 0                               \
     }
 
+#define CLI_PRECISION(text)                                                                                            \
+    {                                                                                                                  \
+        "precision", CLI_CHOICE, text, "f32|bf16",                                                                     \
+            "of activations and products (default f32); bf16 where the CPU multiplies it", 1, 0                        \
+    }
+#define CLI_LOSS(text)                                                                                                 \
+    {                                                                                                                  \
+        "loss", CLI_CHOICE, text, "softmax_cross_entropy|mean_squared_error|mse",                                      \
+            "what is minimised (default: by the data's targets)", 1, 0                                                 \
+    }
+#define CLI_OPTIMIZER(text)                                                                                            \
+    {                                                                                                                  \
+        "optimizer", CLI_CHOICE, text, "sgd|adam", "who changes the parameters (default: the model's recipe)", 1, 0    \
+    }
+/* Options of commands that compute nothing. */
+#define CLI_OUTPUT(c)                                                                                                  \
+    {"quiet", CLI_FLAG, &(c).quiet, NULL, "no notes on standard error", 1, 0},                                         \
+    {                                                                                                                  \
+        "json", CLI_FLAG, &(c).json, NULL, "the result as JSON on standard output", 1, 0                               \
+    }
+
 /* Parses options and collects at most `most` positional arguments. Returns their number, or -1 after telling the mistake,
  * or -2 after --help. */
 int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, const char **positional,
@@ -96,6 +123,7 @@ typedef struct cli_model {
     soma_recipe recipe;        /* from YAML */
     bool loaded;               /* from a model file */
     bool described;            /* by YAML: the recipe holds what it says */
+    const char *name;          /* as it was asked for */
 } cli_model;
 /* How an architecture is built, and the weights that it begins with. */
 typedef struct cli_build {
@@ -122,7 +150,7 @@ typedef struct cli_build {
          1,                                                                                                            \
          0},                                                                                                           \
         {"weights", CLI_TEXT, &(b).weights, "FILE", "safetensors to begin with, of this or another program", 1, 0},    \
-        {"layout", CLI_TEXT, &(b).layout, "NAME", "whose orders they have: torch (default) or keras", 1, 0},           \
+        {"layout", CLI_CHOICE, &(b).layout, "torch|keras", "whose orders they have (default torch)", 1, 0},            \
         {"map", CLI_LIST, &(b).map, "OLD=NEW", "what OLD in their names becomes, or FILE.yaml of such; repeatable",    \
          1,     0},                                                                                                    \
         {"partial", CLI_FLAG, &(b).partial, NULL, "names without a partner are only listed", 1, 0},                    \
@@ -193,7 +221,7 @@ typedef struct cli_pictures {
         {"std", CLI_TEXT, &(p).deviation, "X,...", "to divide by", 1, 0},                                               \
         {"invert", CLI_FLAG, &(p).invert, NULL, "exchange light and dark (white on black, black on white)", 1, 0},      \
     {                                                                                                                   \
-        "channel-order", CLI_TEXT, &(p).order, "NAME", "rgb (default) or bgr", 1, 0                                     \
+        "channel-order", CLI_CHOICE, &(p).order, "rgb|bgr", "of the pictures' colours (default rgb)", 1, 0              \
     }
 #define CLI_AUGMENT(p)                                                                                                   \
     {"flip", CLI_FLAG, &(p).flip, NULL, "training: mirror every second picture", 1, 0},                                  \
@@ -235,7 +263,13 @@ int cli_save(soma_model *m, const char *path);
 
 /* ---- output ---- */
 
-void cli_json_text(const char *text);                             /* quoted and escaped, to stdout */
+void cli_json_text(const char *text); /* quoted and escaped, to stdout */
+/* Names of files and classes come from outside: what would move a terminal's cursor is shown as an escape. */
+void cli_text(FILE *out, const char *text);
+/* "1 class", "1,000 classes" */
+const char *cli_many(int64_t n, const char *one, const char *more, char text[48]);
+/* STEM.safetensors, or where that exists STEM-2.safetensors and so on: nothing is overwritten unasked. */
+const char *cli_free_name(const char *stem, char path[1024]);
 void cli_json_number(double number);                              /* null for NaN */
 const char *cli_count(int64_t n, char text[32]);                  /* 1,234,567 */
 const char *cli_shape_text(const soma_type *type, char text[96]); /* (N, 3, 32, 32) */
@@ -275,6 +309,18 @@ const char *cli_stop_name(void);
 int cli_stop_code(int code);
 /* Ends the command by the signal that it received, else returns the code. */
 int cli_stop_end(int code);
+
+/* ---- what a training will do ---- */
+
+typedef struct cli_training {
+    soma *s;
+    const cli_common *common;
+    const cli_model *found;
+    const soma_fit_options *fit;
+    const char *data_name, *validation_name, *test_name, *weights, *output; /* NULL: none */
+} cli_training;
+/* On standard error, unless --quiet. */
+void cli_tell_training(const cli_training *t);
 
 int cli_train(int argc, char **argv);
 int cli_eval(int argc, char **argv);

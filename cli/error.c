@@ -22,18 +22,10 @@ void cli_answer_json(bool json)
     error.json = json;
 }
 
-/* Names of files come from outside: what would move a terminal's cursor is shown as an escape. */
 static void print_line(const char *before, const char *text)
 {
     fputs(before, stderr);
-    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-        if (*c == '\n')
-            fputs("\\n", stderr);
-        else if (*c < 0x20 || *c == 0x7f)
-            fprintf(stderr, "\\x%02x", *c);
-        else
-            fputc(*c, stderr);
-    }
+    cli_text(stderr, text);
     fputc('\n', stderr);
 }
 

@@ -176,10 +176,10 @@ int cli_eval(int argc, char **argv)
     const cli_option options[] = {
         {"data", CLI_TEXT, &data, "DATA",
          "IDX file or folder, folder of pictures, or a data set's name (default fashion-mnist)", 1, 0},
-        {"split", CLI_TEXT, &split, "NAME", "train or test (default)", 1, 0},
-        {"loss", CLI_TEXT, &o.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
+        {"split", CLI_CHOICE, &split, "train|test", "train or test (default)", 1, 0},
+        CLI_LOSS(&o.loss),
         {"batch-size", CLI_INT, &o.batch_size, "N", "samples per step (default 128)", 1, 1e9},
-        {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
+        CLI_PRECISION(&o.precision),
         {"max-memory", CLI_BYTES, &max_memory, "BYTES", "what the plan may need, e.g. 2G (K, M, G: powers of 1000)", 1,
          1e15},
         {"limit", CLI_INT, &limit, "N", "use N samples: of each class its share, from its first on", 1, 1e15},

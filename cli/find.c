@@ -8,12 +8,42 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
+/* Letters may be of either case: a name from another system. */
 static bool ends_with(const char *text, const char *end)
 {
     size_t n = strlen(text), m = strlen(end);
-    return n >= m && !strcmp(text + n - m, end);
+    return n >= m && !strcasecmp(text + n - m, end);
+}
+
+static bool exists(const char *path)
+{
+    struct stat st;
+    return stat(path, &st) == 0;
+}
+
+bool cli_is_file(const char *name)
+{
+    struct stat st;
+    return stat(name, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+/* A model is known by what it holds, whatever its name: a safetensors file begins with the length of its header, eight bytes of
+ * which the last ones are 0, and no text holds such bytes. Where that does not tell (an empty file, none at all), the name does. */
+typedef enum file_kind { NO_FILE, SAVED_MODEL, DESCRIPTION } file_kind;
+
+static file_kind kind_of_file(const char *path)
+{
+    unsigned char begin[8];
+    FILE *file = cli_is_file(path) ? fopen(path, "rb") : NULL;
+    size_t n = file ? fread(begin, 1, sizeof begin, file) : 0;
+    if (file)
+        fclose(file);
+    if (memchr(begin, 0, n) || ends_with(path, ".safetensors"))
+        return SAVED_MODEL;
+    return exists(path) || ends_with(path, ".yaml") || ends_with(path, ".yml") ? DESCRIPTION : NO_FILE;
 }
 
 /* What only an architecture can take, given for something else. */
@@ -60,7 +90,7 @@ static bool add_rule(const char *text, soma_rename *rule)
     static int n;
     const char *equal = strchr(text, '=');
     if (!equal || equal == text || n == 64 || (size_t)snprintf(texts[n], 512, "%s", text) >= 512)
-        return cli_usage("--map takes OLD=NEW (each shorter than 500 letters) or a file that ends in .yaml, got \"%s\"",
+        return cli_usage("--map takes OLD=NEW (each shorter than 500 letters) or a YAML file of such, got \"%s\"",
                          text) == 0;
     texts[n][equal - text] = 0;
     *rule = (soma_rename){texts[n], texts[n] + (equal - text) + 1};
@@ -79,13 +109,11 @@ static bool begin_with(soma *s, const cli_build *b, cli_model *found, int *code)
                                    .partial = b->partial,
                                    .new_head = b->new_head};
     *code = EXIT_USAGE;
-    if (b->layout && strcmp(b->layout, "torch") && strcmp(b->layout, "keras"))
-        return cli_usage("--layout takes torch or keras, got \"%s\"", b->layout) == 0;
     if (!b->weights && (b->layout || b->map.n || b->partial))
         return cli_usage("--layout, --map and --partial say how --weights are read, but there are none") == 0;
     for (int i = 0; i < b->map.n; i++) {
         const char *text = b->map.texts[i];
-        bool file = ends_with(text, ".yaml") || ends_with(text, ".yml");
+        bool file = cli_is_file(text) || (!strchr(text, '=') && (ends_with(text, ".yaml") || ends_with(text, ".yml")));
         if (file && o.map_file)
             return cli_usage("--map takes one file, got \"%s\" and \"%s\"", o.map_file, text) == 0;
         if (file)
@@ -118,19 +146,19 @@ static bool begin_with(soma *s, const cli_build *b, cli_model *found, int *code)
 
 bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model *found, int *code)
 {
-    memset(found, 0, sizeof *found);
+    *found = (cli_model){.name = name};
     *code = EXIT_RUN;
     found->zoo = soma_zoo_find(name);
-    if (!found->zoo && unused(build) &&
-        (ends_with(name, ".yaml") || ends_with(name, ".yml") || ends_with(name, ".safetensors"))) {
+    file_kind kind = found->zoo ? NO_FILE : kind_of_file(name);
+    if (kind != NO_FILE && unused(build)) {
         *code = cli_usage("--%s is for architectures, but %s is a file that says it itself%s", unused(build), name,
                           strcmp(unused(build), "classes") ? "" : "; with --new-head its last layer is built anew");
         return false;
     }
-    if (ends_with(name, ".yaml") || ends_with(name, ".yml")) {
+    if (kind == DESCRIPTION) {
         found->model = soma_model_from_yaml(s, name, &found->recipe);
         found->described = true;
-    } else if (ends_with(name, ".safetensors")) {
+    } else if (kind == SAVED_MODEL) {
         found->model = soma_load(s, name);
         found->loaded = true;
     } else if (found->zoo) {
@@ -148,7 +176,7 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
             names[n] = soma_zoo_at(n)->name;
         names[n] = NULL;
         const char *near = cli_nearest(name, names);
-        *code = cli_usage("\"%s\" is neither an architecture%s%s%s nor a file that ends in .yaml or .safetensors", name,
+        *code = cli_usage("\"%s\" is neither an architecture%s%s%s nor a file: a saved model or a description", name,
                           near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
         return false;
     }
@@ -246,12 +274,6 @@ static soma_dataset *noise(soma *s, const soma_model *m)
 }
 
 /* ---- data by name ---- */
-
-bool cli_is_file(const char *name)
-{
-    struct stat st;
-    return stat(name, &st) == 0 && S_ISREG(st.st_mode);
-}
 
 const char *cli_data_path(soma *s, const char *name, char path[4096])
 {

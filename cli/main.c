@@ -7,6 +7,7 @@
 
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define COLUMNS 100 /* of a line of help, at most */
@@ -47,6 +48,17 @@ static bool wants_json(int argc, char **argv)
     return false;
 }
 
+/* A word in the environment is as good as an option, and as wrong. */
+static bool sound_environment(void)
+{
+    const char *threads = getenv("SOMA_NUM_THREADS");
+    char *rest = NULL;
+    long n = threads && threads[0] ? strtol(threads, &rest, 10) : 1;
+    return (n >= 1 && n <= 1024 && !(rest && *rest)) ||
+           cli_usage("SOMA_NUM_THREADS is \"%s\" in the environment; it takes a whole number from 1 to 1024",
+                     threads) == 0;
+}
+
 static int run(int argc, char **argv)
 {
     if (argc < 2) {
@@ -71,7 +83,7 @@ static int run(int argc, char **argv)
     for (const cli_command *c = commands; c->name; c++) {
         names[n++] = c->name;
         if (!strcmp(c->name, argv[1]))
-            return c->run(argc - 2, argv + 2);
+            return sound_environment() ? c->run(argc - 2, argv + 2) : EXIT_USAGE;
     }
     names[n] = NULL;
     const char *near = cli_nearest(argv[1], names);

@@ -98,21 +98,20 @@ static void print_list(bool json)
 
 int cli_ops(int argc, char **argv)
 {
-    bool json = false;
-    const cli_option options[] = {{"json", CLI_FLAG, &json, NULL, "as JSON", 1, 0},
-                                  {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0}};
+    cli_common common = {0};
+    const cli_option options[] = {CLI_OUTPUT(common), {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0}};
     const char *name = NULL;
     int n = cli_parse(&command, options, argc, argv, &name, 0, 1);
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
     if (n == 0) {
-        print_list(json);
+        print_list(common.json);
         return 0;
     }
     const soma_op *op = soma_op_find(name);
     if (op) {
-        json ? print_json(op) : print_op(op);
-        printf("%s", json ? "\n" : "");
+        common.json ? print_json(op) : print_op(op);
+        printf("%s", common.json ? "\n" : "");
         return 0;
     }
     const char *names[256];

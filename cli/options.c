@@ -54,9 +54,12 @@ static void help(const cli_command *command, const cli_option *options)
 {
     printf("usage: soma %s %s [OPTIONS]\n\n%s\n\noptions:\n", command->name, command->arguments, command->doc);
     for (const cli_option *o = options; o->name; o++) {
-        char left[64];
+        char left[96];
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
-        printf("  %-24s %s\n", left, o->doc);
+        if (strlen(left) > 24)
+            printf("  %s\n  %-24s %s\n", left, "", o->doc);
+        else
+            printf("  %-24s %s\n", left, o->doc);
     }
     printf("  %-24s %s\n", "--help", "this text");
 }
@@ -111,6 +114,29 @@ static bool set_shape(const cli_option *o, const char *text)
     return cli_usage("--%s takes sizes joined by x, such as 3x64x64, got \"%s\"", o->name, text) == 0;
 }
 
+/* "f32|bf16": the word that was meant, or a sentence that lists them. */
+static bool set_choice(const cli_option *o, const char *text)
+{
+    char room[128], list[160] = "";
+    const char *words[8];
+    int n = 0;
+    snprintf(room, sizeof room, "%s", o->arg);
+    for (char *word = strtok(room, "|"); word && n < 7; word = strtok(NULL, "|"))
+        words[n++] = word;
+    words[n] = NULL;
+    for (int i = 0; i < n; i++) {
+        if (!strcmp(words[i], text)) {
+            *(const char **)o->out = text;
+            return true;
+        }
+        size_t used = strlen(list);
+        snprintf(list + used, sizeof list - used, "%s%s", i == 0 ? "" : i == n - 1 ? " or " : ", ", words[i]);
+    }
+    const char *near = cli_nearest(text, words);
+    return cli_usage("--%s takes %s, got \"%s\"%s%s%s", o->name, list, text, near ? "; did you mean " : "",
+                     near ? near : "", near ? "?" : "") == 0;
+}
+
 static bool add_to_list(const cli_option *o, const char *text)
 {
     cli_list *list = o->out;
@@ -126,6 +152,8 @@ static bool set(const cli_option *o, const char *text)
         return set_shape(o, text);
     if (o->type == CLI_LIST)
         return add_to_list(o, text);
+    if (o->type == CLI_CHOICE)
+        return set_choice(o, text);
     if (o->type == CLI_TEXT)
         *(const char **)o->out = text;
     else if (!set_number(o, text)) {
@@ -269,6 +297,44 @@ static char *data_path(const cli_common *common)
     return list;
 }
 
+/* What the library's fields are called here, for its errors. */
+static const char *option_of(void *user, const char *field)
+{
+    static const struct {
+        const char *field, *option;
+    } names[] = {{"batch_size", "--batch-size"},
+                 {"crop", "--center-crop"},
+                 {"deviation", "--std"},
+                 {"epochs", "--epochs"},
+                 {"limit", "--limit"},
+                 {"loss", "--loss"},
+                 {"lr", "--lr"},
+                 {"max_memory", "--max-memory"},
+                 {"max_steps", "--max-steps"},
+                 {"mean", "--mean"},
+                 {"micro_batch", "--micro-batch"},
+                 {"momentum", "--momentum"},
+                 {"new_head", "--new-head"},
+                 {"partial", "--partial"},
+                 {"peak_lr", "--peak-lr"},
+                 {"precision", "--precision"},
+                 {"random_crop", "--random-crop"},
+                 {"random_resized_crop", "--random-resized-crop"},
+                 {"resize", "--resize"},
+                 {"scale", "--scale"},
+                 {"skip_broken", "--skip-broken"},
+                 {"split", "--split"},
+                 {"split_order", "--split-order"},
+                 {"threads", "--threads"},
+                 {"validation_split", "--validation-split"},
+                 {"weight_decay", "--weight-decay"}};
+    (void)user;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (!strcmp(names[i].field, field))
+            return names[i].option;
+    return NULL;
+}
+
 soma *cli_open(const cli_common *common)
 {
     char *path = data_path(common);
@@ -280,7 +346,8 @@ soma *cli_open(const cli_common *common)
                               .tune = common->tune,
                               .log = log_to_stderr,
                               .data_path = path,
-                              .log_user = (void *)(uintptr_t)common};
+                              .log_user = (void *)(uintptr_t)common,
+                              .field_name = option_of};
     if (!o.threads && threads)
         o.threads = atoi(threads);
     soma *s = soma_open(&o);

@@ -6,6 +6,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <sys/stat.h>
 
 /* Bytes of the UTF-8 character that begins here; 0: none does (RFC 3629). */
 static int utf8_length(const unsigned char *c)
@@ -38,6 +39,37 @@ void cli_json_text(const char *text)
         c += n ? n : 1;
     }
     putchar('"');
+}
+
+void cli_text(FILE *out, const char *text)
+{
+    for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
+        if (*c == '\n')
+            fputs("\\n", out);
+        else if (*c < 0x20 || *c == 0x7f)
+            fprintf(out, "\\x%02x", *c);
+        else
+            fputc(*c, out);
+    }
+}
+
+const char *cli_many(int64_t n, const char *one, const char *more, char text[48])
+{
+    char digits[32];
+    snprintf(text, 48, "%s %s", cli_count(n, digits), n == 1 ? one : more);
+    return text;
+}
+
+const char *cli_free_name(const char *stem, char path[1024])
+{
+    struct stat st;
+    for (int i = 1; i < 100000; i++) {
+        int n = i == 1 ? snprintf(path, 1024, "%s.safetensors", stem)
+                       : snprintf(path, 1024, "%s-%d.safetensors", stem, i);
+        if (n >= 1024 || lstat(path, &st)) /* too long: whoever writes it says so */
+            break;
+    }
+    return path;
 }
 
 void cli_json_number(double number)

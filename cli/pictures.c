@@ -64,8 +64,6 @@ bool cli_transform(const cli_pictures *p, soma_transform *t)
         return false;
     if (p->deviation && !read_channels("std", p->deviation, DBL_MIN, t->deviation))
         return false;
-    if (p->order && strcmp(p->order, "rgb") && strcmp(p->order, "bgr"))
-        return cli_usage("--channel-order takes rgb or bgr, got \"%s\"", p->order) == 0;
     if (p->order)
         t->bgr = !strcmp(p->order, "bgr");
     if (p->invert) /* than what the model was trained with, which may have been inverted, too */

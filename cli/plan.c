@@ -231,9 +231,9 @@ int cli_plan(int argc, char **argv)
     const cli_option options[] = {
         {"batch-size", CLI_INT, &o.batch, "N", "samples per step (default: the architecture's, or 32)", 1, 1e7},
         {"predict", CLI_FLAG, &o.predict, NULL, "the program that predicts instead of the one that trains", 1, 0},
-        {"optimizer", CLI_TEXT, &o.optimizer, "NAME", "sgd or adam", 1, 0},
-        {"loss", CLI_TEXT, &o.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
-        {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
+        CLI_OPTIMIZER(&o.optimizer),
+        CLI_LOSS(&o.loss),
+        CLI_PRECISION(&o.precision),
         {"micro-batch", CLI_INT, &o.micro_batch, "N", "samples that run at a time (default: the plan chooses)", 1, 1e7},
         {"max-memory", CLI_BYTES, &o.max_memory, "BYTES", "what the plan may need, e.g. 2G (K, M, G: powers of 1000)",
          1, 1e15},
@@ -251,8 +251,6 @@ int cli_plan(int argc, char **argv)
     int n = cli_parse(&command, options, argc, argv, &name, 1, 1), code;
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
-    if (o.optimizer && strcmp(o.optimizer, "sgd") && strcmp(o.optimizer, "adam"))
-        return cli_usage("--optimizer takes sgd or adam, got \"%s\"", o.optimizer);
     soma *s = cli_open(&o.common);
     if (!s || soma_failed(s))
         return cli_failed(s);

@@ -60,7 +60,10 @@ static void print_one(const soma_model *m, const predict_options *o, const char 
         }
         printf(", \"%s\": [", classes ? "classes" : "values");
     } else {
-        printf("%s%s%s%s\n", title, truth ? " (" : "", truth ? truth : "", truth ? ")" : "");
+        cli_text(stdout, title);
+        printf("%s", truth ? " (" : "");
+        cli_text(stdout, truth ? truth : "");
+        printf("%s\n", truth ? ")" : "");
     }
     for (int64_t k = 0; k < o->top && k < n; k++) {
         int64_t best = -1;
@@ -222,10 +225,10 @@ int cli_predict(int argc, char **argv)
     predict_options o = {.split = "test", .index = "0", .top = 3, .pictures = CLI_PICTURES_NONE};
     const cli_option options[] = {
         {"data", CLI_TEXT, &o.data, "DATA", "predict samples of a data set instead of pictures", 1, 0},
-        {"split", CLI_TEXT, &o.split, "NAME", "its part: train or test (default)", 1, 0},
+        {"split", CLI_CHOICE, &o.split, "train|test", "its part: train or test (default)", 1, 0},
         {"index", CLI_TEXT, &o.index, "I,J,...", "which samples (default 0)", 1, 0},
         {"top", CLI_INT, &o.top, "N", "classes to show (default 3)", 1, 1e6},
-        {"precision", CLI_TEXT, &o.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
+        CLI_PRECISION(&o.precision),
         CLI_BUILD(o.build),
         {"labels", CLI_TEXT, &o.labels, "FILE", "names of the classes, one a line (default: the model's)", 1, 0},
         CLI_TRANSFORM(o.pictures),

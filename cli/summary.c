@@ -75,11 +75,10 @@ static void print_json(const soma_model *m)
 int cli_summary(int argc, char **argv)
 {
     cli_common common = {0};
-    bool json = false;
     cli_build build = {0};
     const cli_option options[] = {
         CLI_BUILD(build),
-        {"json", CLI_FLAG, &json, NULL, "as JSON", 1, 0},
+        CLI_OUTPUT(common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
     const char *name;
@@ -91,7 +90,7 @@ int cli_summary(int argc, char **argv)
         return cli_failed(s);
     cli_model found;
     if (cli_find_model(s, name, &build, &found, &code)) {
-        json ? print_json(found.model) : print_table(found.model);
+        common.json ? print_json(found.model) : print_table(found.model);
         code = 0;
     }
     soma_close(s);

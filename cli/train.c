@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 
 typedef struct train_options {
@@ -36,8 +37,6 @@ static bool choose_optimizer(const train_options *t, const cli_model *found, som
         o = soma_sgd();
     else if (t->optimizer && !strcmp(t->optimizer, "adam") && strcmp(o.name, "adam"))
         o = soma_adam();
-    else if (t->optimizer && strcmp(t->optimizer, "sgd") && strcmp(t->optimizer, "adam"))
-        return cli_usage("--optimizer takes sgd or adam, got \"%s\"", t->optimizer) == 0;
     if (!isnan(t->lr) && t->peak_lr > 0)
         return cli_usage("--lr (constant) and --peak-lr (one-cycle) are two schedules; give one of them") == 0;
     if (t->momentum >= 0 && strcmp(o.name, "sgd"))
@@ -105,7 +104,9 @@ static void print_result(const train_options *t, const soma_progress *p, const s
     }
     if (record)
         printf("kernels       record %016llx\n", record);
-    printf("saved         %s\n", output);
+    printf("saved         ");
+    cli_text(stdout, output);
+    printf("\n");
     if (p->step < p->steps)
         printf("unfinished    stopped by %s after %lld of %lld steps, in epoch %lld of %lld\n",
                cli_stop_name() ? cli_stop_name() : "nobody", (long long)p->step, (long long)p->steps,
@@ -144,10 +145,18 @@ static bool remember(soma_model *m, const soma_dataset *d)
     return done;
 }
 
-static bool same_file(const char *a, const char *b)
+/* Where a model goes that nobody named a file for: by its architecture's or description's name, or a saved model's own. */
+static const char *default_output(const cli_model *found, char path[1024])
 {
-    struct stat x, y;
-    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+    char stem[512];
+    const char *slash = strrchr(found->name, '/');
+    snprintf(stem, sizeof stem, "%s", !found->loaded ? soma_model_name(found->model) : slash ? slash + 1 : found->name);
+    size_t n = strlen(stem);
+    if (found->loaded && n > 12 && !strcasecmp(stem + n - 12, ".safetensors"))
+        stem[n - 12] = 0;
+    for (char *c = stem; *c; c++)
+        *c = *c == '/' ? '-' : *c; /* a description's name may hold any letter */
+    return cli_free_name(stem, path);
 }
 
 /* Data that have a test part by themselves: not files, not what is made here, not one folder of pictures. */
@@ -253,8 +262,6 @@ static bool hold_out(soma_fit_options *o, const char *order, const train_options
 {
     soma_dataset *rest, *held, *all = o->data;
     const char *name = order ? order : soma_dataset_classes(all) ? "stratified" : "shuffled";
-    if (strcmp(name, "stratified") && strcmp(name, "shuffled") && strcmp(name, "end"))
-        return cli_usage("--split-order takes stratified, shuffled or end, got \"%s\"", name) == 0;
     if (soma_dataset_split(all, o->validation_split, name, (uint64_t)t->common.seed, &rest, &held) != SOMA_OK)
         return false;
     o->data = rest;
@@ -266,15 +273,10 @@ static bool hold_out(soma_fit_options *o, const char *order, const train_options
 
 static int train(soma *s, train_options *t, const char *name, cli_model *found, soma_dataset *data)
 {
-    char output[512];
-    snprintf(output, sizeof output, "%s.safetensors", found->loaded ? "model" : soma_model_name(found->model));
-    const char *path = t->output ? t->output : output;
+    char output[1024];
+    const char *path = t->output ? t->output : default_output(found, output);
     if (!cli_can_save(found->model, path)) /* hours of training must not end at a folder that is not there */
         return EXIT_RUN;
-    if (!t->output && t->build.weights && same_file(path, t->build.weights)) {
-        cli_usage("the result would replace the weights \"%s\" that the training begins with; say --output FILE", path);
-        return EXIT_USAGE;
-    }
     cli_progress show;
     cli_progress_begin(&show, &t->common);
     soma_progress result = {.loss = NAN, .accuracy = NAN, .val_loss = NAN, .val_accuracy = NAN};
@@ -305,6 +307,9 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
     const char *order = t->split_order                 ? t->split_order
                         : found->recipe.split_order[0] ? found->recipe.split_order
                                                        : NULL;
+    const char *test_name = t->no_test ? NULL : t->test ? t->test : has_test_part(s, name) ? name : NULL;
+    cli_tell_training(
+        &(cli_training){s, &t->common, found, &o, name, t->validation, test_name, t->build.weights, path});
     if (!o.validation_split && t->split_order)
         return cli_usage("--split-order says which samples --validation-split holds out, but none are");
     if (!t->validation && o.validation_split > 0 && !hold_out(&o, order, t))
@@ -322,6 +327,8 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
                          cli_stop_name());
     soma_evaluation test = {0};
     int code = test_model(s, t, name, found->model, &o, &test);
+    if (!t->output)
+        path = default_output(found, output); /* another training may have ended meanwhile */
     int unsaved = cli_save(found->model, path);
     if (unsaved)
         return unsaved;
@@ -389,18 +396,18 @@ int cli_train(int argc, char **argv)
         {"output", CLI_TEXT, &t.output, "FILE", "where to save (default MODEL.safetensors)", 1, 0},
         {"epochs", CLI_INT, &t.epochs, "N", "passes over the data", 1, 1e9},
         {"batch-size", CLI_INT, &t.batch_size, "N", "samples per step", 1, 1e9},
-        {"optimizer", CLI_TEXT, &t.optimizer, "NAME", "sgd or adam", 1, 0},
+        CLI_OPTIMIZER(&t.optimizer),
         {"lr", CLI_FLOAT, &t.lr, "X", "constant learning rate", 0, 1e9},
         {"peak-lr", CLI_FLOAT, &t.peak_lr, "X", "one-cycle learning rate with this peak", 1e-300, 1e9},
         {"momentum", CLI_FLOAT, &t.momentum, "X", "of sgd", 0, 1},
         {"weight-decay", CLI_FLOAT, &t.weight_decay, "X", "added to the gradient, times the weight", 0, 1e9},
-        {"loss", CLI_TEXT, &t.loss, "NAME", "softmax_cross_entropy or mean_squared_error", 1, 0},
+        CLI_LOSS(&t.loss),
         {"validation", CLI_TEXT, &t.validation, "DATA", "data whose test part is evaluated after every epoch", 1, 0},
         {"validation-split", CLI_FLOAT, &t.validation_split, "X", "share of the data held out for validation", 0,
          0.999999},
-        {"split-order", CLI_TEXT, &t.split_order, "NAME",
-         "which: stratified (default for classes), shuffled (otherwise) or end", 1, 0},
-        {"precision", CLI_TEXT, &t.precision, "NAME", "f32 (default) or bf16, where the CPU multiplies it", 1, 0},
+        {"split-order", CLI_CHOICE, &t.split_order, "stratified|shuffled|end",
+         "which (default: stratified for classes, else shuffled)", 1, 0},
+        CLI_PRECISION(&t.precision),
         {"limit", CLI_INT, &t.limit, "N", "use N samples: of each class its share, from its first on", 1, 1e15},
         {"max-steps", CLI_INT, &t.max_steps, "N", "stop after N steps", 1, 1e15},
         {"micro-batch", CLI_INT, &t.micro_batch, "N", "samples that run at a time; gradients are the whole batch's", 1,

@@ -3,6 +3,7 @@
  * data/split.c: some of the samples and the rest: held out for validation, or a limit. Both parts keep the order that the
  * dataset has; which samples go where depends on (seed, order of the samples) only.
  */
+#include "base/words.h"
 #include "data/dataset.h"
 
 #include "base/random.h"
