@@ -7,6 +7,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum { LABEL = 14, WIDTH = 79 };
@@ -196,4 +197,47 @@ void cli_tell_training(const cli_training *t)
         end(&l);
     }
     fflush(stderr);
+}
+
+/* Samples of each class; NULL: no classes, or no memory. */
+static int64_t *count_samples(const soma_dataset *d)
+{
+    int classes = soma_dataset_classes(d);
+    int64_t *counts = classes ? calloc((size_t)classes, sizeof *counts) : NULL;
+    for (int64_t i = 0; counts && i < soma_dataset_count(d); i++) {
+        int32_t label = 0;
+        if (soma_dataset_read(d, &i, 1, NULL, &label) == SOMA_OK && label >= 0 && label < classes)
+            counts[label]++;
+    }
+    return counts;
+}
+
+/* In all and of each class: of a few by name, of many the least and the most. */
+void cli_tell_held(const soma_dataset *held, int64_t all, const char *order)
+{
+    char a[32], b[32], text[48];
+    int classes = soma_dataset_classes(held), none = 0;
+    int64_t *counts = count_samples(held), least = INT64_MAX, most = 0;
+    line l;
+    begin(&l, "validation");
+    item(&l, "%s of %s samples held out", cli_count(soma_dataset_count(held), a), cli_count(all, b));
+    bool named = counts && classes <= 10;
+    if (!named)
+        item(&l, "%s", order);
+    for (int i = 0; counts && i < classes; i++) {
+        if (named)
+            item(&l, "%s%s%s of %s", i ? "" : order, i ? "" : ": ", cli_count(counts[i], a),
+                 soma_dataset_class(held, i));
+        none += !counts[i];
+        least = counts[i] < least ? counts[i] : least;
+        most = counts[i] > most ? counts[i] : most;
+    }
+    if (counts && classes > 10)
+        item(&l, "%s to %s of each of %s", cli_count(least, a), cli_count(most, b),
+             cli_many(classes, "class", "classes", text));
+    end(&l);
+    if (none)
+        cli_warning(none == 1 ? "one class has no sample for validation"
+                              : "some classes have no sample for validation");
+    free(counts);
 }

@@ -321,6 +321,8 @@ typedef struct cli_training {
 } cli_training;
 /* On standard error, unless --quiet. */
 void cli_tell_training(const cli_training *t);
+/* Which of `all` samples are held out for validation. */
+void cli_tell_held(const soma_dataset *held, int64_t all, const char *order);
 
 int cli_train(int argc, char **argv);
 int cli_eval(int argc, char **argv);

@@ -10,7 +10,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
-/* Edit distance with a small bound; names are short. */
+static char lower(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+}
+
+/* Edit distance with a small bound; names are short. "SGD" is sgd. */
 static int distance(const char *a, const char *b)
 {
     int row[64], n = (int)strlen(b);
@@ -22,7 +27,7 @@ static int distance(const char *a, const char *b)
         int diagonal = row[0];
         row[0] = i;
         for (int j = 1; j <= n; j++) {
-            int change = diagonal + (a[i - 1] != b[j - 1]);
+            int change = diagonal + (lower(a[i - 1]) != lower(b[j - 1]));
             diagonal = row[j];
             int best = row[j] + 1 < row[j - 1] + 1 ? row[j] + 1 : row[j - 1] + 1;
             row[j] = change < best ? change : best;
@@ -161,7 +166,7 @@ static bool set(const cli_option *o, const char *text)
             cli_usage("--%s takes a number of bytes, with K, M or G behind it for powers of 1000, got \"%s\"", o->name,
                       text);
         else if (o->min <= o->max)
-            cli_usage("--%s takes a %snumber from %.17g to %.17g, got \"%s\"", o->name,
+            cli_usage("--%s takes a %snumber from %.15g to %.15g, got \"%s\"", o->name,
                       o->type == CLI_INT ? "whole " : "", o->min, o->max, text);
         else
             cli_usage("--%s takes a %snumber, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "", text);

@@ -18,9 +18,9 @@ static bool read_size(const char *option, const char *text, int64_t size[2])
     long long height = strtoll(text, &end, 10), width = 0;
     bool right = end != text && height > 0 && (!*end || *end == 'x');
     if (right && *end == 'x') {
-        text = end + 1;
-        width = strtoll(text, &end, 10);
-        right = end != text && width > 0 && !*end;
+        const char *second = end + 1;
+        width = strtoll(second, &end, 10);
+        right = end != second && width > 0 && !*end;
     }
     size[0] = height;
     size[1] = width;

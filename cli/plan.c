@@ -137,21 +137,21 @@ static void print_nodes(const soma_program *p, const plan_options *o, const cli_
                machine->threads);
 }
 
-static void print_json(const soma_program *p)
+static void print_json(const soma *s, const soma_program *p, const plan_options *o)
 {
     soma_plan_memory m = soma_program_memory(p);
     soma_plan_recomputation r = soma_program_recomputed(p);
-    printf(
-        "{\"micro_batch\": %lld, \"recomputed\": {\"nodes\": %d, \"flops\": %.0f, \"share\": %.6g, \"saved\": %llu}, "
-        "\"record\": \"%016llx\", \"memory\": {\"parameters\": %llu, \"state\": %llu, "
-        "\"gradients\": %llu, "
-        "\"activations\": %llu, \"inputs\": %llu, \"packed\": %llu, \"tables\": %llu, \"library\": %llu, \"total\": "
-        "%llu},\n \"nodes\": [",
-        (long long)soma_program_micro_batch(p), r.nodes, r.flops, r.share, (unsigned long long)r.saved,
-        (unsigned long long)soma_program_record(p), (unsigned long long)m.parameters, (unsigned long long)m.state,
-        (unsigned long long)m.gradients, (unsigned long long)m.activations, (unsigned long long)m.inputs,
-        (unsigned long long)m.packed, (unsigned long long)m.tables, (unsigned long long)m.library,
-        (unsigned long long)m.total);
+    printf("{\"batch\": %lld, \"threads\": %d, \"micro_batch\": %lld, "
+           "\"recomputed\": {\"nodes\": %d, \"flops\": %.0f, \"share\": %.6g, \"saved\": %llu}, "
+           "\"record\": \"%016llx\", \"memory\": {\"parameters\": %llu, \"state\": %llu, "
+           "\"gradients\": %llu, "
+           "\"activations\": %llu, \"inputs\": %llu, \"packed\": %llu, \"tables\": %llu, \"library\": %llu, \"total\": "
+           "%llu},\n \"nodes\": [",
+           (long long)o->batch, soma_threads(s), (long long)soma_program_micro_batch(p), r.nodes, r.flops, r.share,
+           (unsigned long long)r.saved, (unsigned long long)soma_program_record(p), (unsigned long long)m.parameters,
+           (unsigned long long)m.state, (unsigned long long)m.gradients, (unsigned long long)m.activations,
+           (unsigned long long)m.inputs, (unsigned long long)m.packed, (unsigned long long)m.tables,
+           (unsigned long long)m.library, (unsigned long long)m.total);
     for (int i = 0; i < soma_program_nodes(p); i++) {
         soma_plan_node n = soma_program_node(p, i);
         const struct {
@@ -181,7 +181,7 @@ static int show(soma *s, soma_program *p, const plan_options *o)
             return cli_failed(s);
     }
     if (o->common.json) {
-        print_json(p);
+        print_json(s, p, o);
         return 0;
     }
     if (soma_program_micro_batch(p) == o->batch)

@@ -4,6 +4,7 @@
  */
 #include "cli.h"
 
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,6 +143,28 @@ static int predict_one(soma *s, soma_model *m, const predict_options *o, const c
     return code;
 }
 
+/* The first number of "0,1,2", and *at behind its comma. */
+static bool next_position(const char **at, long long *index)
+{
+    char *end;
+    errno = 0;
+    *index = strtoll(*at, &end, 10);
+    bool right = end != *at && !errno && (!*end || (*end == ',' && end[1]));
+    *at = *end ? end + 1 : end;
+    return right;
+}
+
+static bool sound_positions(const char *text)
+{
+    long long index;
+    const char *at = text;
+    do {
+        if (!next_position(&at, &index))
+            return cli_usage("--index takes positions separated by commas, such as 0,1,2; got \"%s\"", text) == 0;
+    } while (*at);
+    return true;
+}
+
 static int predict_data(soma *s, soma_model *m, const predict_options *o, const soma_shape *sample, float *x)
 {
     int code;
@@ -168,11 +191,8 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
         cli_note_inverted_data(m, d);
     const char *at = o->index;
     for (bool first = true; *at && !code; first = false) {
-        char *end;
-        long long index = strtoll(at, &end, 10);
-        if (end == at || (*end && *end != ','))
-            return cli_usage("--index takes positions separated by commas, such as 0,1,2; got \"%s\"", o->index);
-        at = *end ? end + 1 : end;
+        long long index = 0;
+        next_position(&at, &index); /* the list was looked at before anything was opened */
         int64_t position = index;
         int32_t truth = -1;
         char title[64];
@@ -240,8 +260,8 @@ int cli_predict(int argc, char **argv)
     int n = cli_parse(&command, options, argc, argv, positional, 1, 4096), code;
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
-    if (!o.index[0])
-        return cli_usage("--index takes positions separated by commas, such as 0,1,2");
+    if (!sound_positions(o.index))
+        return EXIT_USAGE;
     if (n < 2 && !o.data)
         return cli_usage("predict: name at least one picture, or a data set with --data");
     soma *s = cli_open(&o.common);

@@ -50,26 +50,37 @@ static void print_table(const soma_model *m)
     printf("FLOPs per sample      %s\n", flops(work, number));
 }
 
+static void print_shape(const char *before, soma_shape shape)
+{
+    printf("%s", before);
+    for (int d = 0; d < shape.rank; d++)
+        printf("%s%lld", d ? ", " : "", (long long)shape.dim[d]);
+    printf("]");
+}
+
 static void print_json(const soma_model *m)
 {
     printf("{\"model\": ");
     cli_json_text(soma_model_name(m));
+    print_shape(", \"input\": [", soma_value_type(soma_model_input(m, 0)).shape);
     printf(", \"layers\": [");
-    int64_t total = 0, buffers = 0;
+    int64_t total = 0, trainable = 0, buffers = 0;
+    double work = 0;
     for (int i = 0; i < soma_model_nodes(m); i++) {
         soma_model_node n = soma_model_node_at(m, i);
         printf("%s{\"layer\": ", i ? ", " : "");
         cli_json_text(n.layer);
         printf(", \"op\": ");
         cli_json_text(n.op);
-        printf(", \"shape\": [");
-        for (int d = 0; d < n.output.shape.rank; d++)
-            printf("%s%lld", d ? ", " : "", (long long)n.output.shape.dim[d]);
-        printf("], \"parameters\": %lld, \"flops\": %.0f}", (long long)n.parameters, n.flops);
+        print_shape(", \"shape\": [", n.output.shape);
+        printf(", \"parameters\": %lld, \"flops\": %.0f}", (long long)n.parameters, n.flops);
         total += n.parameters;
+        trainable += n.trainable;
         buffers += n.buffers;
+        work += n.flops;
     }
-    printf("], \"parameters\": %lld, \"running_statistics\": %lld}\n", (long long)total, (long long)buffers);
+    printf("], \"parameters\": %lld, \"trainable\": %lld, \"running_statistics\": %lld, \"flops\": %.0f}\n",
+           (long long)total, (long long)trainable, (long long)buffers, work);
 }
 
 int cli_summary(int argc, char **argv)

@@ -220,43 +220,6 @@ static soma_dataset *open_validation(soma *s, const char *name, const soma_datas
     return cli_find_data(s, name, &how, m, &code);
 }
 
-/* Samples of each class; NULL: no classes, or no memory. */
-static int64_t *count_samples(const soma_dataset *d)
-{
-    int classes = soma_dataset_classes(d);
-    int64_t *counts = classes ? calloc((size_t)classes, sizeof *counts) : NULL;
-    for (int64_t i = 0; counts && i < soma_dataset_count(d); i++) {
-        int32_t label = 0;
-        if (soma_dataset_read(d, &i, 1, NULL, &label) == SOMA_OK && label >= 0 && label < classes)
-            counts[label]++;
-    }
-    return counts;
-}
-
-/* What is held out, in all and of each class: of a few by name, of many the least and the most. */
-static void show_held(const soma_dataset *held, int64_t all, const char *order)
-{
-    char a[32], b[32];
-    int classes = soma_dataset_classes(held), none = 0;
-    int64_t *counts = count_samples(held), least = INT64_MAX, most = 0;
-    fprintf(stderr, "validation    %s of %s samples held out, %s", cli_count(soma_dataset_count(held), a),
-            cli_count(all, b), order);
-    for (int i = 0; counts && i < classes; i++) {
-        if (classes <= 10)
-            fprintf(stderr, "%s%s of %s", i ? ", " : ": ", cli_count(counts[i], a), soma_dataset_class(held, i));
-        none += !counts[i];
-        least = counts[i] < least ? counts[i] : least;
-        most = counts[i] > most ? counts[i] : most;
-    }
-    if (counts && classes > 10)
-        fprintf(stderr, ": %s to %s of each of %d classes", cli_count(least, a), cli_count(most, b), classes);
-    fprintf(stderr, "\n");
-    if (none)
-        cli_warning(none == 1 ? "one class has no sample for validation"
-                              : "some classes have no sample for validation");
-    free(counts);
-}
-
 /* The library would do the same; here what is held out can be shown. */
 static bool hold_out(soma_fit_options *o, const char *order, const train_options *t)
 {
@@ -267,7 +230,7 @@ static bool hold_out(soma_fit_options *o, const char *order, const train_options
     o->data = rest;
     o->validation = held;
     if (!t->common.quiet)
-        show_held(held, soma_dataset_count(all), name);
+        cli_tell_held(held, soma_dataset_count(all), name);
     return true;
 }
 

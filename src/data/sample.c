@@ -59,11 +59,15 @@ soma_status soma_dataset_read(const soma_dataset *d, const int64_t *index, int64
                          index ? "this place" : "NULL");
     for (int64_t i = 0; i < n; i++)
         if (index[i] < 0 || index[i] >= d->count)
-            return soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                             SOMA_IN_C("soma_dataset_read: ") "position %" PRId64 " (index[%" PRId64
-                                                              "]) is not within the %" PRId64 " samples of the "
-                                                              "dataset, which count from 0",
-                             index[i], i, d->count);
+            return s->field_name
+                       ? soma_fail(s, SOMA_INVALID, soma_nowhere(),
+                                   "there is no sample %" PRId64 ": the data have %" PRId64
+                                   " of them, which count from 0",
+                                   index[i], d->count)
+                       : soma_fail(s, SOMA_INVALID, soma_nowhere(),
+                                   "soma_dataset_read: position %" PRId64 " (index[%" PRId64
+                                   "]) is not within the %" PRId64 " samples of the dataset, which count from 0",
+                                   index[i], i, d->count);
     soma_reader r;
     soma_reader_open(&r, s);
     soma_status status = d->read(d, &r, index, n, x, y);
