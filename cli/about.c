@@ -33,7 +33,7 @@ static void end(const line *l)
 static void item(line *l, const char *format, ...) SOMA_PRINTF(2, 3);
 static void item(line *l, const char *format, ...)
 {
-    char text[512];
+    char text[8192]; /* a path is shorter */
     va_list args;
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
@@ -74,14 +74,13 @@ static void tell_data(const cli_training *t)
     int n = soma_dataset_classes(t->fit->data);
     line l;
     begin(&l, "data");
-    if (at && strcmp(at, t->data_name))
-        item(&l, "%s in %s", t->data_name, at);
-    else
-        item(&l, "%s%s", t->data_name, at ? "" : " (made here)");
+    item(&l, "%s%s", t->data_name, at ? "" : " (made here)");
     item(&l, "%s of %s", cli_many(soma_dataset_count(t->fit->data), "sample", "samples", count),
          input.shape.rank ? sizes(&input.shape, 0, text) : "one number");
     if (n)
         item(&l, "%s", cli_many(n, "class", "classes", classes));
+    if (at && strcmp(at, t->data_name))
+        item(&l, "in %s", at);
     end(&l);
     soma_transform how = soma_dataset_transform(t->fit->data);
     if (!how.resize[0] && !how.crop[0])
@@ -124,6 +123,12 @@ static void tell_model(const cli_training *t)
     end(&l);
 }
 
+/* A zero that was said. */
+static double plain(double x)
+{
+    return x == (double)SOMA_ZERO ? 0 : x;
+}
+
 static void tell_optimizer(line *l, const soma_fit_options *o)
 {
     const soma_optimizer *p = &o->optimizer;
@@ -142,9 +147,9 @@ static void tell_optimizer(line *l, const soma_fit_options *o)
         if (o->groups[i].frozen)
             item(l, "%s frozen", o->groups[i].pattern);
         else if (o->groups[i].lr_scale > 0)
-            item(l, "%s at %g times the rate", o->groups[i].pattern, o->groups[i].lr_scale);
+            item(l, "%s at %g times the rate", o->groups[i].pattern, plain(o->groups[i].lr_scale));
         else if (o->groups[i].lr > 0)
-            item(l, "%s at rate %g", o->groups[i].pattern, o->groups[i].lr);
+            item(l, "%s at rate %g", o->groups[i].pattern, plain(o->groups[i].lr));
 }
 
 static void tell_steps(const cli_training *t)
@@ -199,6 +204,28 @@ void cli_tell_training(const cli_training *t)
     fflush(stderr);
 }
 
+void cli_tell_plan(const soma_program *p)
+{
+    char text[48];
+    soma_plan_memory m = soma_program_memory(p);
+    soma_plan_recomputation r = soma_program_recomputed(p);
+    line l;
+    begin(&l, "memory");
+    item(&l, "%.1f MB planned: parameters and optimizer %.1f", (double)m.total / 1e6,
+         (double)(m.parameters + m.state) / 1e6);
+    item(&l, "gradients %.1f", (double)m.gradients / 1e6);
+    item(&l, "activations %.1f", (double)m.activations / 1e6);
+    item(&l, "rest %.1f", (double)(m.inputs + m.packed + m.tables + m.library) / 1e6);
+    end(&l);
+    if (!r.nodes)
+        return;
+    begin(&l, "recomputed");
+    item(&l, "%s a step", cli_many(r.nodes, "node", "nodes", text));
+    item(&l, "%.1f%% more FLOPs", 100 * r.share);
+    item(&l, "for %.1f MB less", (double)r.saved / 1e6);
+    end(&l);
+}
+
 /* Samples of each class; NULL: no classes, or no memory. */
 static int64_t *count_samples(const soma_dataset *d)
 {
@@ -225,9 +252,10 @@ void cli_tell_held(const soma_dataset *held, int64_t all, const char *order)
     if (!named)
         item(&l, "%s", order);
     for (int i = 0; counts && i < classes; i++) {
+        const char *name = soma_dataset_class(held, i);
         if (named)
-            item(&l, "%s%s%s of %s", i ? "" : order, i ? "" : ": ", cli_count(counts[i], a),
-                 soma_dataset_class(held, i));
+            item(&l, "%s%s%s of %s%s", i ? "" : order, i ? "" : ": ", cli_count(counts[i], a),
+                 strspn(name, "0123456789") == strlen(name) ? "class " : "", name);
         none += !counts[i];
         least = counts[i] < least ? counts[i] : least;
         most = counts[i] > most ? counts[i] : most;

@@ -176,6 +176,8 @@ typedef struct cli_groups {
     {                                                                                                                  \
         "lr-group", CLI_LIST, &(g).lr, "PATTERN=LR", "learning rate of some tensors, or xF times the others'", 1, 0    \
     }
+/* False after telling what is wrong with the option; before anything is opened. */
+bool cli_sound_groups(const cli_groups *g);
 /* Fills list; false after telling what is wrong. */
 bool cli_make_groups(cli_groups *g, const soma_recipe *recipe);
 
@@ -321,6 +323,7 @@ typedef struct cli_training {
 } cli_training;
 /* On standard error, unless --quiet. */
 void cli_tell_training(const cli_training *t);
+void cli_tell_plan(const soma_program *p);
 /* Which of `all` samples are held out for validation. */
 void cli_tell_held(const soma_dataset *held, int64_t all, const char *order);
 

@@ -8,25 +8,36 @@
 #include <stdlib.h>
 #include <string.h>
 
+static int n_patterns;
+
 /* "PATTERN=0.001" or "PATTERN=x0.1"; the pattern lives as long as the process. */
 static bool lr_group(const char *text, soma_group *group)
 {
     static char patterns[64][256];
-    static int n;
     const char *equal = strrchr(text, '=');
     char *end = NULL;
     bool times = equal && equal[1] == 'x';
     double x = equal ? strtod(equal + 1 + times, &end) : 0; /* the command never sets a locale: the point is a point */
     if (!equal || equal == text || equal - text > 255 || end == equal + 1 + times || *end || !(x >= 0 && x < 1e9) ||
-        n == 64)
+        n_patterns == 64)
         return cli_usage(
                    "--lr-group takes PATTERN=LR, such as \"features.*=0.001\", or PATTERN=xF for F times the others' "
                    "rate; got \"%s\"",
                    text) == 0;
-    snprintf(patterns[n], sizeof patterns[n], "%.*s", (int)(equal - text), text);
+    snprintf(patterns[n_patterns], sizeof patterns[0], "%.*s", (int)(equal - text), text);
     x = x == 0 ? SOMA_ZERO : x; /* said */
-    *group = (soma_group){.pattern = patterns[n++], .lr = times ? 0 : x, .lr_scale = times ? x : 0};
+    *group = (soma_group){.pattern = patterns[n_patterns++], .lr = times ? 0 : x, .lr_scale = times ? x : 0};
     return true;
+}
+
+bool cli_sound_groups(const cli_groups *g)
+{
+    soma_group ignored;
+    bool right = true;
+    for (int i = 0; right && i < g->lr.n; i++)
+        right = lr_group(g->lr.texts[i], &ignored);
+    n_patterns = 0; /* they are read again */
+    return right;
 }
 
 bool cli_make_groups(cli_groups *g, const soma_recipe *recipe)

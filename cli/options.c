@@ -55,18 +55,32 @@ const char *cli_nearest(const char *name, const char *const *names)
     return best;
 }
 
+/* "  --name N    what it is", within 79 columns. */
+static void help_line(const char *left, const char *doc)
+{
+    enum { COLUMN = 27, WIDTH = 79 };
+    int used = printf("  %-24s ", left);
+    if (used > COLUMN)
+        used = printf("\n%*s", COLUMN, "") - 1;
+    for (const char *word = doc; *word;) {
+        int n = (int)strcspn(word, " ");
+        if (used > COLUMN && used + 1 + n > WIDTH)
+            used = printf("\n%*s", COLUMN, "") - 1;
+        used += printf("%s%.*s", used > COLUMN ? " " : "", n, word);
+        word += n + (word[n] == ' ');
+    }
+    printf("\n");
+}
+
 static void help(const cli_command *command, const cli_option *options)
 {
     printf("usage: soma %s %s [OPTIONS]\n\n%s\n\noptions:\n", command->name, command->arguments, command->doc);
     for (const cli_option *o = options; o->name; o++) {
         char left[96];
         snprintf(left, sizeof left, "--%s%s%s", o->name, o->arg ? " " : "", o->arg ? o->arg : "");
-        if (strlen(left) > 24)
-            printf("  %s\n  %-24s %s\n", left, "", o->doc);
-        else
-            printf("  %-24s %s\n", left, o->doc);
+        help_line(left, o->doc);
     }
-    printf("  %-24s %s\n", "--help", "this text");
+    help_line("--help", "this text");
 }
 
 static bool set_number(const cli_option *o, const char *text)

@@ -48,6 +48,8 @@ void cli_text(FILE *out, const char *text)
             fputs("\\n", out);
         else if (*c < 0x20 || *c == 0x7f)
             fprintf(out, "\\x%02x", *c);
+        else if (*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0) /* U+0080 to U+009F move it, too */
+            fprintf(out, "\\x%02x", *++c);
         else
             fputc(*c, out);
     }

@@ -206,7 +206,14 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
 
 static int predict(soma *s, const predict_options *o, soma_model *m, const char **images, int n)
 {
+    char text[96];
     soma_shape sample = cli_sample_shape(m);
+    if (n && (sample.rank != 3 || (sample.dim[0] != 1 && sample.dim[0] != 3)))
+        return cli_error(
+            SOMA_INVALID,
+            "the model takes samples of shape %s, which are no pictures of 1 or 3 channels; --data predicts "
+            "samples of a data set",
+            cli_shape_text(&(soma_type){SOMA_F32, sample}, text));
     float *x = malloc((size_t)soma_shape_elements(&sample) * sizeof *x);
     if (!x) {
         return cli_error(SOMA_MEMORY, "no memory for a sample of the model");

@@ -194,20 +194,10 @@ static int test_model(soma *s, const train_options *t, const char *name, soma_mo
 static void show_plan(void *user, const soma_program *p)
 {
     cli_progress *show = user;
-    soma_plan_memory m = soma_program_memory(p);
     show->threads = soma_program_threads(p);
     cli_stop_begin(show->quiet); /* up to here there is nothing to save */
-    soma_plan_recomputation r = soma_program_recomputed(p);
-    if (show->quiet)
-        return;
-    fprintf(
-        stderr,
-        "memory        %.1f MB planned: parameters and optimizer %.1f, gradients %.1f, activations %.1f, rest %.1f\n",
-        (double)m.total / 1e6, (double)(m.parameters + m.state) / 1e6, (double)m.gradients / 1e6,
-        (double)m.activations / 1e6, (double)(m.inputs + m.packed + m.tables + m.library) / 1e6);
-    if (r.nodes)
-        fprintf(stderr, "recomputed    %d nodes a step, %.1f%% more FLOPs, for %.1f MB less\n", r.nodes, 100 * r.share,
-                (double)r.saved / 1e6);
+    if (!show->quiet)
+        cli_tell_plan(p);
 }
 
 /* The test part of a data set, as the training data became inputs; NULL after an error. */
@@ -331,6 +321,10 @@ static bool find_both(soma *s, const train_options *t, const char *name, const c
     soma_shape sample = found->model ? cli_sample_shape(found->model) : build.input.rank ? build.input : zoo->input;
     soma_dataset_options how;
     *code = EXIT_USAGE;
+    soma_optimizer ignored; /* what is wrong with the options is told before the data are read */
+    if (!choose_optimizer(t, found->model ? found : &(cli_model){.zoo = zoo}, &ignored) ||
+        !cli_sound_groups(&t->groups))
+        return false;
     if (!describe_data(s, t, found, &sample, data_name, &how))
         return false;
     *data = cli_find_data(s, data_name, &how, found->model, code);

@@ -59,7 +59,10 @@ soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tenso
     char text[96];
     const char *given = name ? name : "parameter";
     int64_t elements = soma_shape_elements(&o->shape);
-    if (elements > SOMA_LIMIT_ELEMENTS)
+    bool positive = o->shape.rank >= 0;
+    for (int i = 0; i < o->shape.rank; i++)
+        positive &= o->shape.dim[i] >= 1;
+    if (elements > SOMA_LIMIT_ELEMENTS || (elements <= 0 && positive)) /* or beyond 63 bits */
         return soma_value_fail(m->graph, o->at, "parameter \"%s\": %s has more than 2^48 elements", given,
                                soma_type_text(&type, text));
     if (elements <= 0)
