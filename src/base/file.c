@@ -129,3 +129,37 @@ soma_status soma_file_read(soma *s, const char *path, uint64_t limit, void **byt
     s->files.close(s->files.user, handle); /* nothing was written: its result has nothing to say */
     return status;
 }
+
+soma_status soma_file_reader_open(soma_file_reader *r, soma *s, const char *path)
+{
+    *r = (soma_file_reader){.s = s, .path = path, .handle = soma_file_open(s, path, false)};
+    if (r->handle < 0)
+        return read_failed(s, path, r->handle);
+    int64_t n;
+    do
+        n = s->files.size(s->files.user, r->handle);
+    while (n == -EINTR);
+    if (n >= 0) {
+        r->size = (uint64_t)n;
+        return SOMA_OK;
+    }
+    soma_file_reader_close(r);
+    return read_failed(s, path, n);
+}
+
+int64_t soma_file_reader_take(soma_file_reader *r, void *bytes, size_t size)
+{
+    if (size > r->size - r->done)
+        size = (size_t)(r->size - r->done);
+    if (read_all(r->s, r->path, r->handle, bytes, size) != SOMA_OK)
+        return -1;
+    r->done += size;
+    return (int64_t)size;
+}
+
+void soma_file_reader_close(soma_file_reader *r)
+{
+    if (r->handle >= 0)
+        r->s->files.close(r->s->files.user, r->handle); /* nothing was written: its result has nothing to say */
+    r->handle = -1;
+}

@@ -10,6 +10,18 @@
 /* Reads a whole regular file into memory of the context (soma_release it). limit: bytes accepted at most. */
 soma_status soma_file_read(soma *s, const char *path, uint64_t limit, void **bytes, size_t *size);
 
+/* A regular file read piece by piece. */
+typedef struct soma_file_reader {
+    soma *s;
+    const char *path;
+    int handle;
+    uint64_t size, done; /* bytes of the file, and those read */
+} soma_file_reader;
+soma_status soma_file_reader_open(soma_file_reader *r, soma *s, const char *path);
+/* The next `size` bytes, fewer at the end only; -1: the context's error is set. */
+int64_t soma_file_reader_take(soma_file_reader *r, void *bytes, size_t size);
+void soma_file_reader_close(soma_file_reader *r);
+
 /* Opens again where a signal came between. A handle, or -errno. */
 int soma_file_open(soma *s, const char *path, bool write);
 /* What -errno means, in words; text is room for those that nobody knows. */

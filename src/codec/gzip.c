@@ -1,25 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * codec/gzip.c: inflating through zlib, whose memory comes from the context. What a file declares about its size is a
- * hint: memory grows with what really comes out, so a lying trailer costs nothing.
+ * codec/gzip.c: inflating through zlib, whose memory comes from the context. What a file says of its size is not asked: a
+ * small file may hold a thousand times as much, and only what the reader asks for comes out.
  */
 #include "codec/gzip.h"
 
-#include "base/limits.h"
-#include "base/size.h"
-
+#include <inttypes.h>
 #include <string.h>
 #include <zlib.h>
 
-typedef struct inflater {
+#define CHUNK ((size_t)1 << 16) /* of the file in memory */
+
+struct soma_gzip {
     soma *s;
     const char *name;
-    const uint8_t *in;
-    size_t in_size, in_used;
-    uint8_t *out;
-    size_t capacity, used;
+    soma_source_fn source;
+    void *user;
     z_stream z;
-} inflater;
+    bool opened;         /* z has state */
+    bool ended;          /* the last member is over */
+    uint64_t gone;       /* bytes of the file before the chunk */
+    size_t used, filled; /* of the chunk */
+    uint8_t chunk[CHUNK];
+};
 
 bool soma_gzip_is(const void *bytes, size_t size)
 {
@@ -37,126 +40,141 @@ static void z_free(voidpf s, voidpf block)
     soma_release(s, block);
 }
 
-/* The first buffer: what the last four bytes declare, but no more than 16 times the file; deflate seldom does better.
- * */
-static soma_status first_buffer(inflater *f)
+static uint64_t place(const soma_gzip *g)
 {
-    const uint8_t *p = f->in + f->in_size - 4;
-    uint64_t declared = (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
-    if (declared / SOMA_LIMIT_INFLATE_RATIO > f->in_size ||
-        (declared / SOMA_LIMIT_INFLATE_RATIO == f->in_size && declared % SOMA_LIMIT_INFLATE_RATIO))
-        return soma_fail(
-            f->s, SOMA_FORMAT, soma_nowhere(),
-            "%s: byte %zu: the gzip trailer declares %llu bytes, more than %d times the %zu bytes of the file; is the "
-            "file damaged or cut short?",
-            f->name, f->in_size - 4, (unsigned long long)declared, SOMA_LIMIT_INFLATE_RATIO, f->in_size);
-    uint64_t cautious = (uint64_t)f->in_size * 16 + 4096;
-    f->capacity = (size_t)(declared < cautious ? declared : cautious);
-    f->capacity += f->capacity == 0;
-    f->out = soma_alloc(f->s, f->capacity);
-    return f->out ? SOMA_OK : SOMA_MEMORY;
+    return g->gone + g->used;
 }
 
-static soma_status grow(inflater *f)
+/* At least two bytes in the chunk, unless the file ends before; false: the source failed. */
+static bool fill(soma_gzip *g)
 {
-    size_t wider;
-    if (!soma_size_mul(f->capacity, 2, &wider))
-        return soma_fail(f->s, SOMA_MEMORY, soma_nowhere(), "%s: the content is too large for this machine", f->name);
-    uint8_t *out = soma_alloc(f->s, wider);
-    if (!out)
-        return SOMA_MEMORY;
-    memcpy(out, f->out, f->used);
-    soma_release(f->s, f->out);
-    f->out = out;
-    f->capacity = wider;
+    if (g->filled - g->used >= 2)
+        return true;
+    size_t left = g->filled - g->used;
+    memmove(g->chunk, g->chunk + g->used, left);
+    g->gone += g->used;
+    g->used = 0;
+    g->filled = left;
+    while (g->filled < 2) {
+        int64_t n = g->source(g->user, g->chunk + g->filled, CHUNK - g->filled);
+        if (n < 0)
+            return false;
+        if (n == 0)
+            return true;
+        g->filled += (size_t)n;
+    }
+    return true;
+}
+
+static soma_status refuse(soma_gzip *g, const char *what)
+{
+    return soma_fail(g->s, SOMA_FORMAT, soma_nowhere(), "%s: byte %" PRIu64 ": %s", g->name, place(g), what);
+}
+
+soma_gzip *soma_gzip_open(soma *s, const char *name, soma_source_fn source, void *user)
+{
+    soma_gzip *g = soma_alloc(s, sizeof *g);
+    if (!g)
+        return NULL;
+    g->s = s;
+    g->name = name;
+    g->source = source;
+    g->user = user;
+    g->z.zalloc = z_alloc;
+    g->z.zfree = z_free;
+    g->z.opaque = s;
+    int code = inflateInit2(&g->z, 15 + 16); /* the largest window, gzip only */
+    g->opened = code == Z_OK;
+    if (g->opened)
+        return g;
+    if (code != Z_MEM_ERROR) /* soma_alloc said so */
+        soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(), "%s: this machine's zlib is not the one that soma was built for",
+                  name);
+    soma_gzip_close(g);
+    return NULL;
+}
+
+void soma_gzip_close(soma_gzip *g)
+{
+    if (!g)
+        return;
+    if (g->opened)
+        inflateEnd(&g->z);
+    soma_release(g->s, g);
+}
+
+/* Nothing but zeros may be left. */
+static soma_status pass_zeros(soma_gzip *g)
+{
+    uint64_t from = place(g);
+    while (g->used < g->filled) {
+        if (g->chunk[g->used])
+            return refuse(g, "bytes that are not gzip follow the end of the gzip data");
+        g->used++;
+        if (!fill(g))
+            return soma_error_status(g->s);
+    }
+    soma_log(g->s, SOMA_LOG_WARNING,
+             "%s: %" PRIu64 " zeros behind the end of the gzip data (byte %" PRIu64 ") are passed over", g->name,
+             place(g) - from, from);
     return SOMA_OK;
 }
 
-/* One call of zlib, whose counters have 32 bits. */
-static int inflate_some(inflater *f)
+/* A member is over: another one, the end of the file, or zeros up to it. */
+static soma_status next_member(soma_gzip *g)
+{
+    if (!fill(g))
+        return soma_error_status(g->s);
+    g->ended = g->used == g->filled;
+    if (g->ended)
+        return SOMA_OK;
+    if (soma_gzip_is(g->chunk + g->used, g->filled - g->used)) {
+        inflateReset(&g->z); /* fails on a stream without state only */
+        return SOMA_OK;
+    }
+    g->ended = true;
+    return pass_zeros(g);
+}
+
+/* One call of zlib, whose counters have 32 bits; *done grows by what came out. */
+static soma_status inflate_some(soma_gzip *g, uint8_t *bytes, size_t size, size_t *done)
 {
     const size_t most = (size_t)1 << 30;
-    size_t in = f->in_size - f->in_used, out = f->capacity - f->used;
-    f->z.next_in = (z_const Bytef *)(uintptr_t)(f->in + f->in_used);
-    f->z.avail_in = (uInt)(in < most ? in : most);
-    f->z.next_out = f->out + f->used;
-    f->z.avail_out = (uInt)(out < most ? out : most);
-    int code = inflate(&f->z, Z_NO_FLUSH);
-    f->in_used = (size_t)(f->z.next_in - f->in);
-    f->used = (size_t)(f->z.next_out - f->out);
-    return code;
+    size_t want = size - *done < most ? size - *done : most;
+    if (!fill(g))
+        return soma_error_status(g->s);
+    g->z.next_in = g->chunk + g->used;
+    g->z.avail_in = (uInt)(g->filled - g->used);
+    g->z.next_out = bytes + *done;
+    g->z.avail_out = (uInt)want;
+    bool empty = !g->z.avail_in;
+    int code = inflate(&g->z, Z_NO_FLUSH);
+    g->used = g->filled - g->z.avail_in;
+    *done += want - g->z.avail_out;
+    if (code == Z_STREAM_END)
+        return next_member(g);
+    if (code == Z_MEM_ERROR)
+        return SOMA_MEMORY; /* soma_alloc said so */
+    if (code != Z_OK && code != Z_BUF_ERROR)
+        return soma_fail(g->s, SOMA_FORMAT, soma_nowhere(),
+                         "%s: byte %" PRIu64 ": the gzip data are damaged here or before (%s)", g->name, place(g),
+                         g->z.msg ? g->z.msg : "no detail");
+    return empty && g->z.avail_out ? refuse(g, "the file ends inside the gzip data; is it cut short?") : SOMA_OK;
 }
 
-/* Inflates one member. */
-static soma_status inflate_member(inflater *f)
+int64_t soma_gzip_read(soma_gzip *g, void *bytes, size_t size)
 {
-    for (;;) {
-        int code = inflate_some(f);
-        if (code == Z_STREAM_END)
-            return SOMA_OK;
-        if (code == Z_MEM_ERROR)
-            return SOMA_MEMORY; /* soma_alloc said so */
-        if (code != Z_OK && code != Z_BUF_ERROR)
-            return soma_fail(f->s, SOMA_FORMAT, soma_nowhere(),
-                             "%s: byte %zu: the gzip data are damaged here or before (%s)", f->name, f->in_used,
-                             f->z.msg ? f->z.msg : "no detail");
-        if (f->used == f->capacity) {
-            soma_status status = grow(f);
-            if (status)
-                return status;
-        } else if (f->in_used == f->in_size) {
-            return soma_fail(f->s, SOMA_FORMAT, soma_nowhere(),
-                             "%s: byte %zu: the file ends inside the gzip data; is it cut short?", f->name, f->in_size);
+    size_t done = 0;
+    if (!place(g) && !g->ended) {
+        if (!fill(g))
+            return -1;
+        if (!soma_gzip_is(g->chunk, g->filled)) {
+            refuse(g, "a gzip file begins with 1f 8b, this one does not");
+            return -1;
         }
     }
-}
-
-static soma_status inflate_members(inflater *f)
-{
-    for (;;) {
-        soma_status status = inflate_member(f);
-        if (status || f->in_used == f->in_size)
-            return status;
-        if (!soma_gzip_is(f->in + f->in_used, f->in_size - f->in_used))
-            return soma_fail(f->s, SOMA_FORMAT, soma_nowhere(),
-                             "%s: byte %zu: %zu bytes that are not gzip follow the end of the gzip data", f->name,
-                             f->in_used, f->in_size - f->in_used);
-        inflateReset(&f->z); /* fails on a stream without state only */
-    }
-}
-
-soma_status soma_gzip_inflate(soma *s, const char *name, const void *bytes, size_t size, void **out, size_t *out_size)
-{
-    inflater f = {.s = s, .name = name, .in = bytes, .in_size = size};
-    *out = NULL;
-    *out_size = 0;
-    if (!soma_gzip_is(bytes, size))
-        return soma_fail(s, SOMA_FORMAT, soma_nowhere(), "%s: byte 0: a gzip file begins with 1f 8b, this one does not",
-                         name);
-    if (size < 18) /* header 10, trailer 8 */
-        return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
-                         "%s: byte %zu: the file ends inside the gzip header or trailer; is it cut short?", name, size);
-    soma_status status = first_buffer(&f);
-    if (status)
-        return status;
-    f.z.zalloc = z_alloc;
-    f.z.zfree = z_free;
-    f.z.opaque = s;
-    int code = inflateInit2(&f.z, 15 + 16); /* the largest window, gzip only */
-    if (code == Z_OK) {
-        status = inflate_members(&f);
-        inflateEnd(&f.z);
-    } else {
-        status = code == Z_MEM_ERROR
-                     ? SOMA_MEMORY
-                     : soma_fail(s, SOMA_UNSUPPORTED, soma_nowhere(),
-                                 "%s: this machine's zlib is not the one that soma was built for", name);
-    }
-    if (status) {
-        soma_release(s, f.out);
-        return status;
-    }
-    *out = f.out;
-    *out_size = f.used;
-    return SOMA_OK;
+    while (done < size && !g->ended)
+        if (inflate_some(g, bytes, size, &done) != SOMA_OK)
+            return -1;
+    return (int64_t)done;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * codec/idx.c: the IDX format (description: "The MNIST database", section "file formats"). Every size is checked
- * against the bytes that are there before anybody may allocate for it.
+ * against the bytes that are there, where their number is known, before anybody may allocate for it.
  */
 #include "codec/idx.h"
 
@@ -92,28 +92,31 @@ static soma_status parse_sizes(soma *s, const char *name, const uint8_t *bytes, 
     return SOMA_OK;
 }
 
-soma_status soma_idx_parse(soma *s, const char *name, const void *bytes, size_t size, soma_idx *idx)
+soma_status soma_idx_parse(soma *s, const char *name, const void *bytes, size_t size, uint64_t total, soma_idx *idx)
 {
     memset(idx, 0, sizeof *idx);
     soma_status status = parse_magic(s, name, bytes, size, idx);
     if (!status)
         status = parse_sizes(s, name, bytes, size, idx);
-    if (status)
-        return status;
-    /* elements <= 2^48 and element <= 8: no overflow */
-    uint64_t need = (uint64_t)idx->elements * idx->element, have = size - (size_t)(idx->data - (const uint8_t *)bytes);
+    return status || total == SOMA_IDX_UNKNOWN ? status : soma_idx_end(s, name, idx, total);
+}
+
+soma_status soma_idx_end(soma *s, const char *name, const soma_idx *idx, uint64_t total)
+{
+    /* elements <= 2^48 and element <= 8: no overflow; total has the header, which was parsed */
+    uint64_t need = (uint64_t)idx->elements * idx->element, have = total - soma_idx_header(idx);
     if (have < need)
         return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
-                         "%s: byte %zu: the content ends here, %" PRIu64
+                         "%s: byte %" PRIu64 ": the content ends here, %" PRIu64
                          " bytes of elements before the end that the IDX header "
                          "declares; is the file cut short?",
-                         name, size, need - have);
+                         name, total, need - have);
     if (have > need)
         return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
                          "%s: byte %" PRIu64 ": %" PRIu64
                          " bytes follow the last element that the IDX header declares; the header "
                          "and the content do not belong together",
-                         name, size - (have - need), have - need);
+                         name, total - (have - need), have - need);
     return SOMA_OK;
 }
 

@@ -29,9 +29,18 @@ typedef struct soma_idx {
     const uint8_t *data; /* inside the bytes that were parsed; big-endian, not aligned */
 } soma_idx;
 
-/* Reads the header and checks it against the bytes that are there; allocates nothing. name: of the file, for the error.
- * */
-soma_status soma_idx_parse(soma *s, const char *name, const void *bytes, size_t size, soma_idx *idx);
+#define SOMA_IDX_HEADER_MAX (4 + 4 * SOMA_IDX_RANK_MAX)
+/* Reads the header from the first `size` bytes (SOMA_IDX_HEADER_MAX of them will do) and checks it against the `total` bytes
+ * that there are; SOMA_IDX_UNKNOWN: nobody knows before the end. Allocates nothing. name: of the file, for the error. */
+#define SOMA_IDX_UNKNOWN UINT64_MAX
+soma_status soma_idx_parse(soma *s, const char *name, const void *bytes, size_t size, uint64_t total, soma_idx *idx);
+/* Bytes of the header. */
+static inline size_t soma_idx_header(const soma_idx *idx)
+{
+    return 4 + 4 * (size_t)idx->rank;
+}
+/* Refuses content of so many bytes that does not end with the last element. */
+soma_status soma_idx_end(soma *s, const char *name, const soma_idx *idx, uint64_t total);
 /* Element i, exactly. */
 double soma_idx_get(const soma_idx *idx, int64_t i);
 /* The type as NumPy and soma write it: "u8", "i16", "f64". */

@@ -180,7 +180,7 @@ static soma_status refuse_count(const soma_dataset *d, const char *const *names,
 /* ---- views ---- */
 
 /* Tells once which classes are which; names [n] are the model's. */
-static void tell(const soma_dataset *d, const char *const *names, int n, const int32_t *map, const char *what)
+static soma_status tell(const soma_dataset *d, const char *const *names, int n, const int32_t *map, const char *what)
 {
     soma *s = d->object.s;
     soma_text text = {.s = s};
@@ -193,7 +193,9 @@ static void tell(const soma_dataset *d, const char *const *names, int n, const i
         soma_log(s, SOMA_LOG_INFO, "%sthe data's %d class%s %s %d of the model, by name: %s", what, d->classes,
                  d->classes == 1 ? " is" : "es are", d->classes < n ? "among the" : "in another order than the", n,
                  text.bytes);
+    soma_status status = text.failed ? SOMA_MEMORY : SOMA_OK;
     soma_text_free(&text);
+    return status;
 }
 
 /* The whole of d with the model's classes; labels are looked up in a list that the view owns. */
@@ -234,8 +236,8 @@ soma_status soma_dataset_match(soma_dataset *d, const char *const *names, int n,
     } else if (lost > 0) {
         status = refuse_names(d, names, n, map, lost, what, at);
     } else if (lost == 0 && !same) {
-        tell(d, names, n, map, what);
-        *view = make_view(d, names, n, map);
+        status = tell(d, names, n, map, what);
+        *view = status == SOMA_OK ? make_view(d, names, n, map) : NULL;
         status = *view ? SOMA_OK : SOMA_MEMORY;
     }
     soma_release(s, map);

@@ -112,7 +112,11 @@ soma_dataset *soma_dataset_open_idx(soma *s, const soma_dataset_options *o);
 soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o);
 /* The path of what a caller names (soma_dataset_find), to be released; NULL: the error is set and says where was looked. */
 char *soma_dataset_locate(soma *s, const char *name, soma_at at);
-/* path/name[/.] exists */
+/* Opens path[/name][/.]: 0, or the seam's negative errno. */
+int soma_dataset_probe(soma *s, const char *path, const char *name, bool folder);
+/* Is nothing there, as far as that result says? What may not be read is there. */
+bool soma_dataset_absent(int result);
+/* path/name[/.] is there */
 bool soma_dataset_finds(soma *s, const char *path, const char *name, bool folder);
 
 /* Options of a caller whose struct may be shorter than ours (older headers): mine is zero. */

@@ -3,12 +3,15 @@
  * data/dataset_folder.c: a folder with a folder of pictures per class. Names are kept in memory, pictures are decoded when
  * they are read. Knows no picture formats.
  */
+#include "base/file.h"
 #include "base/size.h"
 #include "data/dataset.h"
 
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+
+#define FOLDERS_TRIED 16 /* things passed over that may be folders of pictures */
 
 /* Names that grow while folders are listed: texts one after the other, each ended by 0, and where each begins. */
 typedef struct names {
@@ -19,15 +22,30 @@ typedef struct names {
     int count, slots;   /* names */
     const char *prefix; /* "class/", put before each name */
     bool pictures;      /* take names of pictures that soma reads */
+    struct names *over; /* where names go that are passed over */
     soma_status status;
 } names;
+
+/* Is it what is looked for? Hidden files and what macOS adds to archives are neither classes nor pictures. */
+static bool is_taken(const names *n, const char *name)
+{
+    if (name[0] == '.' || !strcmp(name, "__MACOSX"))
+        return false;
+    return !n->pictures || soma_image_kind_read(soma_image_kind_named(name));
+}
 
 static void add_name(void *to, const char *name)
 {
     names *n = to;
-    bool taken = !n->pictures || soma_image_kind_read(soma_image_kind_named(name));
-    if (n->status || name[0] == '.' || !taken)
+    if (n->status || !strcmp(name, ".") || !strcmp(name, ".."))
         return;
+    if (n->over && !is_taken(n, name)) {
+        names *over = n->over;
+        over->prefix = n->prefix;
+        add_name(over, name);
+        n->status = over->status;
+        return;
+    }
     size_t prefix = strlen(n->prefix), size = prefix + strlen(name) + 1;
     if (size > (size_t)(INT32_MAX - n->used)) {
         n->status = soma_fail(n->s, SOMA_UNSUPPORTED, soma_nowhere(), "the names of the pictures take more than 2 GiB");
@@ -72,6 +90,26 @@ static void sort(names *n, int first)
     }
 }
 
+/* A folder that cannot be read is no absence: the classes behind it would get other numbers. */
+static soma_status refuse_folder(soma *s, const char *path, int error, soma_at at)
+{
+    char text[48];
+    return soma_fail(s, SOMA_IO, at, "the folder \"%s\" cannot be read: %s", path, soma_file_reason(error, text));
+}
+
+static soma_status refuse_class(const soma_dataset *d, const char *name, int error, soma_at at)
+{
+    soma *s = d->object.s;
+    size_t size = strlen(d->root) + strlen(name) + 2;
+    char *full = soma_alloc(s, size);
+    if (!full)
+        return SOMA_MEMORY;
+    snprintf(full, size, "%s/%s", d->root, name);
+    soma_status status = refuse_folder(s, full, error, at);
+    soma_release(s, full);
+    return status;
+}
+
 /* Adds the sorted names of the folder path[/name]. */
 static soma_status list(names *n, const char *path, const char *name, soma_at at)
 {
@@ -84,8 +122,7 @@ static soma_status list(names *n, const char *path, const char *name, soma_at at
     snprintf(full, size, "%s%s%s", path, *name ? "/" : "", name);
     int error = s->files.list(s->files.user, full, add_name, n);
     if (error < 0)
-        n->status = soma_fail(s, SOMA_IO, at, "the folder \"%s\" cannot be listed (error %d of the system)", full,
-                              -error);
+        n->status = refuse_folder(s, full, error, at);
     soma_release(s, full);
     if (!n->status)
         sort(n, first);
@@ -98,8 +135,26 @@ static void free_names(names *n)
     soma_release(n->s, n->at);
 }
 
-/* The part of the data: a sub-folder train, test or val where there is one, else the folder itself. */
-static char *locate(soma *s, const soma_dataset_options *o)
+/* What lies beside the parts. */
+static soma_status list_beside(soma *s, const soma_dataset_options *o, names *over)
+{
+    names beside = {.s = s, .prefix = ""};
+    soma_status status = list(&beside, o->path, "", o->at);
+    over->prefix = "../";
+    for (int i = 0; i < beside.count && !status; i++) {
+        const char *name = beside.text + beside.at[i];
+        if (strcmp(name, "train") && strcmp(name, "test") && strcmp(name, "val")) {
+            add_name(over, name);
+            status = over->status;
+        }
+    }
+    free_names(&beside);
+    return status;
+}
+
+/* The part of the data: a sub-folder train, test or val where there is one, else the folder itself. What lies beside the parts
+ * belongs to none. */
+static char *locate(soma *s, const soma_dataset_options *o, names *over)
 {
     bool test = o->split && !strcmp(o->split, "test");
     const char *part = test ? "test" : "train";
@@ -111,6 +166,8 @@ static char *locate(soma *s, const soma_dataset_options *o)
                   o->path);
         return NULL;
     }
+    if (parted && list_beside(s, o, over) != SOMA_OK)
+        return NULL;
     size_t size = strlen(o->path) + 8;
     char *root = soma_alloc(s, size);
     if (root)
@@ -118,8 +175,29 @@ static char *locate(soma *s, const soma_dataset_options *o)
     return root;
 }
 
+/* The pictures of a class, with their labels. */
+static soma_status list_pictures(soma_dataset *d, const char *name, int32_t label, names *pictures, int32_t **labels,
+                                 int *slots, soma_at at)
+{
+    soma *s = d->object.s;
+    size_t size = strlen(name) + 2;
+    char *prefix = soma_alloc(s, size);
+    if (!prefix)
+        return SOMA_MEMORY;
+    snprintf(prefix, size, "%s/", name);
+    pictures->prefix = prefix;
+    int first = pictures->count;
+    soma_status status = list(pictures, d->root, name, at);
+    soma_release(s, prefix);
+    if (!status)
+        status = soma_grow(s, labels, slots, pictures->count + 1, sizeof **labels);
+    for (int k = first; k < pictures->count && !status; k++)
+        (*labels)[k] = label;
+    return status;
+}
+
 /* Pictures of every class, in order, with their labels. Folders without pictures are classes without samples. */
-static soma_status list_classes(soma_dataset *d, names *classes, names *pictures, soma_at at)
+static soma_status list_classes(soma_dataset *d, names *classes, names *pictures, names *empty, soma_at at)
 {
     soma *s = d->object.s;
     int kept = 0, slots = 0;
@@ -127,23 +205,22 @@ static soma_status list_classes(soma_dataset *d, names *classes, names *pictures
     soma_status status = list(classes, d->root, "", at);
     for (int i = 0; i < classes->count && !status; i++) {
         char *name = classes->text + classes->at[i];
-        if (!soma_dataset_finds(s, d->root, name, true))
-            continue; /* a file beside the classes */
-        size_t size = strlen(name) + 2;
-        char *prefix = soma_alloc(s, size);
-        if (!prefix) {
-            status = SOMA_MEMORY;
+        int found = soma_dataset_probe(s, d->root, name, true), before = pictures->count;
+        if (soma_dataset_absent(found)) { /* a file beside the classes, or a link to nothing */
+            classes->over->prefix = "";
+            add_name(classes->over, name);
+            status = classes->over->status;
+            continue;
+        }
+        if (found < 0) {
+            status = refuse_class(d, name, found, at);
             break;
         }
-        snprintf(prefix, size, "%s/", name);
-        pictures->prefix = prefix;
-        int first = pictures->count;
-        status = list(pictures, d->root, name, at);
-        soma_release(s, prefix);
-        if (!status)
-            status = soma_grow(s, &labels, &slots, pictures->count + 1, sizeof *labels);
-        for (int k = first; k < pictures->count && !status; k++)
-            labels[k] = kept;
+        status = list_pictures(d, name, kept, pictures, &labels, &slots, at);
+        if (!status && pictures->count == before) {
+            add_name(empty, name);
+            status = empty->status;
+        }
         classes->at[kept++] = classes->at[i];
     }
     classes->count = kept;
@@ -207,20 +284,6 @@ static soma_status read_pictures(const soma_dataset *d, soma_reader *r, const in
     return SOMA_OK;
 }
 
-static soma_status check(soma_dataset *d, const names *classes, const names *pictures, soma_at at)
-{
-    soma *s = d->object.s;
-    if (!classes->count)
-        return soma_fail(s, SOMA_DATA, at,
-                         "the folder \"%s\" holds neither MNIST's four files nor folders of pictures, one a class",
-                         d->root);
-    if (!pictures->count)
-        return soma_fail(s, SOMA_DATA, at,
-                         "the folders in \"%s\" hold no pictures (" SOMA_IMAGE_ENDINGS "); is it the right level?",
-                         d->root);
-    return SOMA_OK;
-}
-
 /* NULL-terminated list of the classes' names; NULL: no memory. */
 static const char **name_list(soma *s, const names *classes)
 {
@@ -230,17 +293,81 @@ static const char **name_list(soma *s, const names *classes)
     return list;
 }
 
+/* "a/b.webp", "c" and 12 more */
+static void add_list(soma_text *t, names *n)
+{
+    sort(n, 0);
+    for (int i = 0; i < n->count; i++)
+        soma_list_name(t, i, n->count, n->text + n->at[i]);
+}
+
+static soma_status check(soma_dataset *d, const names *classes, const names *pictures, soma_at at)
+{
+    soma *s = d->object.s;
+    soma_text text = {.s = s};
+    if (classes->count && pictures->count)
+        return SOMA_OK;
+    soma_text_addf(&text,
+                   classes->count
+                       ? "the folders in \"%s\" hold no pictures (" SOMA_IMAGE_ENDINGS "); is it the right level?"
+                       : "the folder \"%s\" holds neither MNIST's four files nor folders of pictures, one a class",
+                   d->root);
+    if (pictures->over->count) {
+        soma_text_add(&text, " There is ");
+        add_list(&text, pictures->over);
+    }
+    if (!text.failed)
+        soma_fail(s, SOMA_DATA, at, "%s", text.bytes);
+    soma_text_free(&text);
+    return soma_error_status(s);
+}
+
+/* One warning of all that is in the folder and is no sample. */
+static soma_status tell(const soma_dataset *d, names *over, names *empty)
+{
+    soma *s = d->object.s;
+    soma_text text = {.s = s};
+    bool deeper = false;
+    if (!over->count && !empty->count)
+        return SOMA_OK;
+    if (over->count) {
+        soma_text_addf(
+            &text, "%d thing%s that %s no picture (" SOMA_IMAGE_ENDINGS ") of a class %s passed over: ", over->count,
+            over->count == 1 ? "" : "s", over->count == 1 ? "is" : "are", over->count == 1 ? "is" : "are");
+        add_list(&text, over);
+    }
+    for (int i = 0; i < over->count && i < FOLDERS_TRIED && !deeper; i++)
+        deeper = strchr(over->text + over->at[i], '/') &&
+                 soma_dataset_finds(s, d->root, over->text + over->at[i], true);
+    if (deeper)
+        soma_text_add(&text, " (pictures lie in the classes' folders themselves, not in folders in them)");
+    if (empty->count) {
+        soma_text_addf(&text, "%s%d class%s no pictures: ", over->count ? "; " : "", empty->count,
+                       empty->count == 1 ? " has" : "es have");
+        add_list(&text, empty);
+    }
+    if (!text.failed)
+        soma_log(s, SOMA_LOG_WARNING, "%s: %s", d->root, text.bytes);
+    soma_status status = text.failed ? SOMA_MEMORY : SOMA_OK;
+    soma_text_free(&text);
+    return status;
+}
+
 static soma_status scan(soma_dataset *d, const soma_dataset_options *o, names *classes, names *pictures)
 {
     soma *s = d->object.s;
-    char *root = locate(s, o);
+    names empty = {.s = s, .prefix = ""};
+    char *root = locate(s, o, pictures->over);
     if (!root)
-        return SOMA_IO;
+        return soma_error_status(s);
     soma_dataset_adopt(d, root, strlen(root) + 1);
     d->root = root;
-    soma_status status = list_classes(d, classes, pictures, o->at);
+    soma_status status = list_classes(d, classes, pictures, &empty, o->at);
     if (!status)
         status = check(d, classes, pictures, o->at);
+    if (!status)
+        status = tell(d, pictures->over, &empty);
+    free_names(&empty);
     if (pictures->text)
         soma_dataset_adopt(d, pictures->text, (uint64_t)pictures->room);
     if (pictures->at)
@@ -259,7 +386,8 @@ soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o)
         soma_fail(s, SOMA_UNSUPPORTED, o->at, "folders of pictures need the function .list of the context's .files");
         return NULL;
     }
-    names classes = {.s = s, .prefix = ""}, pictures = {.s = s, .prefix = "", .pictures = true};
+    names over = {.s = s, .prefix = ""}, classes = {.s = s, .prefix = "", .over = &over};
+    names pictures = {.s = s, .prefix = "", .pictures = true, .over = &over};
     soma_dataset *d = soma_dataset_make(s);
     soma_status status = d ? scan(d, o, &classes, &pictures) : SOMA_MEMORY;
     const char **list = status ? NULL : name_list(s, &classes);
@@ -280,5 +408,6 @@ soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o)
     }
     soma_release(s, list);
     free_names(&classes);
+    free_names(&over);
     return d;
 }

@@ -24,12 +24,10 @@ typedef struct paths {
 
 /* ---- where the files are ---- */
 
+/* What is there but may not be read counts: reading it will say why. */
 static bool exists(soma *s, const char *path)
 {
-    int handle = s->files.open(s->files.user, path, false);
-    if (handle >= 0)
-        s->files.close(s->files.user, handle);
-    return handle >= 0;
+    return !soma_dataset_absent(soma_dataset_probe(s, path, NULL, false));
 }
 
 static char *join(soma *s, const char *a, const char *b, const char *c, const char *d)
@@ -111,17 +109,111 @@ static soma_status locate_labels(paths *p, const soma_dataset_options *o)
 
 /* ---- what is in them ---- */
 
-static soma_status load(soma *s, const char *path, void **block, size_t *size, soma_idx *idx)
+/* The content of a file, compressed or not, as it is read. */
+typedef struct content {
+    soma_file_reader file;
+    soma_gzip *gzip; /* NULL: plain */
+    uint8_t first[2];
+    int kept; /* of `first`: read to see what the file is, and not yet given on */
+} content;
+
+static int64_t read_file(void *user, void *bytes, size_t size)
 {
-    *block = NULL;
-    soma_status status = soma_file_read(s, path, (uint64_t)SOMA_LIMIT_ELEMENTS, block, size);
-    if (!status && soma_gzip_is(*block, *size)) {
-        void *packed = *block;
-        status = soma_gzip_inflate(s, path, packed, *size, block, size);
-        soma_release(s, packed);
+    content *c = user;
+    if (c->kept && size >= 2) { /* zlib's chunk, and an IDX header, are larger */
+        memcpy(bytes, c->first, (size_t)c->kept);
+        int64_t n = soma_file_reader_take(&c->file, (char *)bytes + c->kept, size - (size_t)c->kept);
+        n += n < 0 ? 0 : c->kept;
+        c->kept = 0;
+        return n;
     }
+    return soma_file_reader_take(&c->file, bytes, size);
+}
+
+static int64_t read_content(content *c, void *bytes, size_t size)
+{
+    return c->gzip ? soma_gzip_read(c->gzip, bytes, size) : read_file(c, bytes, size);
+}
+
+static soma_status open_content(content *c, soma *s, const char *path)
+{
+    *c = (content){.file.handle = -1};
+    soma_status status = soma_file_reader_open(&c->file, s, path);
+    int64_t n = status ? -1 : soma_file_reader_take(&c->file, c->first, sizeof c->first);
+    if (n < 0)
+        return soma_error_status(s);
+    c->kept = (int)n;
+    if (soma_gzip_is(c->first, (size_t)n)) {
+        c->gzip = soma_gzip_open(s, path, read_file, c);
+        return c->gzip ? SOMA_OK : soma_error_status(s);
+    }
+    return SOMA_OK;
+}
+
+static void close_content(content *c)
+{
+    soma_gzip_close(c->gzip);
+    soma_file_reader_close(&c->file);
+}
+
+/* What the header says of the size is believed no further than the file can hold it. */
+static soma_status check_claim(const content *c, const soma_idx *idx)
+{
+    uint64_t need = (uint64_t)idx->elements * idx->element;
+    if (!c->gzip || need / SOMA_LIMIT_INFLATE_RATIO <= c->file.size)
+        return SOMA_OK;
+    return soma_fail(c->file.s, SOMA_FORMAT, soma_nowhere(),
+                     "%s: the IDX header declares %" PRIu64 " bytes of elements, more than %d times the %" PRIu64
+                     " bytes of the file, which cannot hold them; is it damaged or cut short?",
+                     c->file.path, need, SOMA_LIMIT_INFLATE_RATIO, c->file.size);
+}
+
+/* The elements, at the end of a block that has `least` bytes or more for each: in place, they may become wider. One byte more
+ * is read, or tried: the content must end with the last element. */
+static soma_status take_elements(content *c, soma_idx *idx, const uint8_t *head, size_t got, size_t least,
+                                 uint8_t **block, size_t *size)
+{
+    soma *s = c->file.s;
+    uint64_t need = (uint64_t)idx->elements * idx->element;
+    size_t wide = idx->element > least ? idx->element : least, begun = got - soma_idx_header(idx);
+    *size = (size_t)idx->elements * wide; /* elements <= 2^48 */
+    if (begun > need)
+        return soma_idx_end(s, c->file.path, idx, got);
+    *block = soma_alloc(s, *size);
+    if (!*block)
+        return SOMA_MEMORY;
+    uint8_t *at = *block + (*size - need), more;
+    memcpy(at, head + soma_idx_header(idx), begun);
+    idx->data = at;
+    int64_t n = read_content(c, at + begun, (size_t)need - begun), behind = n < 0 ? -1 : read_content(c, &more, 1);
+    if (behind < 0)
+        return soma_error_status(s);
+    if (behind && c->gzip) /* how much more there is, only inflating it would tell */
+        return soma_fail(s, SOMA_FORMAT, soma_nowhere(),
+                         "%s: byte %" PRIu64
+                         " of the content: it goes on behind the last element that the IDX header declares; "
+                         "the header and the content do not belong together",
+                         c->file.path, got + (uint64_t)n);
+    return soma_idx_end(s, c->file.path, idx, got + (uint64_t)n + (uint64_t)behind);
+}
+
+/* An IDX file in memory: *block holds its elements, from idx->data on. */
+static soma_status load(soma *s, const char *path, size_t least, uint8_t **block, size_t *size, soma_idx *idx)
+{
+    content c;
+    uint8_t head[SOMA_IDX_HEADER_MAX];
+    *block = NULL;
+    soma_status status = open_content(&c, s, path);
+    int64_t got = status ? -1 : read_content(&c, head, sizeof head);
+    if (got < 0)
+        status = soma_error_status(s);
+    else
+        status = soma_idx_parse(s, path, head, (size_t)got, c.gzip ? SOMA_IDX_UNKNOWN : c.file.size, idx);
     if (!status)
-        status = soma_idx_parse(s, path, *block, *size, idx);
+        status = check_claim(&c, idx);
+    if (!status)
+        status = take_elements(&c, idx, head, (size_t)got, idx->type == SOMA_IDX_U8 ? 1 : least, block, size);
+    close_content(&c);
     if (status) {
         soma_release(s, *block);
         *block = NULL;
@@ -129,15 +221,16 @@ static soma_status load(soma *s, const char *path, void **block, size_t *size, s
     return status;
 }
 
-/* Bytes stay where they are; other types become f32. */
+/* Bytes stay where they are; other types become f32, in place. */
 static soma_status take_images(soma_dataset *d, const char *path)
 {
-    void *block;
+    uint8_t *block;
     size_t size;
     soma_idx idx;
-    soma_status status = load(d->object.s, path, &block, &size, &idx);
+    soma_status status = load(d->object.s, path, sizeof(float), &block, &size, &idx);
     if (status)
         return status;
+    soma_dataset_adopt(d, block, size);
     d->count = idx.dim[0];
     d->x_row = idx.elements / idx.dim[0];
     d->input.dtype = SOMA_F32;
@@ -146,19 +239,12 @@ static soma_status take_images(soma_dataset *d, const char *path)
     d->input.shape.dim[0] = 1;
     for (int i = 1; i < idx.rank; i++)
         d->input.shape.dim[i - 1 + first] = idx.dim[i];
-    if (idx.type == SOMA_IDX_U8) {
-        d->x = idx.data;
-        d->x_dtype = SOMA_U8;
-        soma_dataset_adopt(d, block, size);
-        return SOMA_OK;
-    }
-    float *x = soma_dataset_own(d, idx.elements, sizeof *x);
-    for (int64_t i = 0; x && i < idx.elements; i++)
-        x[i] = (float)soma_idx_get(&idx, i);
-    soma_release(d->object.s, block);
-    d->x = x;
-    d->x_dtype = SOMA_F32;
-    return x ? SOMA_OK : SOMA_MEMORY;
+    d->x = block;
+    d->x_dtype = idx.type == SOMA_IDX_U8 ? SOMA_U8 : SOMA_F32;
+    float *x = (float *)(void *)block;
+    for (int64_t i = 0; d->x_dtype == SOMA_F32 && i < idx.elements; i++)
+        x[i] = (float)soma_idx_get(&idx, i); /* lies at or before element i */
+    return SOMA_OK;
 }
 
 static soma_status check_labels(soma_dataset *d, const char *path, const soma_idx *idx)
@@ -188,25 +274,22 @@ static soma_status check_labels(soma_dataset *d, const char *path, const soma_id
 
 static soma_status take_labels(soma_dataset *d, const char *path)
 {
-    void *block;
+    uint8_t *y;
     size_t size;
     soma_idx idx;
-    soma_status status = load(d->object.s, path, &block, &size, &idx);
+    soma_status status = load(d->object.s, path, 1, &y, &size, &idx);
     if (status)
         return status;
+    soma_dataset_adopt(d, y, size);
     status = check_labels(d, path, &idx);
-    uint8_t *y = status ? NULL : soma_dataset_own(d, d->count, 1);
-    for (int64_t i = 0; y && i < d->count; i++)
+    for (int64_t i = 0; !status && i < d->count; i++)
         y[i] = (uint8_t)soma_idx_get(&idx, i);
-    soma_release(d->object.s, block);
-    if (!y)
-        return status ? status : SOMA_MEMORY;
     d->y = y;
     d->y_dtype = SOMA_U8;
     d->y_row = 1;
     d->has_target = true;
     d->target.dtype = SOMA_I32;
-    return SOMA_OK;
+    return status;
 }
 
 soma_dataset *soma_dataset_open_idx(soma *s, const soma_dataset_options *o)

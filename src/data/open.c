@@ -6,6 +6,7 @@
 #include "base/words.h"
 #include "data/dataset.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 
@@ -55,15 +56,27 @@ static soma_status check_options(soma *s, const soma_dataset_options *o)
     return status ? status : check_choice(s, o->at, "split", o->split, splits);
 }
 
-bool soma_dataset_finds(soma *s, const char *path, const char *name, bool folder)
+int soma_dataset_probe(soma *s, const char *path, const char *name, bool folder)
 {
-    char full[4096];
-    if (snprintf(full, sizeof full, "%s%s%s%s", path, *name ? "/" : "", name, folder ? "/." : "") >= (int)sizeof full)
-        return false; /* longer than systems take */
+    char full[4096]; /* systems take no more */
+    int n = snprintf(full, sizeof full, "%s%s%s%s", path, name && *name ? "/" : "", name ? name : "",
+                     folder ? "/." : "");
+    if (n >= (int)sizeof full)
+        return -ENAMETOOLONG;
     int handle = s->files.open(s->files.user, full, false);
     if (handle >= 0)
         s->files.close(s->files.user, handle);
-    return handle >= 0;
+    return handle < 0 ? handle : 0;
+}
+
+bool soma_dataset_absent(int result)
+{
+    return result == -ENOENT || result == -ENOTDIR;
+}
+
+bool soma_dataset_finds(soma *s, const char *path, const char *name, bool folder)
+{
+    return !soma_dataset_absent(soma_dataset_probe(s, path, name, folder));
 }
 
 /* A folder that holds none of MNIST's files holds pictures. */
