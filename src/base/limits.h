@@ -19,7 +19,8 @@
 #define SOMA_LIMIT_IMAGE_SIDE 65535
 #define SOMA_LIMIT_IMAGE_PIXELS ((int64_t)1 << 28)
 #define SOMA_LIMIT_JPEG_SCANS 100
-#define SOMA_LIMIT_YAML (1 << 24) /* bytes of a model description */
+#define SOMA_LIMIT_YAML (1 << 20) /* bytes of a model description: libyaml takes up to 90 times that */
+#define SOMA_LIMIT_MAP (1 << 24)  /* bytes of a map of names, which is read word by word */
 #define SOMA_LIMIT_INFLATE_RATIO 1100
 
 #endif

@@ -89,7 +89,7 @@ soma_status soma_read_renames(soma *s, const char *path, soma_arena *arena, soma
     void *bytes;
     size_t size;
     reader r = {.s = s, .arena = arena, .path = soma_arena_text(arena, path)};
-    soma_status status = r.path ? soma_file_read(s, path, SOMA_LIMIT_YAML, &bytes, &size) : SOMA_MEMORY;
+    soma_status status = r.path ? soma_file_read(s, path, SOMA_LIMIT_MAP, &bytes, &size) : SOMA_MEMORY;
     if (status != SOMA_OK)
         return status;
     yaml_parser_t parser;

@@ -44,23 +44,56 @@ static soma_status check_hash(soma_safetensors *f)
         f, SOMA_HASH_AT, "the hash does not fit the content: the file is damaged, or another program changed it");
 }
 
-static soma_status parse(soma_safetensors *f)
+/* The first nine bytes say how long the header is, and whether it can be one. */
+static soma_status check_beginning(soma_safetensors *f, const unsigned char *bytes, uint64_t *length)
 {
-    const unsigned char *bytes = f->bytes;
+    *length = 0;
     if (f->size < 8)
         return soma_safetensors_damaged(f, f->size,
                                         "the file is shorter than the eight bytes that a safetensors file begins with");
-    uint64_t length = 0;
     for (int i = 7; i >= 0; i--)
-        length = length << 8 | bytes[i];
-    if (length > SOMA_LIMIT_HEADER || length > f->size - 8)
+        *length = *length << 8 | bytes[i];
+    if (*length > SOMA_LIMIT_HEADER || *length > f->size - 8)
         return soma_safetensors_damaged(
             f, 0, "the header's length is larger than the file or than 100,000,000 bytes; is this a safetensors file?");
-    if (length < 2 || bytes[8] != '{')
+    if (*length < 2 || bytes[8] != '{')
         return soma_safetensors_damaged(f, 8, "the header does not begin with '{'; is this a safetensors file?");
-    f->data = bytes + 8 + length;
-    f->data_size = f->size - 8 - length;
-    soma_status status = soma_safetensors_header(f, (size_t)length);
+    return SOMA_OK;
+}
+
+/* A block for `want` bytes of the file with the `have` that were read, and the next ones up to `want`. */
+static soma_status extend(soma_safetensors *f, soma_file_reader *file, const void *from, uint64_t have, uint64_t want)
+{
+    char *block = want < SIZE_MAX ? soma_alloc(f->s, (size_t)want + 1) : NULL;
+    if (!block)
+        return want < SIZE_MAX
+                   ? SOMA_MEMORY
+                   : soma_fail(f->s, SOMA_MEMORY, soma_nowhere(), "\"%s\" is too large for this machine", f->path);
+    memcpy(block, from, (size_t)have);
+    bool read = soma_file_take(file, block + have, (size_t)(want - have)) >= 0;
+    soma_release(f->s, f->bytes);
+    f->bytes = block;
+    return read ? SOMA_OK : soma_error_status(f->s);
+}
+
+/* The header first, by itself: only a file that is as long as its header says is read into memory. */
+static soma_status parse(soma_safetensors *f, soma_file_reader *file)
+{
+    unsigned char first[9] = {0};
+    uint64_t length;
+    f->size = (size_t)file->size;
+    if (soma_file_take(file, first, sizeof first) < 0)
+        return soma_error_status(f->s);
+    soma_status status = check_beginning(f, first, &length);
+    if (status == SOMA_OK)
+        status = extend(f, file, first, sizeof first, 8 + length);
+    if (status != SOMA_OK)
+        return status;
+    f->data_size = file->size - 8 - length;
+    status = soma_safetensors_header(f, (size_t)length); /* keeps nothing of the block */
+    if (status == SOMA_OK)
+        status = extend(f, file, f->bytes, 8 + length, file->size);
+    f->data = (const unsigned char *)f->bytes + 8 + length;
     return status == SOMA_OK ? check_hash(f) : status;
 }
 
@@ -70,9 +103,12 @@ soma_status soma_safetensors_open(soma_safetensors *f, soma *s, const char *path
     f->s = s;
     f->path = path;
     soma_arena_init(&f->arena, s);
-    soma_status status = soma_file_read(s, path, UINT64_MAX, &f->bytes, &f->size);
-    if (status == SOMA_OK)
-        status = parse(f);
+    soma_file_reader file;
+    soma_status status = soma_file_open(&file, s, path);
+    if (status == SOMA_OK) {
+        status = parse(f, &file);
+        soma_file_close(&file);
+    }
     if (status != SOMA_OK)
         soma_safetensors_close(f);
     return status;
