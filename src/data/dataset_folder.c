@@ -26,12 +26,30 @@ typedef struct names {
     soma_status status;
 } names;
 
+/* The library for that kind was not found when soma was built. */
+static bool left_out_of_build(soma_image_kind kind)
+{
+    bool out = false;
+    (void)kind; /* a build with all of them */
+#ifndef SOMA_HAVE_WEBP
+    out = out || kind == SOMA_IMAGE_WEBP;
+#endif
+#ifndef SOMA_HAVE_PNG
+    out = out || kind == SOMA_IMAGE_PNG;
+#endif
+#ifndef SOMA_HAVE_JPEG
+    out = out || kind == SOMA_IMAGE_JPEG;
+#endif
+    return out;
+}
+
 /* Is it what is looked for? Hidden files and what macOS adds to archives are neither classes nor pictures. */
 static bool is_taken(const names *n, const char *name)
 {
     if (name[0] == '.' || !strcmp(name, "__MACOSX"))
         return false;
-    return !n->pictures || soma_image_kind_read(soma_image_kind_named(name));
+    soma_image_kind kind = soma_image_kind_named(name);
+    return !n->pictures || (soma_image_kind_read(kind) && !left_out_of_build(kind));
 }
 
 static void add_name(void *to, const char *name)
@@ -339,6 +357,14 @@ static soma_status tell(const soma_dataset *d, names *over, names *empty)
     for (int i = 0; i < over->count && i < FOLDERS_TRIED && !deeper; i++)
         deeper = strchr(over->text + over->at[i], '/') &&
                  soma_dataset_finds(s, d->root, over->text + over->at[i], true);
+    soma_image_kind out = SOMA_IMAGE_UNKNOWN;
+    for (int i = 0; i < over->count && out == SOMA_IMAGE_UNKNOWN; i++) {
+        soma_image_kind kind = soma_image_kind_named(over->text + over->at[i]);
+        out = left_out_of_build(kind) ? kind : out;
+    }
+    if (out != SOMA_IMAGE_UNKNOWN)
+        soma_text_addf(&text, " (this build of soma reads no %s: its library was not found)",
+                       soma_image_kind_name(out));
     if (deeper)
         soma_text_add(&text, " (pictures lie in the classes' folders themselves, not in folders in them)");
     if (empty->count) {
