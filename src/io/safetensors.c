@@ -70,7 +70,7 @@ static soma_status extend(soma_safetensors *f, soma_file_reader *file, const voi
                    ? SOMA_MEMORY
                    : soma_fail(f->s, SOMA_MEMORY, soma_nowhere(), "\"%s\" is too large for this machine", f->path);
     memcpy(block, from, (size_t)have);
-    bool read = soma_file_take(file, block + have, (size_t)(want - have)) >= 0;
+    bool read = soma_file_reader_take(file, block + have, (size_t)(want - have)) >= 0;
     soma_release(f->s, f->bytes);
     f->bytes = block;
     return read ? SOMA_OK : soma_error_status(f->s);
@@ -82,7 +82,7 @@ static soma_status parse(soma_safetensors *f, soma_file_reader *file)
     unsigned char first[9] = {0};
     uint64_t length;
     f->size = (size_t)file->size;
-    if (soma_file_take(file, first, sizeof first) < 0)
+    if (soma_file_reader_take(file, first, sizeof first) < 0)
         return soma_error_status(f->s);
     soma_status status = check_beginning(f, first, &length);
     if (status == SOMA_OK)
@@ -104,10 +104,10 @@ soma_status soma_safetensors_open(soma_safetensors *f, soma *s, const char *path
     f->path = path;
     soma_arena_init(&f->arena, s);
     soma_file_reader file;
-    soma_status status = soma_file_open(&file, s, path);
+    soma_status status = soma_file_reader_open(&file, s, path);
     if (status == SOMA_OK) {
         status = parse(f, &file);
-        soma_file_close(&file);
+        soma_file_reader_close(&file);
     }
     if (status != SOMA_OK)
         soma_safetensors_close(f);
