@@ -124,6 +124,7 @@ typedef struct cli_model {
     bool loaded;               /* from a model file */
     bool described;            /* by YAML: the recipe holds what it says */
     const char *name;          /* as it was asked for */
+    bool trained;              /* its numbers come from a file, all but those of a new head */
 } cli_model;
 /* How an architecture is built, and the weights that it begins with. */
 typedef struct cli_build {
@@ -159,6 +160,12 @@ typedef struct cli_build {
     }
 /* A zoo name, a .yaml description or a .safetensors file. False after an error, with the exit code. */
 bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model *found, int *code);
+/* May it answer? False after telling that it has learned nothing, unless that is what was asked for. */
+bool cli_is_trained(const cli_model *found, const char *name, bool untrained, int *code);
+#define CLI_UNTRAINED(flag)                                                                                            \
+    {                                                                                                                  \
+        "untrained", CLI_FLAG, &(flag), NULL, "let a model with random weights answer", 1, 0                           \
+    }
 soma_shape cli_sample_shape(const soma_model *m);
 /* The option's, else the description's; NULL: f32. */
 const char *cli_precision(const char *option, const soma_recipe *recipe);
@@ -275,7 +282,9 @@ const char *cli_free_name(const char *stem, char path[1024]);
 void cli_json_number(double number);                              /* null for NaN */
 const char *cli_count(int64_t n, char text[32]);                  /* 1,234,567 */
 const char *cli_shape_text(const soma_type *type, char text[96]); /* (N, 3, 32, 32) */
-const char *cli_nearest(const char *name, const char *const *names);
+/* The one of a list that may have been meant; at: entry i, NULL behind the last. */
+typedef const char *(*cli_name_fn)(const void *list, int i);
+const char *cli_nearest(const char *name, cli_name_fn at, const void *list);
 
 /* ---- progress ---- */
 

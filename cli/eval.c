@@ -169,6 +169,7 @@ int cli_eval(int argc, char **argv)
 {
     cli_common common = {0};
     cli_build build = {0};
+    bool untrained = false;
     cli_pictures pictures = CLI_PICTURES_NONE;
     soma_evaluate_options o = {.struct_size = sizeof o, .at = SOMA_AT};
     const char *data = "fashion-mnist", *split = "test", *name;
@@ -176,13 +177,14 @@ int cli_eval(int argc, char **argv)
     const cli_option options[] = {
         {"data", CLI_TEXT, &data, "DATA",
          "IDX file or folder, folder of pictures, or a data set's name (default fashion-mnist)", 1, 0},
-        {"split", CLI_CHOICE, &split, "train|test", "train or test (default)", 1, 0},
+        {"split", CLI_CHOICE, &split, "train|test|all", "a part (default test), or all of what has none", 1, 0},
         CLI_LOSS(&o.loss),
         {"batch-size", CLI_INT, &o.batch_size, "N", "samples per step (default 128)", 1, 1e9},
         CLI_PRECISION(&o.precision),
         {"max-memory", CLI_BYTES, &max_memory, "BYTES", "what the plan may need, e.g. 2G (K, M, G: powers of 1000)", 1,
          1e15},
         {"limit", CLI_INT, &limit, "N", "use N samples: of each class its share, from its first on", 1, 1e15},
+        CLI_UNTRAINED(untrained),
         CLI_BUILD(build),
         CLI_TRANSFORM(pictures),
         CLI_DATA_PATH(common),
@@ -196,7 +198,7 @@ int cli_eval(int argc, char **argv)
     if (!s || soma_failed(s))
         return cli_failed(s);
     cli_model found;
-    if (cli_find_model(s, name, &build, &found, &code)) {
+    if (cli_find_model(s, name, &build, &found, &code) && cli_is_trained(&found, name, untrained, &code)) {
         soma_dataset_options how = {.struct_size = sizeof how, .split = split, .limit = limit};
         soma_shape sample = cli_sample_shape(found.model);
         cli_use_model(found.model, &how);

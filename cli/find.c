@@ -86,15 +86,17 @@ static bool choices_fit(const soma_zoo_entry *zoo, const cli_build *b)
 /* "OLD=NEW" taken apart; the texts live as long as the process. */
 static bool add_rule(const char *text, soma_rename *rule)
 {
-    static char texts[64][512];
+    static char *texts[sizeof((cli_list *)0)->texts / sizeof(char *)]; /* as many as may be given */
     static int n;
     const char *equal = strchr(text, '=');
-    if (!equal || equal == text || n == 64 || (size_t)snprintf(texts[n], 512, "%s", text) >= 512)
-        return cli_usage("--map takes OLD=NEW (each shorter than 500 letters) or a YAML file of such, got \"%s\"",
-                         text) == 0;
-    texts[n][equal - text] = 0;
-    *rule = (soma_rename){texts[n], texts[n] + (equal - text) + 1};
-    n++;
+    if (!equal || equal == text)
+        return cli_usage("--map takes OLD=NEW or a YAML file of such, got \"%s\"", text) == 0;
+    char *copy = texts[n++] = malloc(strlen(text) + 1);
+    if (!copy)
+        return cli_error(SOMA_MEMORY, "no memory for the names of --map") == 0;
+    memcpy(copy, text, strlen(text) + 1);
+    copy[equal - text] = 0;
+    *rule = (soma_rename){copy, copy + (equal - text) + 1};
     return true;
 }
 
@@ -144,6 +146,12 @@ static bool begin_with(soma *s, const cli_build *b, cli_model *found, int *code)
     return true;
 }
 
+static const char *zoo_name(const void *list, int i)
+{
+    (void)list;
+    return soma_zoo_at(i) ? soma_zoo_at(i)->name : NULL;
+}
+
 bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model *found, int *code)
 {
     *found = (cli_model){.name = name};
@@ -170,12 +178,7 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
                                 .shortcut = build->shortcut, .stride = build->stride, .pooling = build->pooling,
                                 .convention = build->convention);
     } else {
-        const char *names[64];
-        int n = 0;
-        for (; soma_zoo_at(n) && n < 63; n++)
-            names[n] = soma_zoo_at(n)->name;
-        names[n] = NULL;
-        const char *near = cli_nearest(name, names);
+        const char *near = cli_nearest(name, zoo_name, NULL);
         *code = cli_usage("\"%s\" is neither an architecture%s%s%s nor a file: a saved model or a description", name,
                           near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
         return false;
@@ -188,7 +191,20 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
         cli_error(SOMA_INVALID, "the model \"%s\" has no input or no output", name);
         return false;
     }
+    found->trained = (found->loaded || found->recipe.trained || build->weights) && !build->new_head;
     return begin_with(s, build, found, code);
+}
+
+bool cli_is_trained(const cli_model *found, const char *name, bool untrained, int *code)
+{
+    if (found->trained || untrained)
+        return true;
+    *code = cli_usage(
+        "%s %s; name a saved model or give --weights FILE, or say --untrained to see what it answers all the same",
+        name,
+        found->loaded || found->recipe.trained ? "has a new last layer that has learned nothing"
+                                               : "has random weights and has learned nothing");
+    return false;
 }
 
 soma_shape cli_sample_shape(const soma_model *m)

@@ -13,20 +13,23 @@ static int n_patterns;
 /* "PATTERN=0.001" or "PATTERN=x0.1"; the pattern lives as long as the process. */
 static bool lr_group(const char *text, soma_group *group)
 {
-    static char patterns[64][256];
+    static char *patterns[sizeof((cli_list *)0)->texts / sizeof(char *)]; /* as many as may be given */
     const char *equal = strrchr(text, '=');
     char *end = NULL;
     bool times = equal && equal[1] == 'x';
     double x = equal ? strtod(equal + 1 + times, &end) : 0; /* the command never sets a locale: the point is a point */
-    if (!equal || equal == text || equal - text > 255 || end == equal + 1 + times || *end || !(x >= 0 && x < 1e9) ||
-        n_patterns == 64)
+    if (!equal || equal == text || end == equal + 1 + times || *end || !(x >= 0 && x < 1e9))
         return cli_usage(
                    "--lr-group takes PATTERN=LR, such as \"features.*=0.001\", or PATTERN=xF for F times the others' "
                    "rate; got \"%s\"",
                    text) == 0;
-    snprintf(patterns[n_patterns], sizeof patterns[0], "%.*s", (int)(equal - text), text);
+    free(patterns[n_patterns]); /* of an earlier look at the same options */
+    char *pattern = patterns[n_patterns++] = calloc((size_t)(equal - text) + 1, 1);
+    if (!pattern)
+        return cli_error(SOMA_MEMORY, "no memory for the patterns of --lr-group") == 0;
+    memcpy(pattern, text, (size_t)(equal - text));
     x = x == 0 ? SOMA_ZERO : x; /* said */
-    *group = (soma_group){.pattern = patterns[n_patterns++], .lr = times ? 0 : x, .lr_scale = times ? x : 0};
+    *group = (soma_group){.pattern = pattern, .lr = times ? 0 : x, .lr_scale = times ? x : 0};
     return true;
 }
 

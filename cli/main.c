@@ -39,6 +39,11 @@ static void help(FILE *out)
                  "`soma COMMAND --help` explains a command; `soma --version` tells what was built in.\n");
 }
 
+static const char *command_name(const void *list, int i)
+{
+    return ((const cli_command *)list)[i].name;
+}
+
 /* --json stands anywhere among the options: a mistake may stand before it. */
 static bool wants_json(int argc, char **argv)
 {
@@ -78,15 +83,10 @@ static int run(int argc, char **argv)
         printf("%s\n", soma_build_info());
         return 0;
     }
-    const char *names[16];
-    int n = 0;
-    for (const cli_command *c = commands; c->name; c++) {
-        names[n++] = c->name;
+    for (const cli_command *c = commands; c->name; c++)
         if (!strcmp(c->name, argv[1]))
             return sound_environment() ? c->run(argc - 2, argv + 2) : EXIT_USAGE;
-    }
-    names[n] = NULL;
-    const char *near = cli_nearest(argv[1], names);
+    const char *near = cli_nearest(argv[1], command_name, commands);
     return cli_usage("there is no command \"%s\"%s%s%s; `soma --help` lists them", argv[1],
                      near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
 }

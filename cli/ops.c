@@ -96,6 +96,12 @@ static void print_list(bool json)
         printf("]\n");
 }
 
+static const char *op_name(const void *list, int i)
+{
+    (void)list;
+    return soma_op_at(i) ? soma_op_at(i)->name : NULL;
+}
+
 int cli_ops(int argc, char **argv)
 {
     cli_common common = {0};
@@ -114,12 +120,7 @@ int cli_ops(int argc, char **argv)
         printf("%s", common.json ? "\n" : "");
         return 0;
     }
-    const char *names[256];
-    int count = 0;
-    for (; soma_op_at(count) && count < 255; count++)
-        names[count] = soma_op_at(count)->name;
-    names[count] = NULL;
-    const char *near = cli_nearest(name, names);
+    const char *near = cli_nearest(name, op_name, NULL);
     return cli_usage("there is no op \"%s\"%s%s%s; `soma ops` lists them", name, near ? " (did you mean \"" : "",
                      near ? near : "", near ? "\"?)" : "");
 }

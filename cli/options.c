@@ -36,21 +36,21 @@ static int distance(const char *a, const char *b)
     return row[n];
 }
 
-const char *cli_nearest(const char *name, const char *const *names)
+const char *cli_nearest(const char *name, cli_name_fn at, const void *list)
 {
-    const char *best = NULL;
+    const char *best = NULL, *known;
     int least = (int)strlen(name) / 3 + 2;
-    for (int i = 0; names[i]; i++) {
-        int d = distance(name, names[i]);
+    for (int i = 0; (known = at(list, i)); i++) {
+        int d = distance(name, known);
         if (d < least) {
             least = d;
-            best = names[i];
+            best = known;
         }
     }
-    for (int i = 0; !best && names[i]; i++) { /* "batch" for "batch-size", or the other way round */
-        size_t n = strlen(name) < strlen(names[i]) ? strlen(name) : strlen(names[i]);
-        if (n >= 3 && !strncmp(name, names[i], n))
-            best = names[i];
+    for (int i = 0; !best && (known = at(list, i)); i++) { /* "batch" for "batch-size", or the other way round */
+        size_t n = strlen(name) < strlen(known) ? strlen(name) : strlen(known);
+        if (n >= 3 && !strncmp(name, known, n))
+            best = known;
     }
     return best;
 }
@@ -133,6 +133,11 @@ static bool set_shape(const cli_option *o, const char *text)
     return cli_usage("--%s takes sizes joined by x, such as 3x64x64, got \"%s\"", o->name, text) == 0;
 }
 
+static const char *word_at(const void *words, int i)
+{
+    return ((const char *const *)words)[i];
+}
+
 /* "f32|bf16": the word that was meant, or a sentence that lists them. */
 static bool set_choice(const cli_option *o, const char *text)
 {
@@ -151,7 +156,7 @@ static bool set_choice(const cli_option *o, const char *text)
         size_t used = strlen(list);
         snprintf(list + used, sizeof list - used, "%s%s", i == 0 ? "" : i == n - 1 ? " or " : ", ", words[i]);
     }
-    const char *near = cli_nearest(text, words);
+    const char *near = cli_nearest(text, word_at, words);
     return cli_usage("--%s takes %s, got \"%s\"%s%s%s", o->name, list, text, near ? "; did you mean " : "",
                      near ? near : "", near ? "?" : "") == 0;
 }
@@ -189,14 +194,14 @@ static bool set(const cli_option *o, const char *text)
     return true;
 }
 
+static const char *option_name(const void *options, int i)
+{
+    return ((const cli_option *)options)[i].name;
+}
+
 static bool unknown_option(const cli_command *command, const cli_option *options, const char *arg)
 {
-    const char *names[64];
-    int n = 0;
-    for (const cli_option *o = options; o->name && n < 63; o++)
-        names[n++] = o->name;
-    names[n] = NULL;
-    const char *near = cli_nearest(arg + strspn(arg, "-"), names);
+    const char *near = cli_nearest(arg + strspn(arg, "-"), option_name, options);
     cli_usage("%s has no option \"%s\"%s%s%s; `soma %s --help` lists them", command->name, arg,
               near ? " (did you mean \"--" : "", near ? near : "", near ? "\"?)" : "", command->name);
     return false;
@@ -280,8 +285,11 @@ static void open_cache(soma *s, const cli_common *common)
     if (!named && (!home || home[0] != '/'))
         return;
     int n = snprintf(path, sizeof path, "%s%s/soma/kernels", named ? base : home, named ? "" : "/.cache");
-    if (n >= (int)sizeof path)
+    if (n >= (int)sizeof path) {
+        cli_warning(
+            "timed kernels are not kept: the path of the user's cache is too long; name a file with --tune-cache");
         return;
+    }
     for (char *slash = strchr(path + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
         *slash = 0;
         mkdir(path, 0777);

@@ -125,7 +125,7 @@ void cli_use_model(const soma_model *m, soma_dataset_options *how)
 
 bool cli_is_folder(const char *path, const char *name)
 {
-    char full[1024];
+    char full[8192]; /* twice what systems take */
     struct stat st;
     return snprintf(full, sizeof full, "%s/%s", path, name) < (int)sizeof full && stat(full, &st) == 0 &&
            S_ISDIR(st.st_mode);
@@ -133,11 +133,12 @@ bool cli_is_folder(const char *path, const char *name)
 
 bool cli_holds_idx(const char *folder, const char *part)
 {
-    char file[1100];
+    char file[8192];
     bool found = false;
     for (int i = 0; i < 2 && !found; i++) {
-        snprintf(file, sizeof file, "%s/%s-images-idx3-ubyte%s", folder, part, i ? ".gz" : "");
-        found = cli_is_file(file);
+        found = snprintf(file, sizeof file, "%s/%s-images-idx3-ubyte%s", folder, part, i ? ".gz" : "") <
+                    (int)sizeof file &&
+                cli_is_file(file);
     }
     return found;
 }
@@ -172,39 +173,59 @@ void cli_size_pictures(soma *s, const char *data, const soma_shape *sample, soma
 
 static char *read_text(const char *path)
 {
-    FILE *file = fopen(path, "rb");
+    FILE *file = cli_is_file(path) ? fopen(path, "rb") : NULL; /* a pipe would be waited for */
     long size = file && fseek(file, 0, SEEK_END) == 0 ? ftell(file) : -1;
     char *text = size >= 0 && size < 1 << 24 ? malloc((size_t)size + 1) : NULL;
     bool done = text && fseek(file, 0, SEEK_SET) == 0 && fread(text, 1, (size_t)size, file) == (size_t)size;
     if (file)
         fclose(file);
-    if (!done) {
+    if (done)
+        text[size] = 0;
+    if (!done || memchr(text, 0, (size_t)size)) {
         free(text);
-        cli_error(SOMA_IO, "the labels \"%s\" cannot be read; a text file with one name a line is wanted", path);
+        cli_error(SOMA_IO,
+                  "the labels \"%s\" cannot be read; a text file of at most 16 MB with one name a line is wanted",
+                  path);
         return NULL;
     }
-    text[size] = 0;
     return text;
 }
 
-bool cli_read_labels(soma_model *m, const char *path)
+/* Takes the lines apart; NULL: no memory. */
+static const char **split_lines(char *text, int *n)
 {
-    char *text = read_text(path), *names[4096];
-    int n = 0;
-    for (char *line = text; line && *line && n < 4096;) {
+    size_t lines = 1;
+    for (const char *c = text; *c; c++)
+        lines += *c == '\n';
+    const char **names = malloc(lines * sizeof *names);
+    *n = 0;
+    for (char *line = text; names && *line;) {
         char *end = line + strcspn(line, "\n"), *next = *end ? end + 1 : end;
         if (end > line && end[-1] == '\r')
             end--;
         *end = 0;
-        names[n++] = line;
+        names[(*n)++] = line;
         line = next;
     }
+    return names;
+}
+
+bool cli_read_labels(soma_model *m, const char *path)
+{
+    int n = 0;
+    char *text = read_text(path);
+    const char **names = text ? split_lines(text, &n) : NULL;
     soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
     int64_t classes = out.rank == 2 ? out.dim[1] : 0;
-    bool fits = text && n == classes;
-    if (text && !fits)
+    bool fits = names && n == classes;
+    if (text && !names)
+        cli_error(SOMA_MEMORY, "no memory for the labels \"%s\"", path);
+    else if (names && !fits)
         cli_error(SOMA_INVALID, "\"%s\" has %d labels, but the model has %lld outputs", path, n, (long long)classes);
-    bool done = fits && soma_model_set_classes(m, (const char *const *)names, n) == SOMA_OK;
+    bool done = fits && soma_model_set_classes(m, names, n) == SOMA_OK;
+    if (fits && !done)
+        cli_failed(soma_model_context(m));
+    free(names);
     free(text);
     return done;
 }

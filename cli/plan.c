@@ -68,27 +68,28 @@ static void print_memory(const soma_program *p)
                (double)rows[i].bytes / 1e6);
 }
 
+#define KERNEL_ROOM (SOMA_REASON_MAX + 128) /* a kernel's name and its note */
+
 /* "onednn jit:avx512_core" */
-static const char *kernel_text(const soma_plan_node *n, char text[64])
+static const char *kernel_text(const soma_plan_node *n, char text[KERNEL_ROOM])
 {
     const char *note = n->note && n->note[0] ? n->note : NULL;
-    snprintf(text, 64, "%s%s%s%s", n->recomputed ? "again: " : "", n->kernel, note ? " " : "", note ? note : "");
+    snprintf(text, KERNEL_ROOM, "%s%s%s%s", n->recomputed ? "again: " : "", n->kernel, note ? " " : "",
+             note ? note : "");
     return text;
 }
 
-/* As wide as the longest text in each column, within reason. */
+/* As wide as the longest text in each column. */
 static void measure(const soma_program *p, int width[4])
 {
-    static const int most[4] = {28, 28, 32, 40};
     const int heads[4] = {2, 5, 6, 6};
-    char text[64];
+    char text[KERNEL_ROOM];
     memcpy(width, heads, sizeof heads);
     for (int i = 0; i < soma_program_nodes(p); i++) {
         soma_plan_node n = soma_program_node(p, i);
         const char *texts[4] = {n.op, n.layer, n.output, kernel_text(&n, text)};
         for (int k = 0; k < 4; k++) {
             int length = (int)strlen(texts[k]);
-            length = length > most[k] ? most[k] : length;
             width[k] = length > width[k] ? length : width[k];
         }
     }
@@ -98,7 +99,7 @@ static void measure(const soma_program *p, int width[4])
 static void print_row(const char *const texts[4], const int width[4], bool more)
 {
     for (int k = 0; k < 4; k++)
-        printf("  %-*.*s", k < 3 || more ? width[k] : 0, width[k], texts[k]);
+        printf("  %-*s", k < 3 || more ? width[k] : 0, texts[k]);
 }
 
 static void print_nodes(const soma_program *p, const plan_options *o, const cli_machine *machine)
@@ -112,7 +113,7 @@ static void print_nodes(const soma_program *p, const plan_options *o, const cli_
     printf("%s\n", o->time ? "    MFLOP      kB  limit us  measured  ratio" : "");
     for (int i = 0; i < soma_program_nodes(p); i++) {
         soma_plan_node n = soma_program_node(p, i);
-        char kernel[64];
+        char kernel[KERNEL_ROOM];
         const char *texts[4] = {n.op, n.layer, n.output, kernel_text(&n, kernel)};
         if (strcmp(phase, n.phase))
             printf("%s\n", n.phase);

@@ -15,6 +15,7 @@ typedef struct predict_options {
     cli_build build;
     const char *data, *split, *index, *labels, *precision;
     cli_pictures pictures;
+    bool untrained;
     int64_t top;
 } predict_options;
 
@@ -247,15 +248,39 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
     return code;
 }
 
+/* names: of the model, then of n - 1 pictures. */
+static int predict_named(const predict_options *o, const char **names, int n)
+{
+    int code;
+    if (!sound_positions(o->index))
+        return EXIT_USAGE;
+    if (n < 2 && !o->data)
+        return cli_usage("predict: name at least one picture, or a data set with --data");
+    soma *s = cli_open(&o->common);
+    if (!s || soma_failed(s))
+        return cli_failed(s);
+    cli_model found;
+    if (cli_find_model(s, names[0], &o->build, &found, &code) &&
+        cli_is_trained(&found, names[0], o->untrained, &code)) {
+        cli_note_inputs(&o->common, &o->build, &found, &o->pictures);
+        code = o->labels && !cli_read_labels(found.model, o->labels) ? EXIT_RUN
+                                                                     : predict(s, o, found.model, names + 1, n - 1);
+    }
+    soma_close(s);
+    cli_free_data();
+    return code;
+}
+
 int cli_predict(int argc, char **argv)
 {
     predict_options o = {.split = "test", .index = "0", .top = 3, .pictures = CLI_PICTURES_NONE};
     const cli_option options[] = {
         {"data", CLI_TEXT, &o.data, "DATA", "predict samples of a data set instead of pictures", 1, 0},
-        {"split", CLI_CHOICE, &o.split, "train|test", "its part: train or test (default)", 1, 0},
+        {"split", CLI_CHOICE, &o.split, "train|test|all", "its part (default test), or all of what has none", 1, 0},
         {"index", CLI_TEXT, &o.index, "I,J,...", "which samples (default 0)", 1, 0},
         {"top", CLI_INT, &o.top, "N", "classes to show (default 3)", 1, 1e6},
         CLI_PRECISION(&o.precision),
+        CLI_UNTRAINED(o.untrained),
         CLI_BUILD(o.build),
         {"labels", CLI_TEXT, &o.labels, "FILE", "names of the classes, one a line (default: the model's)", 1, 0},
         CLI_TRANSFORM(o.pictures),
@@ -263,24 +288,11 @@ int cli_predict(int argc, char **argv)
         CLI_COMMON(o.common),
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
-    const char *positional[4096];
-    int n = cli_parse(&command, options, argc, argv, positional, 1, 4096), code;
-    if (n < 0)
-        return n == -2 ? 0 : EXIT_USAGE;
-    if (!sound_positions(o.index))
-        return EXIT_USAGE;
-    if (n < 2 && !o.data)
-        return cli_usage("predict: name at least one picture, or a data set with --data");
-    soma *s = cli_open(&o.common);
-    if (!s || soma_failed(s))
-        return cli_failed(s);
-    cli_model found;
-    if (cli_find_model(s, positional[0], &o.build, &found, &code)) {
-        cli_note_inputs(&o.common, &o.build, &found, &o.pictures);
-        code = o.labels && !cli_read_labels(found.model, o.labels) ? EXIT_RUN
-                                                                   : predict(s, &o, found.model, positional + 1, n - 1);
-    }
-    soma_close(s);
-    cli_free_data();
+    const char **positional = malloc(((size_t)argc + 1) * sizeof *positional);
+    if (!positional)
+        return cli_error(SOMA_MEMORY, "no memory for the names of %d pictures", argc);
+    int n = cli_parse(&command, options, argc, argv, positional, 1, argc);
+    int code = n == -2 ? 0 : n < 0 ? EXIT_USAGE : predict_named(&o, positional, n);
+    free(positional);
     return code;
 }

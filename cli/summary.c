@@ -25,7 +25,7 @@ static const char *flops(double n, char text[32])
 
 static void print_table(const soma_model *m)
 {
-    char shape[96], count[32], number[32], layer[128];
+    char shape[96], count[32], number[32];
     int64_t total = 0, trainable = 0, buffers = 0;
     double work = 0;
     soma_type in = soma_value_type(soma_model_input(m, 0));
@@ -34,9 +34,9 @@ static void print_table(const soma_model *m)
     printf("%-32s %-22s %12s %12s\n", "input", cli_shape_text(&in, shape), "0", "0");
     for (int i = 0; i < soma_model_nodes(m); i++) {
         soma_model_node n = soma_model_node_at(m, i);
-        snprintf(layer, sizeof layer, "%.80s (%.30s)", n.layer, n.op);
-        printf("%-32s %-22s %12s %12s\n", layer, cli_shape_text(&n.output, shape), cli_count(n.parameters, count),
-               flops(n.flops, number));
+        int used = printf("%s (%s)", n.layer, n.op);
+        printf("%*s %-22s %12s %12s\n", used < 32 ? 32 - used : 0, "", cli_shape_text(&n.output, shape),
+               cli_count(n.parameters, count), flops(n.flops, number));
         total += n.parameters;
         trainable += n.trainable;
         buffers += n.buffers;

@@ -167,18 +167,54 @@ static bool has_test_part(soma *s, const char *name)
     return at && (cli_holds_idx(at, "t10k") || cli_is_folder(at, "test") || cli_is_folder(at, "val"));
 }
 
-/* The test part of the data, where there is one; what was asked for must be there. */
-static int test_model(soma *s, const train_options *t, const char *name, soma_model *m, const soma_fit_options *o,
-                      soma_evaluation *result)
+/* The split under which data named for a test or for validation are opened: a folder without parts was named to be taken whole,
+ * unless it is what is trained on. NULL after telling so. */
+static const char *split_of(soma *s, const char *option, const char *given, const char *data)
 {
-    int code;
-    if (t->no_test || cli_stop(NULL) || (!t->test && !has_test_part(s, name)))
-        return 0;
-    soma_dataset_options how = {.struct_size = sizeof how, .split = "test"};
+    char room[4096], data_room[4096];
+    const char *at = cli_data_path(s, given, room), *trained = cli_data_path(s, data, data_room);
+    bool parts = at && (cli_holds_idx(at, "train") || cli_holds_idx(at, "t10k") || cli_is_folder(at, "train") ||
+                        cli_is_folder(at, "test") || cli_is_folder(at, "val"));
+    if (!at || parts)
+        return "test";
+    if (trained && same_file(at, trained)) {
+        cli_usage("--%s %s is what is trained on, and has no part of its own for that; hold some of it out with "
+                  "--validation-split, or name other data",
+                  option, given);
+        return NULL;
+    }
+    return "all";
+}
+
+/* The test data, opened and checked before the first step: the part of the training data, where there is one, or what was asked
+ * for. *data NULL: no test. False after an error. */
+static bool open_test(soma *s, const train_options *t, const char *name, soma_model *m, const soma_fit_options *o,
+                      soma_dataset **data, int *code)
+{
+    *data = NULL;
+    if (t->no_test || (!t->test && !has_test_part(s, name)))
+        return true;
+    *code = EXIT_USAGE;
+    soma_dataset_options how = {.struct_size = sizeof how,
+                                .split = t->test ? split_of(s, "test", t->test, name) : "test"};
+    if (!how.split)
+        return false;
     cli_use_model(m, &how);
-    soma_dataset *d = cli_find_data(s, t->test ? t->test : name, &how, m, &code);
+    soma_dataset *d = cli_find_data(s, t->test ? t->test : name, &how, m, code);
     if (!d)
-        return code;
+        return false;
+    *data = cli_same_classes(m, d);
+    soma_evaluate_options e = {.struct_size = sizeof e, .data = *data, .loss = o->loss};
+    if (*data && soma_evaluate_check(m, &e) == SOMA_OK)
+        return true;
+    *code = cli_failed(s);
+    return false;
+}
+
+static int test_model(soma *s, soma_dataset *d, soma_model *m, const soma_fit_options *o, soma_evaluation *result)
+{
+    if (!d || cli_stop(NULL))
+        return 0;
     soma_status status = soma_evaluate(m, d, .loss = o->loss, .result = result, .precision = o->precision,
                                        .batch_size = o->batch_size < 128 ? o->batch_size : 128, /* no larger plan */
                                        .max_memory = o->max_memory, .stop = cli_stop);
@@ -201,13 +237,16 @@ static void show_plan(void *user, const soma_program *p)
 }
 
 /* The test part of a data set, as the training data became inputs; NULL after an error. */
-static soma_dataset *open_validation(soma *s, const char *name, const soma_dataset *data, const soma_model *m)
+static soma_dataset *open_validation(soma *s, const char *name, const char *trained, const soma_dataset *data,
+                                     const soma_model *m, int *code)
 {
-    int code;
-    soma_dataset_options how = {.struct_size = sizeof how, .split = "test"};
+    soma_dataset_options how = {.struct_size = sizeof how, .split = split_of(s, "validation", name, trained)};
+    *code = EXIT_USAGE;
+    if (!how.split)
+        return NULL;
     cli_use_model(m, &how);
     how.transform = soma_dataset_transform(data);
-    return cli_find_data(s, name, &how, m, &code);
+    return cli_find_data(s, name, &how, m, code);
 }
 
 /* The library would do the same; here what is held out can be shown. */
@@ -267,10 +306,14 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
         return cli_usage("--split-order says which samples --validation-split holds out, but none are");
     if (!t->validation && o.validation_split > 0 && !hold_out(&o, order, t))
         return soma_failed(s) ? cli_failed(s) : EXIT_USAGE;
-    if (t->validation && !(o.validation = open_validation(s, t->validation, data, found->model)))
-        return EXIT_RUN;
+    int code;
+    soma_dataset *test_data;
+    if (t->validation && !(o.validation = open_validation(s, t->validation, name, data, found->model, &code)))
+        return code;
     if (!remember(found->model, data))
         return soma_failed(s) ? cli_failed(s) : EXIT_RUN;
+    if (!open_test(s, t, name, found->model, &o, &test_data, &code))
+        return code;
     soma_status status = soma_fit_with(found->model, &o);
     cli_show_last(&show, &result);
     if (status != SOMA_OK && status != SOMA_CANCELLED)
@@ -279,7 +322,7 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
         return cli_error(SOMA_CANCELLED, "stopped by %s before the first step, so there is nothing to save",
                          cli_stop_name());
     soma_evaluation test = {0};
-    int code = test_model(s, t, name, found->model, &o, &test);
+    code = test_model(s, test_data, found->model, &o, &test);
     if (!t->output)
         path = default_output(found, output); /* another training may have ended meanwhile */
     int unsaved = cli_save(found->model, path);

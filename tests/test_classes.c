@@ -223,12 +223,42 @@ static void views_keep_their_classes(void **state)
     soma_close(s);
 }
 
+/* What soma_save would refuse at the end is refused at once, and the names before stay. */
+static void names_are_checked_when_they_are_given(void **state)
+{
+    (void)state;
+    soma *s = open_seeded(5);
+    soma_model *m = five_model(s, five);
+    class_data d = make_classes();
+    enum { MANY = 70000 };
+    static const char *many[MANY];
+    static char text[101] = {0};
+    memset(text, 'x', 100);
+    for (int i = 0; i < MANY; i++)
+        many[i] = text;
+    assert_int_equal(soma_model_set_classes(m, (const char *[]){"a", "caf\xe9"}, 2), SOMA_INVALID);
+    EXPECT_ERROR(s, "the name of class 1, \"caf\xe9\", is not UTF-8");
+    assert_int_equal(soma_model_set_classes(m, many, MANY), SOMA_INVALID);
+    EXPECT_ERROR(s, "70000 class names were given; a file holds 65536 at most");
+    assert_int_equal(soma_model_set_classes(m, many, 30000), SOMA_INVALID);
+    EXPECT_ERROR(s, "the names of 30000 classes take 3090000 bytes");
+    assert_string_equal(soma_model_class(m, 4), "eel");
+    assert_null(open_named(s, &d, (const char *[]){"\xc3", "b", "c", NULL}, 0));
+    EXPECT_ERROR(s, "the name of class 0, ", "is not UTF-8");
+    EXPECT_OK(s, soma_model_set_classes(m, (const char *[]){"\xc3\xa9", "\xe6\x97\xa5", "", "a\"b", "\n"}, 5));
+    soma_close(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(every_sample_is_counted_once), cmocka_unit_test(another_order_trains_the_same_network),
-        cmocka_unit_test(unknown_names_are_refused),    cmocka_unit_test(numbers_must_be_as_many),
-        cmocka_unit_test(the_matrix_must_have_room),    cmocka_unit_test(views_keep_their_classes),
+        cmocka_unit_test(every_sample_is_counted_once),
+        cmocka_unit_test(another_order_trains_the_same_network),
+        cmocka_unit_test(unknown_names_are_refused),
+        cmocka_unit_test(numbers_must_be_as_many),
+        cmocka_unit_test(the_matrix_must_have_room),
+        cmocka_unit_test(views_keep_their_classes),
+        cmocka_unit_test(names_are_checked_when_they_are_given),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -241,8 +241,9 @@ static void wrong_idx_files_and_options(void **state)
     } while (0)
     REFUSED(SOMA_INVALID, "the path is NULL", NULL);
     REFUSED(SOMA_INVALID, "the path is empty", "");
-    REFUSED(SOMA_INVALID, ".format \"idy\" is unknown; did you mean \"idx\"?", f.path, .format = "idy");
-    REFUSED(SOMA_INVALID, ".split \"validation\" is unknown; known is \"train\" and \"test\"", f.path,
+    REFUSED(SOMA_INVALID, ".format \"idy\" is unknown; known are \"idx\" and \"image-folder\"; did you mean \"idx\"?",
+            f.path, .format = "idy");
+    REFUSED(SOMA_INVALID, ".split \"validation\" is unknown; known are \"train\", \"test\" and \"all\"", f.path,
             .split = "validation");
     REFUSED(SOMA_INVALID, "test_data.c:", f.path, .split = "tests");
     REFUSED(SOMA_INVALID, ".limit = -1 is negative", f.path, .limit = -1);

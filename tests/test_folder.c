@@ -146,12 +146,30 @@ static void what_is_passed_over_is_named(void **state)
     close_tree(s);
 }
 
+static void a_folder_without_parts_is_no_test(void **state)
+{
+    (void)state;
+    soma *s = open_tree("");
+    assert_null(soma_dataset_open(s, root, .split = "test", .resize = {8, 8}));
+    EXPECT_ERROR(s, "test_folder.c:", "has no part \"test\" or \"val\"", "the split \"all\" takes it whole");
+    const char *const whole[] = {NULL, "train", "all"};
+    for (int i = 0; i < 3; i++)
+        assert_int_equal(soma_dataset_count(soma_dataset_open(s, root, .split = whole[i], .resize = {8, 8})), 3);
+    close_tree(s);
+    s = open_tree("val");
+    assert_int_equal(soma_dataset_count(soma_dataset_open(s, root, .split = "test", .resize = {8, 8})), 3);
+    assert_null(soma_dataset_open(s, root, .split = "all", .resize = {8, 8}));
+    EXPECT_ERROR(s, "has parts (train, test or val)");
+    close_tree(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(an_unreadable_class_is_an_error),
         cmocka_unit_test(an_unreadable_part_is_an_error),
         cmocka_unit_test(what_is_passed_over_is_named),
+        cmocka_unit_test(a_folder_without_parts_is_no_test),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -48,7 +48,11 @@ typedef struct soma_dataset_options {
     const char *path;   /**< of a file or a folder; or a name without a slash, looked for in the context's .data_path
                              where there is no such path */
     const char *format; /**< "idx" or "image-folder"; NULL: from what is there */
-    const char *split;  /**< part: "train" (default) or "test": IDX files (t10k), or a sub-folder (train; test, val) */
+    const char *
+        split; /**< part: "train" (default) or "test": IDX files (t10k), or a sub-folder (train; test, val). A folder of
+                             pictures without parts is "train", and "all"; as "test" it is refused, because it may be what was
+                             trained on, unless it is called test or val itself. "all" takes whole what has no parts; a single
+                             file is taken whole under any name */
     const char *labels; /**< IDX: path of the labels; NULL: beside the images, by MNIST's names */
     soma_transform transform;
     int64_t resize[2]; /**< the transform's resize, in short */

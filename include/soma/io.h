@@ -66,7 +66,8 @@ SOMA_API soma_status soma_load_weights_with(soma_model *m, const soma_load_weigh
 SOMA_API soma_model *soma_replace_head_at(soma_model *m, int64_t classes, soma_at at);
 #define soma_replace_head(m, classes) soma_replace_head_at(m, classes, SOMA_AT)
 
-/** What a model knows of its data; saved with it. Texts and numbers are copied. */
+/** What a model knows of its data; saved with it. Texts and numbers are copied. Names are UTF-8; 65,536 of them at most, of 2 MB
+ *  in all: what could not be saved is refused here. */
 SOMA_API soma_status soma_model_set_classes(soma_model *m, const char *const *names, int n);
 SOMA_API int soma_model_classes(const soma_model *m);
 SOMA_API const char *soma_model_class(const soma_model *m, int index);
@@ -82,6 +83,7 @@ typedef struct soma_recipe {
     int64_t batch_size, epochs;
     double validation_split;
     char split_order[16];
+    bool trained; /**< the model's numbers come from a file that the description names, and no layer began anew */
     soma_transform transform;
     soma_augment augment;
     soma_group groups[SOMA_RECIPE_GROUPS]; /**< patterns live as long as the model */

@@ -106,6 +106,9 @@ typedef struct soma_evaluate_options {
 } soma_evaluate_options;
 /** Means over the dataset, whose classes become the model's by name as in soma_fit. */
 SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o);
+/** Would soma_evaluate take these data? Compares shapes, targets, classes and the loss; computes nothing. For data that are to be
+ *  evaluated after a training: what is wrong with them is known before it. */
+SOMA_API soma_status soma_evaluate_check(soma_model *m, const soma_evaluate_options *o);
 #define soma_evaluate(m, ...) soma_evaluate_with(m, SOMA_OPTIONS(soma_evaluate_options, .data = __VA_ARGS__))
 
 /** Computes the model's first output for x [n, ...] into y [n, ...]; batches of at most 128. Programs are kept for the

@@ -146,6 +146,40 @@ const char *soma_format_f64(double number, char text[32])
     return text;
 }
 
+/* ---- UTF-8 ---- */
+
+size_t soma_utf8_length(const unsigned char *bytes, size_t n)
+{
+    if (n == 0)
+        return 0;
+    unsigned char first = bytes[0];
+    if (first < 0x80)
+        return 1;
+    size_t length = first >= 0xc2 && first <= 0xdf   ? 2
+                    : (first & 0xf0) == 0xe0         ? 3
+                    : first >= 0xf0 && first <= 0xf4 ? 4
+                                                     : 0;
+    if (length == 0 || length > n)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+    bool overlong = (first == 0xe0 && bytes[1] < 0xa0) || (first == 0xf0 && bytes[1] < 0x90);
+    bool surrogate = first == 0xed && bytes[1] > 0x9f, beyond = first == 0xf4 && bytes[1] > 0x8f;
+    return overlong || surrogate || beyond ? 0 : length;
+}
+
+bool soma_is_utf8(const char *text)
+{
+    const unsigned char *at = (const unsigned char *)text;
+    for (size_t left = strlen(text), n; left; at += n, left -= n) {
+        n = soma_utf8_length(at, left);
+        if (!n)
+            return false;
+    }
+    return true;
+}
+
 /* ---- nearest names ---- */
 
 #define SOMA_NAME_MAX 64 /* longer names have no near ones */

@@ -18,6 +18,11 @@ typedef const char *(*soma_name_fn)(const void *list, int index); /* NULL past t
 const char *soma_nearest(const char *name, soma_name_fn names, const void *list);
 const char *soma_nearest_of(const char *name, const char *const *names); /* NULL-terminated */
 
+/* Bytes of the UTF-8 character that begins at `bytes`, of which there are n; 0 where there is none (RFC 3629). */
+size_t soma_utf8_length(const unsigned char *bytes, size_t n);
+/* Is the whole text UTF-8? */
+bool soma_is_utf8(const char *text);
+
 /* Does the pattern match the whole text? "*" is any letters (dots too), "?" is one. */
 bool soma_glob(const char *pattern, const char *text);
 

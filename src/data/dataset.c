@@ -193,6 +193,13 @@ static soma_status resolve_classes(soma_dataset *d, soma_at at, const char *cons
     if (d->classes > CLASSES_MAX || seen > d->classes)
         return soma_fail(s, SOMA_DATA, at, "there are %d classes, but a label is %d; classes count from 0", d->classes,
                          seen - 1);
+    for (int i = 0; i < named; i++)
+        if (!soma_is_utf8(names[i]))
+            return soma_fail(
+                s, SOMA_DATA, at,
+                "the name of class %d, \"%.200s\", is not UTF-8, which model files ask for; rename it (a folder, or "
+                "in the list of names)",
+                i, names[i]);
     d->labels = d->classes;
     d->counted = !named && !n_classes;
     return soma_dataset_name_classes(d, named ? names : NULL);

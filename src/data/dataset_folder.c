@@ -170,26 +170,63 @@ static soma_status list_beside(soma *s, const soma_dataset_options *o, names *ov
     return status;
 }
 
-/* The part of the data: a sub-folder train, test or val where there is one, else the folder itself. What lies beside the parts
- * belongs to none. */
-static char *locate(soma *s, const soma_dataset_options *o, names *over)
+static soma_status refuse_part(soma *s, const soma_dataset_options *o, const char *format)
 {
-    bool test = o->split && !strcmp(o->split, "test");
-    const char *part = test ? "test" : "train";
-    if (test && !soma_dataset_finds(s, o->path, part, true))
-        part = "val";
-    bool parted = soma_dataset_finds(s, o->path, part, true);
-    if (!parted && test && soma_dataset_finds(s, o->path, "train", true)) {
-        soma_fail(s, SOMA_IO, o->at, "the folder \"%s\" holds a part \"train\", but neither \"test\" nor \"val\"",
-                  o->path);
+    return soma_fail(s, SOMA_IO, o->at, format, o->path);
+}
+
+/* Is the folder itself called test or val? */
+static bool named_test(const char *path)
+{
+    size_t n = strlen(path);
+    while (n && path[n - 1] == '/')
+        n--;
+    size_t from = n;
+    while (from && path[from - 1] != '/')
+        from--;
+    return (n - from == 4 && !memcmp(path + from, "test", 4)) || (n - from == 3 && !memcmp(path + from, "val", 3));
+}
+
+/* The part of the data, one of train, test and val; "" for a folder without parts. NULL: there is no such part. What a folder
+ * without parts holds is somebody's training data as likely as not, so only "all" takes it for more. */
+static const char *find_part(soma *s, const soma_dataset_options *o)
+{
+    bool train = soma_dataset_finds(s, o->path, "train", true), test = soma_dataset_finds(s, o->path, "test", true);
+    bool val = soma_dataset_finds(s, o->path, "val", true);
+    if (o->split && !strcmp(o->split, "all")) {
+        if (!train && !test && !val)
+            return "";
+        refuse_part(s, o,
+                    "the folder \"%s\" has parts (train, test or val), and the split \"all\" takes what has none; take "
+                    "one part, or name its folder");
         return NULL;
     }
-    if (parted && list_beside(s, o, over) != SOMA_OK)
+    if (!o->split || strcmp(o->split, "test"))
+        return train ? "train" : "";
+    if (test || val)
+        return test ? "test" : "val";
+    if (!train && named_test(o->path))
+        return "";
+    if (train)
+        refuse_part(s, o, "the folder \"%s\" holds a part \"train\", but neither \"test\" nor \"val\"");
+    else
+        refuse_part(
+            s, o,
+            "the folder \"%s\" has no part \"test\" or \"val\", and may be what was trained on; the split \"all\" "
+            "takes it whole");
+    return NULL;
+}
+
+/* The folder of the part. What lies beside the parts belongs to none. */
+static char *locate(soma *s, const soma_dataset_options *o, names *over)
+{
+    const char *part = find_part(s, o);
+    if (!part || (*part && list_beside(s, o, over) != SOMA_OK))
         return NULL;
-    size_t size = strlen(o->path) + 8;
+    size_t size = strlen(o->path) + strlen(part) + 2;
     char *root = soma_alloc(s, size);
     if (root)
-        snprintf(root, size, "%s%s%s", o->path, parted ? "/" : "", parted ? part : "");
+        snprintf(root, size, "%s%s%s", o->path, *part ? "/" : "", part);
     return root;
 }
 

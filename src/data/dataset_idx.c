@@ -45,7 +45,8 @@ static soma_status locate_images(paths *p, const soma_dataset_options *o)
     soma *s = p->s;
     const char *name = o->split && !strcmp(o->split, "test") ? "/t10k-images-idx3-ubyte" : "/train-images-idx3-ubyte";
     const char *const tries[] = {"", ".gz"};
-    for (int i = 0; i < 2; i++) {
+    bool all = o->split && !strcmp(o->split, "all"); /* of a file; a folder of files has parts */
+    for (int i = 0; i < 2 && !all; i++) {
         p->images = join(s, o->path, name, tries[i], "");
         if (!p->images)
             return SOMA_MEMORY;
@@ -59,6 +60,11 @@ static soma_status locate_images(paths *p, const soma_dataset_options *o)
         return SOMA_MEMORY;
     bool folder = exists(s, inside);
     soma_release(s, inside);
+    if (folder && o->split && !strcmp(o->split, "all"))
+        return soma_fail(
+            s, SOMA_IO, o->at,
+            "the folder \"%s\" has parts, and the split \"all\" takes what has none; take \"train\" or \"test\"",
+            o->path);
     if (folder)
         return soma_fail(
             s, SOMA_IO, o->at,

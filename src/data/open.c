@@ -11,7 +11,7 @@
 #include <stdio.h>
 
 static const char *const formats[] = {"idx", "image-folder", NULL};
-static const char *const splits[] = {"train", "test", NULL};
+static const char *const splits[] = {"train", "test", "all", NULL};
 
 static soma_status check_choice(soma *s, soma_at at, const char *option, const char *given, const char *const *known)
 {
@@ -22,12 +22,18 @@ static soma_status check_choice(soma *s, soma_at at, const char *option, const c
         return SOMA_OK;
     char room[64];
     const char *near = soma_nearest_of(given, known);
-    return soma_fail(s, SOMA_INVALID, at, SOMA_IN_C("soma_dataset_open: ") "%s \"%s\" is unknown; %s \"%s\"%s%s%s",
-                     soma_field_text(s, option, room), given, near ? "did you mean" : "known is",
-                     near ? near : known[0], !near && known[1] ? " and \"" : "", !near && known[1] ? known[1] : "",
-                     near       ? "?"
-                     : known[1] ? "\""
-                                : "");
+    soma_text list = {.s = s};
+    int n = 0;
+    while (known[n])
+        n++;
+    for (int i = 0; i < n; i++)
+        soma_list_name(&list, i, n, known[i]);
+    if (!list.failed)
+        soma_fail(s, SOMA_INVALID, at, SOMA_IN_C("soma_dataset_open: ") "%s \"%s\" is unknown; known are %s%s%s%s",
+                  soma_field_text(s, option, room), given, list.bytes, near ? "; did you mean \"" : "",
+                  near ? near : "", near ? "\"?" : "");
+    soma_text_free(&list);
+    return soma_error_status(s);
 }
 
 static soma_status check_options(soma *s, const soma_dataset_options *o)

@@ -162,7 +162,7 @@ soma_value soma_scalar_at(soma_value x, double number, soma_at at)
 static const char *node_title(const soma_op *op, const char *layer, char text[160])
 {
     if (layer && layer[0])
-        snprintf(text, 160, "%s \"%s\"", op->name, layer);
+        snprintf(text, 160, "%s \"%.100s%s\"", op->name, layer, strlen(layer) > 100 ? "..." : "");
     else
         snprintf(text, 160, "%s", op->name);
     return text;

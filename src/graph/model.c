@@ -2,6 +2,7 @@
  *
  * graph/model.c: models: named tensors and their memory, inputs, outputs, scopes and names.
  */
+#include "base/limits.h"
 #include "base/random.h"
 #include "base/size.h"
 #include "graph/fill.h"
@@ -135,13 +136,22 @@ static int next_count(soma_model *m, const char *kind)
     return 1;
 }
 
+#define LAYER_NAME_MAX (SOMA_LIMIT_NAME - 64) /* with ".weight" and the optimizer's endings it can be saved */
+
 const char *soma_layer_name(soma_model *m, const char *given, const char *kind)
 {
-    char text[640];
+    if (given && strlen(m->scope) + strlen(given) > LAYER_NAME_MAX) {
+        soma_value_fail(m->graph, soma_nowhere(), "the name of a layer, \"%.40s...\", has more than %d letters", given,
+                        LAYER_NAME_MAX);
+        return NULL;
+    }
+    const char *text = given ? soma_arena_format(&m->arena, "%s%s", m->scope, given)
+                             : soma_arena_format(&m->arena, "%s%s#", m->scope, kind);
+    if (!text)
+        return NULL;
     if (given) {
-        snprintf(text, sizeof text, "%s%s", m->scope, given);
         int count = next_count(m, text); /* a name given twice becomes name_2, unless that was given too */
-        const char *name = count ? soma_arena_text(&m->arena, text) : NULL;
+        const char *name = count ? text : NULL;
         for (int taken = count > 1; name && taken;) {
             name = soma_arena_format(&m->arena, "%s_%d", text, count);
             int uses = name ? next_count(m, name) : 0;
@@ -151,7 +161,6 @@ const char *soma_layer_name(soma_model *m, const char *given, const char *kind)
         }
         return name;
     }
-    snprintf(text, sizeof text, "%s%s#", m->scope, kind);
     int count = next_count(m, text);
     return count ? soma_arena_format(&m->arena, "%s%s%d", m->scope, kind, count) : NULL;
 }

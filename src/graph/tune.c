@@ -337,6 +337,8 @@ static void describe(const timing *t, char text[SOMA_REASON_MAX])
         used += (size_t)snprintf(text + used, SOMA_REASON_MAX - used, "%s%s %.4g ms", i ? ", " : "",
                                  kernel_text(c->kernel, c->f32, name), 1e3 * total(t, c));
     }
+    if (used >= SOMA_REASON_MAX)
+        memcpy(text + SOMA_REASON_MAX - 4, "...", 4);
 }
 
 /* name: of the fastest. */

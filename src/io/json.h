@@ -9,8 +9,6 @@
 #include "base/arena.h"
 #include "base/text.h"
 
-/* Bytes of the UTF-8 character that begins at `bytes`, of which there are n; 0 where there is none (RFC 3629). */
-size_t soma_utf8_length(const unsigned char *bytes, size_t n);
 /* Adds `text` in quotes, escaped. False where it is not UTF-8: nothing is added then. */
 bool soma_json_text(soma_text *t, const char *text);
 

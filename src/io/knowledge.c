@@ -4,6 +4,11 @@
  */
 #include "io/knowledge.h"
 
+#include "base/limits.h"
+#include "base/text.h"
+
+#include <string.h>
+
 static const char key[] = "io.knowledge";
 
 static void free_classes(soma *s, soma_knowledge *k)
@@ -34,6 +39,31 @@ soma_knowledge *soma_model_knowledge(soma_model *m)
     return k;
 }
 
+/* Names that could not be saved, or not be read again, are refused when they are given, not after the training. */
+static soma_status check_names(const soma_model *m, const char *const *names, int n)
+{
+    size_t bytes = 0;
+    if (n > SOMA_LIMIT_TENSORS)
+        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
+                         "model \"%s\": %d class names were given; a file holds %d at most", m->name, n,
+                         SOMA_LIMIT_TENSORS);
+    for (int i = 0; i < n; i++) {
+        for (const char *c = names[i] ? names[i] : ""; *c; c++) /* as JSON writes them */
+            bytes += (unsigned char)*c < 0x20 ? 6 : *c == '"' || *c == '\\' ? 2 : 1;
+        bytes += 3;
+        if (names[i] && !soma_is_utf8(names[i]))
+            return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
+                             "model \"%s\": the name of class %d, \"%.100s\", is not UTF-8, which model files ask for; "
+                             "write it in UTF-8",
+                             m->name, i, names[i]);
+    }
+    if (bytes > SOMA_LIMIT_MODEL / 2)
+        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
+                         "model \"%s\": the names of %d classes take %zu bytes; a file holds %d of them at most",
+                         m->name, n, bytes, SOMA_LIMIT_MODEL / 2);
+    return SOMA_OK;
+}
+
 soma_status soma_model_set_classes(soma_model *m, const char *const *names, int n)
 {
     if (!m)
@@ -41,9 +71,10 @@ soma_status soma_model_set_classes(soma_model *m, const char *const *names, int 
     if (n < 0 || (n && !names))
         return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "model \"%s\": %d class names were given%s", m->name, n,
                          n < 0 ? "" : ", but no list of them");
-    soma_knowledge *k = soma_model_knowledge(m);
+    soma_status status = check_names(m, names, n);
+    soma_knowledge *k = status == SOMA_OK ? soma_model_knowledge(m) : NULL;
     if (!k)
-        return SOMA_MEMORY;
+        return status == SOMA_OK ? SOMA_MEMORY : status;
     soma_knowledge fresh = {.classes = soma_alloc_array(m->s, (size_t)n + 1, sizeof(char *))};
     for (int i = 0; fresh.classes && i < n; i++) {
         fresh.classes[i] = soma_copy_text(m->s, names[i] ? names[i] : "");

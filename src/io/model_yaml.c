@@ -48,6 +48,7 @@ typedef struct reader {
     yaml_document_t *doc;
     soma_arena arena; /* texts that option structs point to while building */
     soma_architecture_fn architecture;
+    bool trained; /* numbers were read from a file */
 } reader;
 
 static soma_at place(const reader *r, const yaml_node_t *node)
@@ -478,6 +479,8 @@ static soma_status build_architecture(reader *r, const yaml_node_t *node, soma_m
     if (status == SOMA_OK && (!a.name || !a.name[0]))
         return soma_fail(r->s, SOMA_INVALID, place(r, node), "\"model\" needs a \"name\", such as resnet18");
     *made = status == SOMA_OK ? r->architecture(r->s, &a) : NULL;
+    size_t n = a.name ? strlen(a.name) : 0;
+    r->trained = (a.weights || (n > 12 && !strcmp(a.name + n - 12, ".safetensors"))) && !a.new_head;
     return *made ? SOMA_OK : soma_error_status(r->s) ? soma_error_status(r->s) : SOMA_MEMORY;
 }
 
@@ -602,6 +605,7 @@ soma_model *soma_describe(soma *s, const char *path, soma_recipe *recipe, soma_a
     reader r = {.s = s, .path = path, .architecture = architecture};
     soma_arena_init(&r.arena, s);
     soma_status status = parse(&r, bytes, size, &m, recipe);
+    recipe->trained = r.trained;
     if (status != SOMA_OK) {
         soma_model_free(m);
         memset(recipe, 0, sizeof *recipe);

@@ -18,7 +18,8 @@ soma_status soma_safetensors_damaged(const soma_safetensors *f, size_t at, const
     char sentence[512];
     va_list args;
     va_start(args, format);
-    vsnprintf(sentence, sizeof sentence, format, args);
+    if (vsnprintf(sentence, sizeof sentence, format, args) >= (int)sizeof sentence)
+        memcpy(sentence + sizeof sentence - 4, "...", 4);
     va_end(args);
     return soma_fail(f->s, SOMA_FORMAT, soma_nowhere(), "%s: at byte %zu: %s", f->path, at, sentence);
 }

@@ -65,8 +65,9 @@ static bool layer_begin(soma_layer *layer, soma_value x, const char *given, cons
 /* "conv1.weight" in the layer's scope; soma_parameter_with puts the scope in front itself. */
 static soma_value layer_parameter(const soma_layer *layer, const char *what, soma_tensor_options options)
 {
-    char name[640];
-    snprintf(name, sizeof name, "%s.%s", layer->name + strlen(layer->m->scope), what);
+    const char *name = soma_arena_format(&layer->m->arena, "%s.%s", layer->name + strlen(layer->m->scope), what);
+    if (!name)
+        return soma_none();
     options.struct_size = sizeof options;
     options.at = layer->at;
     options.dtype = layer->dtype;
@@ -96,8 +97,10 @@ static soma_value layer_bias(const soma_layer *layer, int64_t n, int64_t fan_in)
 
 static soma_value layer_activation(const soma_layer *layer, soma_value y)
 {
-    char name[640];
-    snprintf(name, sizeof name, "%s.%s", layer->name, layer->activation ? layer->activation : "");
+    const char *name = soma_arena_format(&layer->m->arena, "%s.%s", layer->name,
+                                         layer->activation ? layer->activation : "");
+    if (!name)
+        return soma_none();
     return soma_activation_named(y, layer->activation, name, layer->at);
 }
 

@@ -6,6 +6,7 @@
 #include <soma/tensor.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/size.h"
 
@@ -48,7 +49,8 @@ soma_status soma_refuse(char *reason, const char *format, ...)
     if (reason) {
         va_list args;
         va_start(args, format);
-        vsnprintf(reason, SOMA_REASON_MAX, format, args);
+        if (vsnprintf(reason, SOMA_REASON_MAX, format, args) >= SOMA_REASON_MAX)
+            memcpy(reason + SOMA_REASON_MAX - 4, "...", 4);
         va_end(args);
     }
     return SOMA_INVALID;

@@ -66,3 +66,16 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
     soma_objective_free(&objective);
     return status;
 }
+
+soma_status soma_evaluate_check(soma_model *m, const soma_evaluate_options *o)
+{
+    if (!m || !o)
+        return SOMA_INVALID;
+    soma_objective objective;
+    soma_status status = soma_objective_make(&objective, m, o->data, o->loss, "evaluate", o->at);
+    if (status == SOMA_OK)
+        status = check_room(&objective, o);
+    if (status == SOMA_OK || objective.m)
+        soma_objective_free(&objective);
+    return status;
+}
