@@ -79,9 +79,10 @@ static const char *kernel_text(const soma_plan_node *n, char text[KERNEL_ROOM])
     return text;
 }
 
-/* As wide as the longest text in each column. */
+/* As wide as the longest text in each column, within reason: rows fit into 120 columns. */
 static void measure(const soma_program *p, int width[4])
 {
+    static const int most[4] = {28, 28, 32, 40};
     const int heads[4] = {2, 5, 6, 6};
     char text[KERNEL_ROOM];
     memcpy(width, heads, sizeof heads);
@@ -90,16 +91,20 @@ static void measure(const soma_program *p, int width[4])
         const char *texts[4] = {n.op, n.layer, n.output, kernel_text(&n, text)};
         for (int k = 0; k < 4; k++) {
             int length = (int)strlen(texts[k]);
+            length = length > most[k] ? most[k] : length;
             width[k] = length > width[k] ? length : width[k];
         }
     }
 }
 
-/* The last column is filled up only where more follows. */
+/* The last column is filled up only where more follows. What is longer than its column ends in "..."; --json has all of it. */
 static void print_row(const char *const texts[4], const int width[4], bool more)
 {
-    for (int k = 0; k < 4; k++)
-        printf("  %-*s", k < 3 || more ? width[k] : 0, texts[k]);
+    for (int k = 0; k < 4; k++) {
+        bool cut = (int)strlen(texts[k]) > width[k];
+        int shown = cut ? width[k] - 3 : width[k], filled = cut ? shown : k < 3 || more ? width[k] : 0;
+        printf("  %-*.*s%s", filled, shown, texts[k], cut ? "..." : "");
+    }
 }
 
 static void print_nodes(const soma_program *p, const plan_options *o, const cli_machine *machine)

@@ -132,7 +132,10 @@ soma_status soma_file_read(soma *s, const char *path, uint64_t limit, void **byt
 
 soma_status soma_file_reader_open(soma_file_reader *r, soma *s, const char *path)
 {
-    *r = (soma_file_reader){.s = s, .path = path, .handle = soma_file_open(s, path, false)};
+    *r = (soma_file_reader){.s = s, .path = path, .handle = -1};
+    if (!path)
+        return soma_fail(s, SOMA_INVALID, soma_nowhere(), "a file is to be read, but its path is NULL");
+    r->handle = soma_file_open(s, path, false);
     if (r->handle < 0)
         return read_failed(s, path, r->handle);
     int64_t n;
