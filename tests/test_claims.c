@@ -209,7 +209,7 @@ static long kilobytes_for(reader reads, const void *bytes, size_t size)
 static void decode(soma *s, const void *bytes, size_t size)
 {
     soma_image image;
-    (void)soma_image_decode(s, "picture", bytes, size, NULL, &image);
+    (void)soma_image_decode(s, "picture", bytes, size, &image);
     uint64_t limit = size == 1 << 16 ? 2048 * 2048 * 4 : 0; /* what soma asked for, touched or not */
     if (soma_memory_use(s).peak > limit + CONSTANT)
         _exit(3);
