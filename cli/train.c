@@ -167,6 +167,12 @@ static bool has_test_part(soma *s, const char *name)
     return at && (cli_holds_idx(at, "t10k") || cli_is_folder(at, "test") || cli_is_folder(at, "val"));
 }
 
+static bool same_file(const char *a, const char *b)
+{
+    struct stat x, y;
+    return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
+}
+
 /* The split under which data named for a test or for validation are opened: a folder without parts was named to be taken whole,
  * unless it is what is trained on. NULL after telling so. */
 static const char *split_of(soma *s, const char *option, const char *given, const char *data)

@@ -72,7 +72,7 @@ soma_status soma_evaluate_check(soma_model *m, const soma_evaluate_options *o)
     if (!m || !o)
         return SOMA_INVALID;
     soma_objective objective;
-    soma_status status = soma_objective_make(&objective, m, o->data, o->loss, "evaluate", o->at);
+    soma_status status = soma_objective_make(&objective, m, o->data, o->loss, soma_caller(m->s, "evaluate: "), o->at);
     if (status == SOMA_OK)
         status = check_room(&objective, o);
     if (status == SOMA_OK || objective.m)
