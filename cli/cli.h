@@ -311,15 +311,15 @@ void cli_progress_end(cli_progress *p);
 
 /* ---- being stopped ---- */
 
-/* From here on the first signal asks for an end after the step under way. silent: it says nothing about that. */
+/* From here on SIGINT, SIGTERM and SIGHUP end the command with 128 and their number. */
+void cli_stop_watch(void);
+/* From here on the first of them asks for an end after the step under way. silent: it says nothing about that. */
 void cli_stop_begin(bool silent);
 bool cli_stop(void *user);
 /* "SIGINT"; NULL: nobody asked. */
 const char *cli_stop_name(void);
 /* How the command will end: 128 and the signal's number, else the code. */
 int cli_stop_code(int code);
-/* Ends the command by the signal that it received, else returns the code. */
-int cli_stop_end(int code);
 
 /* ---- what a training will do ---- */
 

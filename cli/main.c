@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * cli/main.c: the command `soma`. Results go to standard output, progress and errors to standard error; exit codes: 0 done, 1
- * failed, 2 wrong command line; a command that a signal has stopped ends by that signal (shells: 130, 143).
+ * failed, 2 wrong command line; 130, 143, 129 after SIGINT, SIGTERM, SIGHUP.
  */
 #include "cli.h"
 
@@ -93,6 +93,7 @@ static int run(int argc, char **argv)
 
 int main(int argc, char **argv)
 {
+    cli_stop_watch();
     signal(SIGXFSZ, SIG_IGN); /* a limit of file sizes is an error like others, told in a sentence */
     cli_answer_json(wants_json(argc, argv));
     int code = run(argc, argv);
@@ -100,5 +101,5 @@ int main(int argc, char **argv)
         printf("}\n");
     if (fflush(stdout) || ferror(stdout))
         return cli_error(SOMA_IO, "the result could not be written to standard output");
-    return cli_stop_end(code);
+    return cli_stop_code(code);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/stop.c: how a training is stopped from outside. The first SIGINT, SIGTERM or SIGHUP asks for an end after the step
- * under way, the second one ends the command at once. Handlers stand only while there is something to save; what a caller
- * has set to be ignored (nohup, a shell's background) stays ignored.
+ * cli/stop.c: how a command is stopped from outside. The first SIGINT, SIGTERM or SIGHUP asks a training for an end after the step
+ * under way; the second one, or the first where there is nothing to save, ends the command at once. Either way it exits with 128 and
+ * the signal's number. What a caller has set to be ignored (nohup, a shell's background) stays ignored.
  */
 #include "cli.h"
 
@@ -10,41 +10,42 @@
 #include <string.h>
 #include <unistd.h>
 
-static struct {
+static const struct {
     int number;
     const char *name;
-    bool handled;
-} signals[] = {{SIGINT, "SIGINT", false}, {SIGTERM, "SIGTERM", false}, {SIGHUP, "SIGHUP", false}};
+} signals[] = {{SIGINT, "SIGINT"}, {SIGTERM, "SIGTERM"}, {SIGHUP, "SIGHUP"}};
 enum { N_SIGNALS = sizeof signals / sizeof signals[0] };
 
-static volatile sig_atomic_t received, quiet, terminal;
+static volatile sig_atomic_t received, saves, quiet, terminal;
 
-/* Whichever comes second finds the defaults, which end the process. Only calls that a handler may make stand here. */
+/* Only calls that a handler may make stand here. */
 static void ask(int number)
 {
     static const char text[] = "\nsoma: finishing the step, then saving; once more ends at once\n";
     size_t begin = !terminal; /* a terminal's line of progress is open */
+    if (received || !saves)
+        _exit(128 + number);
     received = number;
-    for (int i = 0; i < N_SIGNALS; i++)
-        if (signals[i].handled)
-            signal(signals[i].number, SIG_DFL);
     if (!quiet && write(STDERR_FILENO, text + begin, sizeof text - 1 - begin) < 0)
         quiet = 1;
 }
 
-void cli_stop_begin(bool silent)
+void cli_stop_watch(void)
 {
     struct sigaction now, handler = {.sa_handler = ask, .sa_flags = SA_RESTART};
+    sigemptyset(&handler.sa_mask);
+    for (int i = 0; i < N_SIGNALS; i++)
+        sigaddset(&handler.sa_mask, signals[i].number); /* two at the same moment are one request */
+    for (int i = 0; i < N_SIGNALS; i++)
+        if (!sigaction(signals[i].number, NULL, &now) && now.sa_handler != SIG_IGN)
+            sigaction(signals[i].number, &handler, NULL);
+}
+
+void cli_stop_begin(bool silent)
+{
     quiet = silent;
     terminal = isatty(STDERR_FILENO);
-    sigemptyset(&handler.sa_mask);
-    for (int i = 0; i < N_SIGNALS; i++) {
-        signals[i].handled = !sigaction(signals[i].number, NULL, &now) && now.sa_handler != SIG_IGN;
-        sigaddset(&handler.sa_mask, signals[i].number); /* two at the same moment are one request */
-    }
-    for (int i = 0; i < N_SIGNALS; i++)
-        if (signals[i].handled)
-            sigaction(signals[i].number, &handler, NULL);
+    saves = 1;
     signal(SIGPIPE, SIG_IGN); /* nobody reads the progress any more: the training goes on, and is saved */
 }
 
@@ -65,14 +66,4 @@ const char *cli_stop_name(void)
 int cli_stop_code(int code)
 {
     return received ? 128 + received : code;
-}
-
-int cli_stop_end(int code)
-{
-    int number = received;
-    if (!number)
-        return code;
-    signal(number, SIG_DFL); /* a shell must see that it was a signal, or its loop goes on */
-    raise(number);
-    return cli_stop_code(code); /* the first process of a container is not ended by its own signals */
 }
