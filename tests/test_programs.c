@@ -14,6 +14,8 @@
 
 #include <cmocka.h>
 #include "graph/graph.h"
+#include "graph/program.h"
+#include "op/pool2d/pool2d.h"
 #include <soma/soma.h>
 
 enum { BATCH = 16, SIDE = 16, CLASSES = 5 };
@@ -246,6 +248,51 @@ static void the_simplifier_merges_what_it_can(void **state)
     soma_close(n.s);
 }
 
+/* How many pools of the program apply relu. */
+static int pools_with_relu(const soma_program *p)
+{
+    int n = 0;
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        const soma_graph_node *node = &p->graph->nodes[i];
+        n += node->op && !strcmp(node->op->name, "max_pool2d") && ((const soma_pool2d_attrs *)node->attrs)->relu;
+    }
+    return n;
+}
+
+/* The same weights after three steps, bit for bit, where somebody reads what relu gave and it must stay before the pool. */
+static void relu_goes_behind_the_pool_with_the_same_bits(void **state)
+{
+    (void)state;
+    cnn n[2];
+    for (int watched = 0; watched < 2; watched++) {
+        cnn *c = &n[watched];
+        build(c, false, 1);
+        soma_value h = soma_none();
+        for (int i = 0; i < c->m->graph->n_nodes && !soma_ok(h); i++) {
+            const soma_graph_node *node = &c->m->graph->nodes[i];
+            if (!strcmp(node->op->name, "relu"))
+                h = (soma_value){c->m->graph, node->out[0]};
+        }
+        assert_true(soma_ok(h));
+        const soma_value values[2] = {c->loss, h};
+        soma_program *p = soma_compile(c->m, .batch = BATCH, .values = values, .n_values = 1 + watched,
+                                       .updates = c->updates, .n_updates = c->n_updates);
+        assert_string_equal(soma_error(c->s), "");
+        assert_int_equal(pools_with_relu(p), 2 - watched);
+        for (int k = 0; k < 3; k++) {
+            feed(p, c, k);
+            assert_int_equal(soma_step(p), SOMA_OK);
+        }
+    }
+    for (int i = 0; i < soma_tensor_count(n[0].m); i++) {
+        soma_named_tensor a = soma_tensor_at(n[0].m, i), b = soma_tensor_at(n[1].m, i);
+        size_t bytes = (size_t)soma_shape_elements(&a.tensor.shape) * sizeof(float);
+        assert_memory_equal(a.tensor.data, b.tensor.data, bytes);
+    }
+    soma_close(n[0].s);
+    soma_close(n[1].s);
+}
+
 static void memory_is_what_the_plan_says(void **state)
 {
     (void)state;
@@ -348,6 +395,7 @@ int main(void)
         cmocka_unit_test(fast_kernels_and_pieces_train_like_the_reference),
         cmocka_unit_test(exact_bits_do_not_depend_on_pieces_of_work),
         cmocka_unit_test(the_simplifier_merges_what_it_can),
+        cmocka_unit_test(relu_goes_behind_the_pool_with_the_same_bits),
         cmocka_unit_test(gradients_meet_and_pass_the_gate),
         cmocka_unit_test(activations_of_gradients_are_applied),
         cmocka_unit_test(memory_is_what_the_plan_says),

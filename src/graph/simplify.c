@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * graph/simplify.c: a program's graph made smaller before kernels are chosen: ops that do nothing when predicting, activations
- * merged into the op before them, relu's gradient merged into that of max-pooling or of the convolution behind it, dead code.
+ * merged into the op before them or the pool behind them, relu's gradient merged into that of max-pooling or of the convolution
+ * behind it, dead code.
  * Knows ops by the fields of their attribute tables, not by their structs.
  */
 #include "graph/simplify.h"
@@ -223,6 +224,24 @@ static soma_status merge_pool_relu(soma_pass *p)
     return SOMA_OK;
 }
 
+/* max_pool2d(conv2d(..., relu)) becomes max_pool2d(conv2d(...), relu): the pool has fewer elements to look at, and a library's
+ * convolution is slower with an activation that keeps NaN. Where a gradient reads relu's y, all stays as it is. */
+static void move_relu_behind_pool(soma_pass *p)
+{
+    for (int i = 0; i < p->graph->n_nodes; i++) {
+        soma_graph_node *pool = &p->graph->nodes[i];
+        soma_graph_node *before = soma_pass_is(pool, "max_pool2d") ? soma_pass_maker(p, pool->in[0]) : NULL;
+        const soma_field *relu = before ? soma_pass_field(pool->op, "relu") : NULL;
+        if (!relu || !soma_pass_is(before, "conv2d") || p->uses[pool->in[0]] != 1)
+            continue;
+        int *activation = soma_activation_of(before);
+        if (!*activation || *activation != choice_of(before, "relu", ""))
+            continue;
+        *activation = 0;
+        *(bool *)((char *)pool->attrs + relu->offset) = true;
+    }
+}
+
 /* relu_grad(conv2d_input_grad(dy, w, -, z), y) becomes conv2d_input_grad(dy, w, y, z), and so for relu6: what the activation
  * stopped is left out where dx is first written. */
 static soma_status merge_gates(soma_pass *p)
@@ -296,6 +315,7 @@ soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training
         status = merge_pool_relu(&p);
     if (status == SOMA_OK)
         status = merge_gates(&p);
+    move_relu_behind_pool(&p);
     remove_dead(&p);
     soma_release(graph->s, p.uses);
     return status;

@@ -3,7 +3,8 @@
  * op/pool2d/pool2d.c: pooling over windows of H and W, ONNX MaxPool and AveragePool. Window (oh, ow) holds the elements
  * x[n, c, oh sh - top + i, ow sw - left + j] that exist, 0 <= i < size[0], 0 <= j < size[1].
  *
- *     max_pool2d         y = the largest; index = i size[1] + j of the first largest (u8): all the gradient reads
+ *     max_pool2d         y = the largest; index = i size[1] + j of the first largest (u8): all the gradient reads; with
+ *                        relu: y = relu(the largest), which is the largest of relu(x)
  *     max_pool2d_grad    dx = sum of dy over the windows that dx's element won; with relu: where also y > 0
  *     max_pool2d_gather  y' = x' at the element that won: the gradient of max_pool2d_grad with respect to dy
  *     average_pool2d     y = the mean; with count_padding: sum / window size
@@ -47,13 +48,17 @@
     {                                                                                                                  \
         "relu", SOMA_FIELD_BOOL, AT(relu), 0, 0, 0, 1, NULL, "x was relu's result: nothing passes where y <= 0"        \
     }
+#define RELU_AFTER                                                                                                     \
+    {                                                                                                                  \
+        "relu", SOMA_FIELD_BOOL, AT(relu), 0, 0, 0, 1, NULL, "y is relu of the largest; NaN stays NaN"                 \
+    }
 #define COUNT                                                                                                          \
     {                                                                                                                  \
         "count_padding", SOMA_FIELD_BOOL, AT(count_padding), 0, 0, 0, 1, NULL,                                         \
             "divide by the whole window at the border"                                                                 \
     }
 
-static const soma_field max_fields[] = {WINDOW, CEIL, END};
+static const soma_field max_fields[] = {WINDOW, CEIL, RELU_AFTER, END};
 static const soma_field max_grad_fields[] = {WINDOW, CEIL, RELU, INPUT_SIZE, END};
 static const soma_field average_fields[] = {WINDOW, CEIL, COUNT, END};
 static const soma_field average_grad_fields[] = {WINDOW, CEIL, COUNT, INPUT_SIZE, END};
@@ -186,11 +191,11 @@ static soma_pool2d_attrs with_size(const soma_gradient *g)
 static void max_grad(soma_gradient *g)
 {
     soma_pool2d_attrs a = with_size(g);
-    const soma_value in[2] = {g->dout[0], g->n_out > 1 ? g->out[1] : soma_none()};
+    const soma_value in[3] = {g->dout[0], g->n_out > 1 ? g->out[1] : soma_none(), g->out[0]};
     if (!in[0].graph)
         return;
     if (in[1].graph)
-        g->din[0] = soma_apply1(&soma_op_max_pool2d_grad, in, 2, &a, NULL, soma_nowhere());
+        g->din[0] = soma_apply1(&soma_op_max_pool2d_grad, in, a.relu ? 3 : 2, &a, NULL, soma_nowhere());
     else
         g->din[0] = soma_value_fail(g->in[0].graph, soma_nowhere(),
                                     "max_pool2d: its gradient needs the second output, index");
@@ -240,6 +245,10 @@ static const soma_sample max_samples[] = {
      true},
     {"48 channels, 3x3", "size=3,3 stride=2,2 pad=0,1,1,0", (const soma_shape[]){S(2, 48, 13, 15)}, "n", 0, true},
     {"6 channels, 28x28", NULL, (const soma_shape[]){S(SOMA_N, 6, 28, 28)}, "n", 0, true},
+    {"relu", "relu=true", (const soma_shape[]){S(3, 1, 5, 7)}, "d", 0, false}, /* odd: no element is 0 */
+    {"relu, overlapping", "size=3,3 stride=2,2 pad=1,1,1,1 relu=true", (const soma_shape[]){S(3, 3, 7, 5)}, "d", 0,
+     false},
+    {"relu, 32 channels", "size=3,3 stride=2,2 relu=true", (const soma_shape[]){S(SOMA_N, 32, 13, 14)}, "n", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 /* index: class indices below the window's size, all of which must name elements of x: no padding here */
 static const soma_sample max_grad_samples[] = {

@@ -13,7 +13,7 @@ typedef struct soma_pool2d_attrs {
     int64_t size[2], stride[2], pad[4]; /* height, width; top, left, bottom, right */
     bool ceil_mode;                     /* the last window may reach beyond the padding */
     bool count_padding;                 /* average: divide by the whole window at the border */
-    bool relu;                          /* max, gradient and gather: nothing passes where y <= 0 */
+    bool relu;                          /* max: y = relu(the largest); gradient, gather: nothing passes where y <= 0 */
     int64_t input_size[2];              /* gradients: H, W of dx */
 } soma_pool2d_attrs;
 

@@ -55,6 +55,8 @@ static inline __attribute__((always_inline)) void max_window(const pool_state *s
             best = soma_vchoose(m, value, best);
             index = soma_vichoose(m, soma_viset((int)(i * kw + j)), index);
         }
+    if (s->c.a.relu)
+        best = soma_vkeep(soma_vpasses(best), best);
     soma_vput_n(v->small + ow * v->small_step, best, n);
     if (v->index)
         soma_vistore_u8(v->index + ow * v->index_step, index, n);
@@ -233,6 +235,8 @@ static void max_row_2x2(const pool_state *s, const lanes *v, int64_t oh)
             best = soma_vchoose(m, tap[i], best);
             index = soma_vichoose(m, soma_viset(i), index);
         }
+        if (s->c.a.relu)
+            best = soma_vkeep(soma_vpasses(best), best);
         give(v->small + ow * v->small_step, v->small_step, best, n);
         if (v->index)
             give_u8(v->index + ow * v->index_step, v->index_step, index, n);
@@ -292,7 +296,7 @@ static void max_column(const pool_state *s, const lanes *v, const soma_stored *x
                 index = i * s->c.a.size[1] + j;
             }
         }
-    v->small[ow * v->small_step] = soma_put1(best);
+    v->small[ow * v->small_step] = soma_put1(s->c.a.relu && best < 0 ? 0 : best);
     if (v->index)
         v->index[ow * v->index_step] = (uint8_t)index;
 }

@@ -52,7 +52,7 @@ static void max_window(const reference_state *s, void *const *arg, int64_t plane
                 index = i * c->a.size[1] + j;
             }
         }
-    soma_set(arg[s->n_in], s->dtype, v->y, best);
+    soma_set(arg[s->n_in], s->dtype, v->y, c->a.relu && best < 0 ? 0 : best);
     if (s->n_out > 1 && arg[s->n_in + 1])
         soma_set(arg[s->n_in + 1], SOMA_U8, v->y, (double)index);
 }
