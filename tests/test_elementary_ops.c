@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Elementwise ops, reductions and shape ops where samples do not go: NaN, infinities, ties, long sums, second
- * derivatives, and the sentences for what does not fit.
+ * Elementwise ops, reductions, pooling and shape ops where samples do not go: NaN, infinities, ties, long sums,
+ * windows beyond the end, second derivatives, and the sentences for what does not fit.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -242,16 +242,52 @@ static void what_does_not_fit_is_refused(void **state)
     REFUSES(soma_sum_to_at(fixed, x, SOMA_AT), "sum_to", "must broadcast to the larger");
 }
 
+/* y and dx of windows that reach beyond x by the kernels that run by default, or by the reference. */
+static void pool(bool exact, int kind, int64_t h, int64_t w, float *y, float *dx)
+{
+    bench b = open_bench(exact, SOMA_SHAPE(2, 3, h, w));
+    int64_t size = 2 + kind / 2;
+    soma_value v[2] = {kind % 2 ? soma_average_pool2d(b.x, .size = {size, size}, .stride = {2, 2}, .ceil_mode = true)
+                                : soma_max_pool2d(b.x, .size = {size, size}, .stride = {2, 2}, .ceil_mode = true),
+                       soma_none()};
+    soma_grad(soma_reduce_sum(soma_square(v[0])), &b.x, 1, &v[1]);
+    compile(&b, v, 2);
+    for (int64_t i = 0; i < b.n; i++)
+        b.in[i] = (float)(i * 7919 % 1009) - 500;
+    step(&b, v[0]);
+    soma_tensor out[2] = {soma_read(b.p, v[0]), soma_read(b.p, v[1])};
+    memcpy(y, out[0].data, (size_t)soma_shape_elements(&out[0].shape) * sizeof *y);
+    memcpy(dx, out[1].data, (size_t)b.n * sizeof *dx);
+    soma_close(b.s);
+}
+
+static void windows_beyond_the_end_see_what_is_there(void **state)
+{
+    (void)state;
+    enum { ROOM = 2 * 3 * 36 * 36 };
+    static float y[2][ROOM], dx[2][ROOM];
+    for (int kind = 0; kind < 4; kind++)
+        for (int64_t h = 3; h < 8; h++)
+            for (int64_t w = 3; w < 36; w += w < 8 ? 1 : 9) {
+                memset(y, 0, sizeof y);
+                memset(dx, 0, sizeof dx);
+                for (int exact = 0; exact < 2; exact++)
+                    pool(exact, kind, h, w, y[exact], dx[exact]);
+                for (int i = 0; i < ROOM; i++)
+                    if (fabsf(y[0][i] - y[1][i]) > 1e-3f || fabsf(dx[0][i] - dx[1][i]) > 1e-3f)
+                        fail_msg("%s of %lld x %lld: element %d is %g, not %g, its gradient %g, not %g",
+                                 kind % 2 ? "average" : "max", (long long)h, (long long)w, i, (double)y[0][i],
+                                 (double)y[1][i], (double)dx[0][i], (double)dx[1][i]);
+            }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(relu_keeps_nan),
-        cmocka_unit_test(clamps_stop_the_gradient_at_their_limits),
-        cmocka_unit_test(a_nan_wins_the_maximum),
-        cmocka_unit_test(ties_share_the_gradient),
-        cmocka_unit_test(long_sums_stay_accurate),
-        cmocka_unit_test(second_derivatives),
-        cmocka_unit_test(what_does_not_fit_is_refused),
+        cmocka_unit_test(relu_keeps_nan),          cmocka_unit_test(clamps_stop_the_gradient_at_their_limits),
+        cmocka_unit_test(a_nan_wins_the_maximum),  cmocka_unit_test(ties_share_the_gradient),
+        cmocka_unit_test(long_sums_stay_accurate), cmocka_unit_test(windows_beyond_the_end_see_what_is_there),
+        cmocka_unit_test(second_derivatives),      cmocka_unit_test(what_does_not_fit_is_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

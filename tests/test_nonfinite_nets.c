@@ -167,18 +167,29 @@ static void gradients_are_not_finite_where_the_reference_says_so(void **state)
 
 /* ---- evaluation ---- */
 
+static int64_t answers(const int64_t confusion[10 * 10])
+{
+    int64_t sum = 0;
+    for (int i = 0; i < 10 * 10; i++)
+        sum += confusion[i];
+    return sum;
+}
+
 static void evaluation_counts_what_is_no_number(void **state)
 {
     (void)state;
     soma *s = open_seeded(3);
     soma_model *m = net(s, CONVOLVED, "relu");
     soma_dataset *d = pictures(s);
-    soma_evaluation e = {0};
+    int64_t confusion[10 * 10];
+    soma_evaluation e = {.confusion = confusion, .classes = 10};
     EXPECT_OK(s, soma_evaluate(m, d, .result = &e));
     assert_int_equal(e.not_finite, 0);
+    assert_int_equal(answers(confusion), SAMPLES);
     pixels[5 * PIXELS + 300] = NAN; /* one sample's */
     EXPECT_OK(s, soma_evaluate(m, d, .result = &e));
     assert_int_equal(e.not_finite, 1);
+    assert_int_equal(answers(confusion), SAMPLES - 1);
     assert_true(isnan(e.loss));
     const char *name;
     int64_t n;
@@ -189,6 +200,7 @@ static void evaluation_counts_what_is_no_number(void **state)
     EXPECT_OK(s, soma_evaluate(m, d, .result = &e));
     assert_int_equal(e.not_finite, SAMPLES);
     assert_true(e.accuracy == 0); /* what is no number is not class 0 */
+    assert_int_equal(answers(confusion), 0);
     soma_close(s);
 }
 

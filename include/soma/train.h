@@ -88,7 +88,8 @@ typedef struct soma_evaluation {
     int classes; /**< the model's outputs, 0 where targets are not classes; beside .confusion also set by the caller */
     int64_t
         *confusion; /**< [classes, classes], row: truth, column: answer, by the model's outputs; each sample is counted
-                             once. Owned by the caller, who sets .classes to say how large it is; NULL: not wanted */
+                             once, but for those with a NaN among the outputs, which answer nothing (accuracy takes them
+                             for wrong). Owned by the caller, who sets .classes to say how large it is; NULL: not wanted */
     int64_t
         not_finite; /**< samples for which an output was NaN or infinite; a softmax at the end is not looked behind */
 } soma_evaluation;

@@ -6,6 +6,7 @@
 #include "train/train.h"
 
 #include "op/element.h"
+#include "op/loss/loss.h"
 
 #include <math.h>
 #include <string.h>
@@ -230,19 +231,17 @@ soma_status soma_feeder_step(soma_feeder *f)
 
 /* ---- evaluation ---- */
 
-/* Row: truth, column: the first of the largest logits. Each sample is counted once: the step refused labels out of range. */
+/* Row: truth, column: the answer. Each sample that has one is counted once, as in accuracy: the step refused labels out of
+ * range. */
 static void count_answers(const soma_feeder *f, soma_evaluation *result)
 {
     soma_type type = soma_value_type(f->objective->logits);
     int64_t outputs = type.shape.dim[1];
     const int32_t *truth = f->now->y[f->slot];
     for (int64_t i = 0; i < f->now->samples; i++) {
-        int64_t best = 0;
-        for (int64_t j = 1; j < outputs; j++)
-            if (soma_get(f->now->logits, type.dtype, i * outputs + j) >
-                soma_get(f->now->logits, type.dtype, i * outputs + best))
-                best = j;
-        result->confusion[truth[i] * outputs + best]++;
+        int64_t answer = soma_largest(f->now->logits, type.dtype, i * outputs, outputs);
+        if (answer >= 0)
+            result->confusion[truth[i] * outputs + answer]++;
     }
 }
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/loss/accuracy.c: the share of rows whose largest logit stands at the target's class; the first of equals wins. A row with a NaN in
- * it has no largest and is wrong.
- * A step function: no gradient.
+ * op/loss/accuracy.c: the share of rows whose largest logit stands at the target's class; the first of equals wins. A
+ * row with a NaN in it has no largest and is wrong. A step function: no gradient.
  */
 #include "op/loss/loss.h"
 
@@ -18,7 +17,7 @@ static soma_status infer(soma_infer *i)
     return SOMA_OK;
 }
 
-static int64_t largest(const void *x, soma_dtype dtype, int64_t at, int64_t n)
+int64_t soma_largest(const void *x, soma_dtype dtype, int64_t at, int64_t n)
 {
     int64_t best = 0;
     for (int64_t j = 0; j < n; j++) {
@@ -39,8 +38,8 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
         return SOMA_DATA;
     for (int64_t r = 0; r < s->rows; r++) {
         int64_t at = r * s->columns;
-        int64_t label = s->sparse ? ((const int32_t *)arg[1])[r] : largest(arg[1], s->dtype, at, s->columns);
-        right += label >= 0 && largest(arg[0], s->dtype, at, s->columns) == label;
+        int64_t label = s->sparse ? ((const int32_t *)arg[1])[r] : soma_largest(arg[1], s->dtype, at, s->columns);
+        right += label >= 0 && soma_largest(arg[0], s->dtype, at, s->columns) == label;
     }
     soma_set(arg[2], s->dtype, 0, (double)right / s->full_rows);
     return SOMA_OK;

@@ -261,11 +261,12 @@ static void max_grad_row_2x2(const pool_state *s, const lanes *v, int64_t oh)
     }
 }
 
+/* Not for windows that reach beyond x (ceil_mode): the vectors read and write all four elements. */
 static bool row_2x2(const pool_state *s, const lanes *v, int64_t oh)
 {
     const soma_pool2d_attrs *a = &s->c.a;
     bool fits = a->size[0] == 2 && a->size[1] == 2 && a->stride[0] == 2 && a->stride[1] == 2 && !a->pad[0] &&
-                !a->pad[1] && !a->pad[2] && !a->pad[3];
+                !a->pad[1] && !a->pad[2] && !a->pad[3] && 2 * s->c.oh <= s->c.h && 2 * s->c.ow <= s->c.w;
     if (fits && s->kind == MAX)
         max_row_2x2(s, v, oh);
     else if (fits && s->kind == MAX_GRAD)
