@@ -271,6 +271,9 @@ static void wrong_options(void **state)
     assert_non_null(strstr(soma_error(s), "test_loader.c:"));
     assert_non_null(strstr(soma_error(s), ".batch_size = -3 is not positive"));
     soma_clear(s);
+    assert_null(soma_loader_new(d, .batch_size = SOMA_ZERO));
+    assert_non_null(strstr(soma_error(s), ".batch_size = 0 is not positive"));
+    soma_clear(s);
     assert_null(soma_loader_new(d, .threads = -1));
     assert_non_null(strstr(soma_error(s), ".threads = -1 is not between 0 and 256"));
     soma_clear(s);

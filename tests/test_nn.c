@@ -149,6 +149,10 @@ static void wrong_layers_are_explained(void **state)
     WRONG(soma_dense(f, .units = 4, .bias_init = "zeroes"), "dense \"dense1\"", "did you mean \"zeros\"?");
     WRONG(soma_conv2d(x, .kernel = {3, 3}), "conv2d \"conv1\"", "filters is 0");
     WRONG(soma_conv2d(x, .filters = 4), "conv2d \"conv1\"", "kernel is 0x0");
+    WRONG(soma_conv2d(x, .filters = 4, .kernel = {SOMA_ZERO, 3}), "conv2d \"conv1\"", "kernel is");
+    WRONG(soma_conv2d(x, .filters = 4, .kernel = {3, 3}, .stride = {INT64_MAX, 1}, .same = true),
+          "between 1 and 1000000");
+    WRONG(soma_conv2d(x, .filters = 4, .kernel = {3, 3}, .dilation = {1, SOMA_ZERO}, .same = true), "dilation 1, 6504");
     WRONG(soma_conv2d(f, .filters = 4, .kernel = {3, 3}), "conv2d \"conv1\"", "f32[N,192]");
     WRONG(soma_conv2d(x, .filters = 4, .kernel = {3, 3}, .groups = 2), "groups is 2", "3 channels");
     WRONG(soma_conv2d(x, .filters = 4, .kernel = {9, 9}), "conv2d \"conv1\"");

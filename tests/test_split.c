@@ -61,6 +61,8 @@ static void each_class_gives_its_share(void **state)
         {{97, 1, 1, 1}, 4, 0.1, {10, 0, 0, 0}},      /* the only sample of a class stays */
         {{3, 3, 3, 3, 3}, 5, 0.14, {1, 1, 1, 0, 0}}, /* fewer than classes: the first of equals */
         {{2, 2, 2}, 3, 0.7, {1, 1, 1}},              /* each class keeps one */
+        {{4, 1, 1, 1, 1}, 5, 0.5, {2, 0, 0, 0, 0}},  /* and no other gives more for it */
+        {{100, 100}, 2, 0.9, {90, 90}},              /* as the digits say: 1 - 0.9 is less than 0.1 */
     };
     soma *s = open_seeded(5);
     sorted d;
@@ -187,6 +189,7 @@ static void wrong_splits_are_explained(void **state)
     WRONG(all, 0.5, "stratifed", "did you mean \"stratified\"?");
     WRONG(all, 1, NULL, "the share is 1");
     WRONG(all, 0, NULL, "the share is 0");
+    WRONG(all, SOMA_ZERO, NULL, "the share is 0");
     WRONG(all, (double)NAN, NULL, "the share is nan");
     WRONG(all, 0.9, NULL, "leaves 0 of 3 samples");
     WRONG(values, 0.5, "stratified", "the targets are no classes");

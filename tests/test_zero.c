@@ -412,6 +412,8 @@ static void a_mean_of_zero_stays_one(void **state)
         if (memcmp(x, z, sizeof x))
             fail_msg("way %d: %g %g %g", way, (double)z[0], (double)z[2], (double)z[4]);
     }
+    soma_model_set_transform(m, (soma_transform){.has_background = true, .background = SOMA_ZERO});
+    assert_true(soma_model_transform(m).has_background && soma_model_transform(m).background == 0);
     soma_model_set_transform(m,
                              (soma_transform){.mean = {0.5}, .deviation = {0.5}}); /* the first alone, in a file too */
     EXPECT_OK(s, soma_save(m, "zero-test.safetensors"));

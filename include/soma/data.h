@@ -100,9 +100,10 @@ SOMA_API soma_dataset *soma_dataset_arrays_with(soma *s, const soma_arrays_optio
  *  that shares the bytes. Freed by itself, before or after d. */
 SOMA_API soma_dataset *soma_dataset_part(soma_dataset *d, int64_t first, int64_t count, uint64_t seed);
 /** Some of the data held out, `share` of all samples rounded up, and the rest; both share the bytes and keep the order of
- *  the samples, and are freed by themselves. order "stratified" (NULL where targets are classes): of each class its share (largest remainders), but a
- *  class keeps one sample at least in the rest; "shuffled" (NULL otherwise): any; "end": the last (Keras). Which samples,
- *  depends on (seed, order) only. On failure both are NULL. */
+ *  the samples, and are freed by themselves. order "stratified" (NULL where targets are classes): of each class its share
+ *  (largest remainders), but a class keeps one sample at least in the rest, so that small classes may leave fewer held out;
+ *  "shuffled" (NULL otherwise): any; "end": the last, rounded as in Keras. Which samples, depends on (seed, order) only. On
+ *  failure both are NULL. */
 SOMA_API soma_status soma_dataset_split(soma_dataset *d, double share, const char *order, uint64_t seed,
                                         soma_dataset **rest, soma_dataset **held_out);
 /** The same data with the n classes `names` of a model, sharing the bytes: a class of the data becomes the one of its name,

@@ -85,10 +85,10 @@ static void destroy(soma_object *object)
 static soma_status check_options(soma_dataset *d, const soma_loader_options *o)
 {
     soma *s = d->object.s;
-    if (o->batch_size < 1)
+    if (o->batch_size < 1 || o->batch_size == SOMA_ZERO)
         return soma_fail(s, SOMA_INVALID, o->at,
                          SOMA_IN_C("soma_loader_new: ") SOMA_FIELD_IS("batch_size", "%" PRId64) " is not positive",
-                         o->batch_size);
+                         o->batch_size == SOMA_ZERO ? 0 : o->batch_size);
     if (o->threads < 0 || o->threads > THREADS_MAX)
         return soma_fail(s, SOMA_INVALID, o->at,
                          SOMA_IN_C("soma_loader_new: ") SOMA_FIELD_IS("threads", "%d") " is not between 0 and %d",

@@ -4,11 +4,14 @@
  * dataset has; which samples go where depends on (seed, order of the samples) only.
  */
 #include "base/words.h"
+#include "base/zero.h"
 #include "data/dataset.h"
 
 #include "base/random.h"
 
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 
 #define SPLIT_EPOCH (UINT64_MAX - 1) /* another permutation than any epoch of a loader, or a part, with the same seed */
 
@@ -93,7 +96,7 @@ static void sort_by_rest(const shares *f, int n, int64_t wanted, int64_t count)
 }
 
 /* Largest remainders: each class gives its share rounded down, and those that lose most by it give one more, until `wanted` are
- * there; a class keeps `least` samples where it has them. */
+ * there; a class keeps `least` samples where it has them, and none gives another's: there may be fewer than `wanted` then. */
 static void apportion(shares *f, int classes, int64_t wanted, int64_t count, int64_t least)
 {
     int64_t left = wanted;
@@ -104,7 +107,7 @@ static void apportion(shares *f, int classes, int64_t wanted, int64_t count, int
     sort_by_rest(f, classes, wanted, count);
     for (int i = 0; i < classes && left > 0; i++) {
         int c = f->by_rest[i];
-        if (f->take[c] + 1 <= f->have[c] - least) {
+        if (rest_of(f, c, wanted, count) > 0 && f->take[c] + 1 <= f->have[c] - least) {
             f->take[c]++;
             left--;
         }
@@ -205,6 +208,16 @@ static soma_status split_marked(soma_dataset *d, bool stratified, uint64_t seed,
     return marked > 0 && *rest && *held_out ? SOMA_OK : soma_error_status(s);
 }
 
+/* Samples for training. Of samples in an order as Keras rounds, which keeps 1 of 20 at a share of 0.9; otherwise what the share's
+ * digits say, 2. */
+static int64_t kept(int64_t count, double share, const char *order)
+{
+    double n = (double)count;
+    if (!strcmp(order, "end"))
+        return (int64_t)(n * (1 - share));
+    return count - (int64_t)ceil(n * share * (1 - 4 * DBL_EPSILON));
+}
+
 soma_status soma_dataset_hold_out(soma_dataset *d, double share, const char *order, uint64_t seed, const char *what,
                                   soma_at at, soma_dataset **rest, soma_dataset **held_out)
 {
@@ -214,7 +227,7 @@ soma_status soma_dataset_hold_out(soma_dataset *d, double share, const char *ord
     soma_status status = check_split(d, share, order, what, at);
     if (status != SOMA_OK)
         return status;
-    int64_t train = (int64_t)((double)d->count * (1 - share)), held = d->count - train;
+    int64_t train = kept(d->count, share, order), held = d->count - train;
     if (train < 1 || held < 1) {
         char text[32];
         return soma_fail(s, SOMA_INVALID, at,
@@ -242,7 +255,7 @@ soma_status soma_dataset_split(soma_dataset *d, double share, const char *order,
 {
     if (!d || !rest || !held_out)
         return SOMA_INVALID;
-    return soma_dataset_hold_out(d, share, order, seed, soma_caller(d->object.s, "soma_dataset_split: "),
+    return soma_dataset_hold_out(d, soma_plain(share), order, seed, soma_caller(d->object.s, "soma_dataset_split: "),
                                  soma_nowhere(), rest, held_out);
 }
 

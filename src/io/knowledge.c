@@ -6,6 +6,7 @@
 
 #include "base/limits.h"
 #include "base/text.h"
+#include "base/zero.h"
 
 #include <string.h>
 
@@ -107,6 +108,7 @@ const char *soma_model_class(const soma_model *m, int index)
 void soma_model_set_transform(soma_model *m, soma_transform transform)
 {
     soma_knowledge *k = m ? soma_model_knowledge(m) : NULL;
+    transform.background = soma_plain(transform.background);
     if (k)
         k->transform = transform;
 }

@@ -165,6 +165,12 @@ static void same_padding(int64_t size, int64_t kernel, int64_t stride, int64_t d
     *after = total - *before;
 }
 
+/* Sizes that an op's attributes take; products of two of them do not overflow. */
+static bool in_range(const int64_t n[2], int64_t least)
+{
+    return n[0] >= least && n[1] >= least && n[0] <= 1000000 && n[1] <= 1000000;
+}
+
 static bool conv_checks(const soma_layer *layer, const soma_conv2d_options *o, const soma_type *x)
 {
     char text[96];
@@ -174,7 +180,7 @@ static bool conv_checks(const soma_layer *layer, const soma_conv2d_options *o, c
         soma_value_fail(graph, layer->at,
                         "conv2d \"%s\": filters is %lld; say how many it has, " SOMA_FIELD_IS("filters", "32"),
                         layer->name, (long long)o->filters);
-    else if (o->kernel[0] < 1 || o->kernel[1] < 1)
+    else if (!in_range(o->kernel, 1))
         soma_value_fail(graph, layer->at,
                         "conv2d \"%s\": kernel is %lldx%lld; give height and width, " SOMA_FIELD_IS("kernel", "{3, 3}"),
                         layer->name, (long long)o->kernel[0], (long long)o->kernel[1]);
@@ -185,8 +191,9 @@ static bool conv_checks(const soma_layer *layer, const soma_conv2d_options *o, c
         soma_value_fail(graph, layer->at,
                         "conv2d \"%s\": groups is %lld; it must divide the %lld channels of x and the %lld filters",
                         layer->name, (long long)groups, (long long)x->shape.dim[1], (long long)o->filters);
-    else if (o->stride[0] < 0 || o->stride[1] < 0 || o->dilation[0] < 0 || o->dilation[1] < 0)
-        soma_value_fail(graph, layer->at, "conv2d \"%s\": stride %lld, %lld and dilation %lld, %lld must be at least 1",
+    else if (!in_range(o->stride, 0) || !in_range(o->dilation, 0))
+        soma_value_fail(graph, layer->at,
+                        "conv2d \"%s\": stride %lld, %lld and dilation %lld, %lld must be between 1 and 1000000",
                         layer->name, (long long)o->stride[0], (long long)o->stride[1], (long long)o->dilation[0],
                         (long long)o->dilation[1]);
     else if (o->same && (o->pad[0] || o->pad[1] || o->pad[2] || o->pad[3]))

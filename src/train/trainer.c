@@ -294,9 +294,10 @@ soma_status soma_trainer_set_rate(soma_trainer *t, double rate)
     if (!t)
         return SOMA_INVALID;
     if (!rate_sound(rate))
-        return soma_fail(t->s, SOMA_INVALID, soma_nowhere(),
-                         "soma_trainer_set_rate: the learning rate is %s; it must be a number, at least 0",
-                         soma_format_f64(rate, text));
+        return soma_fail(
+            t->s, SOMA_INVALID, soma_nowhere(),
+            "soma_trainer_set_rate: the learning rate is %s; it must be a number, at least 0 and below 1e30",
+            soma_format_f64(rate, text));
     t->schedule = NULL;
     set_rate(t, soma_plain(rate));
     return SOMA_OK;
@@ -309,7 +310,7 @@ soma_status soma_trainer_follow(soma_trainer *t)
     if (!rate_sound(rate))
         return soma_fail(t->s, SOMA_INVALID, t->at,
                          "fit: the schedule says a learning rate of %s for step %llu, counted from 0; it must be a "
-                         "number, at least 0",
+                         "number, at least 0 and below 1e30",
                          soma_format_f64(rate, text), (unsigned long long)t->feeder.steps);
     set_rate(t, soma_plain(rate));
     return SOMA_OK;
