@@ -3,7 +3,7 @@
  * op/reduce/reduce.c: sum, mean and maximum over a set of axes, and sum_to, which sums down to a given shape (the
  * gradient of broadcasting). A mean divides by the elements of the full batch, so that pieces of the batch add up to
  * it. reduce_sum    dx = dy, copied along the axes reduce_mean   dx = dy / count, copied along the axes reduce_max dx =
- * dy where x is the maximum, shared evenly among ties, as torch.amax does (ONNX leaves it open)
+ * dy where x is the maximum, shared evenly among ties, as by PyTorch 2.15's torch.amax (ONNX leaves it open)
  */
 #include "op/reduce/reduce.h"
 
@@ -378,7 +378,8 @@ static const soma_sample share_samples[] = {
 REDUCE_OP(reduce_sum, "ReduceSum", SOMA_BATCH_SUM, any_samples, "Sum over a set of axes.")
 REDUCE_OP(reduce_mean, "ReduceMean", SOMA_BATCH_SUM, any_samples, "Mean over a set of axes.")
 REDUCE_OP(reduce_max, "ReduceMax", SOMA_BATCH_WHOLE, distinct_samples,
-          "Maximum over a set of axes; a NaN wins. The gradient is shared evenly among ties, as in torch.amax.")
+          "Maximum over a set of axes; a NaN wins. The gradient is shared evenly among ties, as by PyTorch 2.15's "
+          "torch.amax.")
 
 const soma_op soma_op_sum_to = {
     .name = "sum_to",
