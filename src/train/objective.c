@@ -54,8 +54,10 @@ static soma_status check_input(const soma_objective *o, const soma_dataset *data
         return SOMA_OK;
     return soma_fail(
         o->m->s, SOMA_INVALID, at,
-        "%sa sample of the data is %s, but the model's input \"%s\" takes %s; give the model that input, or "
-        "open the data in that shape",
+        "%sa sample of the data is %s, but the model's input \"%s\" takes %s; " SOMA_IN_C(
+            "give the model that input, or open the data in that shape")
+            SOMA_ELSEWHERE("give an architecture the data's shape by --input, or a folder of pictures, which "
+                           "become what the model takes"),
         what, soma_type_text(&sample, have), soma_value_name(o->x), sample_text(&x, want));
 }
 
