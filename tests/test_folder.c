@@ -151,7 +151,7 @@ static void a_folder_without_parts_is_no_test(void **state)
     (void)state;
     soma *s = open_tree("");
     assert_null(soma_dataset_open(s, root, .split = "test", .resize = {8, 8}));
-    EXPECT_ERROR(s, "test_folder.c:", "has no part \"test\" or \"val\"", "the split \"all\" takes it whole");
+    EXPECT_ERROR(s, "test_folder.c:", "has no part \"test\" or \"val\"", ".split = \"all\" takes it whole");
     const char *const whole[] = {NULL, "train", "all"};
     for (int i = 0; i < 3; i++)
         assert_int_equal(soma_dataset_count(soma_dataset_open(s, root, .split = whole[i], .resize = {8, 8})), 3);

@@ -5,6 +5,7 @@
  */
 #include "base/file.h"
 #include "base/size.h"
+#include "base/words.h"
 #include "data/dataset.h"
 
 #include <inttypes.h>
@@ -170,6 +171,8 @@ static soma_status list_beside(soma *s, const soma_dataset_options *o, names *ov
     return status;
 }
 
+#define ALL SOMA_FIELD_IS("split", "\"all\"")
+
 static soma_status refuse_part(soma *s, const soma_dataset_options *o, const char *format)
 {
     return soma_fail(s, SOMA_IO, o->at, format, o->path);
@@ -197,8 +200,8 @@ static const char *find_part(soma *s, const soma_dataset_options *o)
         if (!train && !test && !val)
             return "";
         refuse_part(s, o,
-                    "the folder \"%s\" has parts (train, test or val), and the split \"all\" takes what has none; take "
-                    "one part, or name its folder");
+                    "the folder \"%s\" has parts (train, test or val), and " ALL
+                    " takes what has none; take one part, or name its folder");
         return NULL;
     }
     if (!o->split || strcmp(o->split, "test"))
@@ -210,10 +213,9 @@ static const char *find_part(soma *s, const soma_dataset_options *o)
     if (train)
         refuse_part(s, o, "the folder \"%s\" holds a part \"train\", but neither \"test\" nor \"val\"");
     else
-        refuse_part(
-            s, o,
-            "the folder \"%s\" has no part \"test\" or \"val\", and may be what was trained on; the split \"all\" "
-            "takes it whole");
+        refuse_part(s, o,
+                    "the folder \"%s\" has no part \"test\" or \"val\", and may be what was trained on; " ALL
+                    " takes it whole");
     return NULL;
 }
 

@@ -61,10 +61,10 @@ static soma_status locate_images(paths *p, const soma_dataset_options *o)
     bool folder = exists(s, inside);
     soma_release(s, inside);
     if (folder && o->split && !strcmp(o->split, "all"))
-        return soma_fail(
-            s, SOMA_IO, o->at,
-            "the folder \"%s\" has parts, and the split \"all\" takes what has none; take \"train\" or \"test\"",
-            o->path);
+        return soma_fail(s, SOMA_IO, o->at,
+                         "the folder \"%s\" has parts; take \"train\" or \"test\", for " SOMA_FIELD_IS(
+                             "split", "\"all\"") " takes what has none",
+                         o->path);
     if (folder)
         return soma_fail(
             s, SOMA_IO, o->at,
