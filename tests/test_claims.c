@@ -250,6 +250,61 @@ static void jpeg_takes_what_its_header_says(void **state)
 }
 
 /* One colour takes no bits in a lossless WebP, so any size may be true: its pixels, in libwebp's memory and ours, and no more. */
+/* 64 MB behind the headers of pictures of a few pixels, and formats that are not read: no more than their claim is read. A whole
+ * picture in front of such bytes is read, with a note. */
+static void pictures_are_read_as_far_as_their_headers_claim(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *name, *head, *says;
+        size_t bytes;
+    } rows[] = {
+        {"a.png", "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\0\x20\0\0\0\x10\x08\2\0\0\0", "", 29},
+        {"a.jpg", "\xff\xd8\xff\xe1\0\4ab\xff\xff\xc2\0\x11\x08\0\x10\0\x20\3", "", 19},
+        {"b.jpg", "\xff\xd8\xff\xe1\0\4ab\xff\xc4\0\2\0\0\0\0", "", 16},
+        {"a.webp", "RIFF\0\0\0\4WEBPVP8X\x0a\0\0\0\0\0\0\0\x1f\0\0\x0f\0\0", "", 30},
+        {"b.webp", "RIFF\0\0\0\4WEBPVP8L\x0a\0\0\0\x2f\x1f\xc0\3\0\0\0\0\0\0", "", 31},
+        {"c.webp", "RIFF\0\0\0\4WEBPVP8 \x0a\0\0\0\0\0\0\x9d\1\x2a\x20\0\x10\0", "", 30},
+        {"a.bmp", "BM\0\0\0\4\0\0\0\0\x36\0\0\0\x28\0\0\0", "a BMP picture", 18},
+        {"c.png", "\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\1\0\0\0\1\0\0\x08\2\0\0\0", "", 29},
+    };
+    faults_memory memory;
+    soma *s = open_counting(&memory);
+    float pixels[3 * 4 * 4];
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *path = in_folder(rows[i].name);
+        assert_true(faults_write(path, rows[i].head, rows[i].bytes));
+        assert_int_equal(truncate(path, 64 << 20), 0);
+        uint64_t before = memory.peak = memory.bytes;
+        assert_true(soma_image_read(s, path, .shape = SOMA_SHAPE(3, 4, 4), .pixels = pixels) != SOMA_OK);
+        if (!strstr(soma_error(s), rows[i].says))
+            fail_msg("%s: %s", rows[i].name, soma_error(s));
+        soma_clear(s);
+        assert_true(peak_of(&memory, before) < (2 << 20) + CONSTANT);
+    }
+    static const char *const whole[] = {"rgb.jpg", "rgb.png", "lossy.webp"};
+    for (size_t i = 0; i < sizeof whole / sizeof *whole; i++) {
+        char from[512];
+        size_t size;
+        float same[3 * 4 * 4];
+        snprintf(from, sizeof from, "%s/tests/fixtures/pictures/%s", SOMA_SOURCE_DIR, whole[i]);
+        char *bytes = faults_read(from, &size);
+        const char *path = in_folder(whole[i]);
+        assert_true(bytes && faults_write(path, bytes, size));
+        free(bytes);
+        assert_int_equal(truncate(path, 64 << 20), 0);
+        if (soma_image_read(s, from, .shape = SOMA_SHAPE(3, 4, 4), .pixels = same) == SOMA_UNSUPPORTED) {
+            soma_clear(s);
+            continue;
+        }
+        uint64_t before = memory.peak = memory.bytes;
+        assert_int_equal(soma_image_read(s, path, .shape = SOMA_SHAPE(3, 4, 4), .pixels = pixels), SOMA_OK);
+        assert_memory_equal(pixels, same, sizeof same);
+        assert_true(peak_of(&memory, before) < (4 << 20));
+    }
+    close_counting(s);
+}
+
 static void webp_takes_what_its_header_says(void **state)
 {
     (void)state;
@@ -312,8 +367,11 @@ static void descriptions_take_little(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(idx_takes_what_its_header_says),  cmocka_unit_test(longer_files_are_not_read),
-        cmocka_unit_test(jpeg_takes_what_its_header_says), cmocka_unit_test(webp_takes_what_its_header_says),
+        cmocka_unit_test(idx_takes_what_its_header_says),
+        cmocka_unit_test(longer_files_are_not_read),
+        cmocka_unit_test(jpeg_takes_what_its_header_says),
+        cmocka_unit_test(webp_takes_what_its_header_says),
+        cmocka_unit_test(pictures_are_read_as_far_as_their_headers_claim),
         cmocka_unit_test(descriptions_take_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -43,6 +43,9 @@ soma_image_kind soma_image_kind_of(const void *bytes, size_t size);
 soma_image_kind soma_image_kind_named(const char *name);
 /* "JPEG"; NULL: SOMA_IMAGE_UNKNOWN. */
 const char *soma_image_kind_name(soma_image_kind kind);
+/* Pixels that the header of a JPEG, PNG or WebP file claims, by its first bytes alone; 0: they do not say (damaged, another format,
+ * or the sizes come later). Before a file is read whole: no check of anything else. */
+uint64_t soma_image_claim(const void *bytes, size_t size);
 /* Does soma read that format (a build without the library refuses it by name)? */
 bool soma_image_kind_read(soma_image_kind kind);
 /* A command that makes a PNG of such a file, for a shell. */

@@ -117,6 +117,67 @@ bool soma_image_kind_read(soma_image_kind kind)
     return kind == SOMA_IMAGE_JPEG || kind == SOMA_IMAGE_PNG || kind == SOMA_IMAGE_WEBP;
 }
 
+/* ---- the header's claim ---- */
+
+static uint64_t big16(const uint8_t *p)
+{
+    return (uint64_t)p[0] << 8 | p[1];
+}
+static uint64_t little(const uint8_t *p, int bytes)
+{
+    uint64_t n = 0;
+    while (bytes--)
+        n = n << 8 | p[bytes];
+    return n;
+}
+
+/* Segments up to the frame header: SOF0 to SOF15 but DHT, JPG and DAC. */
+static uint64_t jpeg_claim(const uint8_t *p, size_t size)
+{
+    size_t at = 2;
+    while (at + 9 <= size) {
+        uint8_t mark = p[at + 1];
+        if (p[at] != 0xff)
+            at++; /* bytes too many between segments */
+        else if (mark == 0xff || mark == 0 || mark == 1 || (mark >= 0xd0 && mark <= 0xd8))
+            at += mark == 0xff ? 1 : 2;
+        else if (mark >= 0xc0 && mark <= 0xcf && mark != 0xc4 && mark != 0xc8 && mark != 0xcc)
+            return big16(p + at + 5) * big16(p + at + 7);
+        else
+            at += 2 + (size_t)big16(p + at + 2);
+    }
+    return 0;
+}
+
+/* The canvas of VP8X, else the frame of a lossy (VP8) or lossless (VP8L) file. */
+static uint64_t webp_claim(const uint8_t *p, size_t size)
+{
+    if (size < 30)
+        return 0;
+    if (!memcmp(p + 12, "VP8X", 4))
+        return (little(p + 24, 3) + 1) * (little(p + 27, 3) + 1);
+    if (!memcmp(p + 12, "VP8L", 4)) {
+        uint64_t bits = little(p + 21, 4);
+        return ((bits & 0x3fff) + 1) * ((bits >> 14 & 0x3fff) + 1);
+    }
+    return memcmp(p + 12, "VP8 ", 4) ? 0 : (little(p + 26, 2) & 0x3fff) * (little(p + 28, 2) & 0x3fff);
+}
+
+uint64_t soma_image_claim(const void *bytes, size_t size)
+{
+    const uint8_t *p = bytes;
+    switch (soma_image_kind_of(bytes, size)) {
+    case SOMA_IMAGE_JPEG:
+        return jpeg_claim(p, size);
+    case SOMA_IMAGE_PNG:
+        return size < 24 ? 0 : (big16(p + 16) << 16 | big16(p + 18)) * (big16(p + 20) << 16 | big16(p + 22));
+    case SOMA_IMAGE_WEBP:
+        return webp_claim(p, size);
+    default:
+        return 0;
+    }
+}
+
 /* ---- the command ---- */
 
 /* A word of the shell, with `more` behind it: within ' ' where it needs them. Empty where there is no room. */

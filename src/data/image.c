@@ -9,8 +9,55 @@
 
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
-#define FILE_MAX ((uint64_t)SOMA_LIMIT_IMAGE_PIXELS * 8) /* four channels of 16 bits, not compressed at all */
+#define FILE_HEAD ((size_t)1 << 20) /* a header of that size says how many pixels there are, whatever a camera adds */
+#define PIXEL_BYTES 8               /* four channels of 16 bits, not compressed at all */
+
+/* Bytes of a file that its beginning makes believable: what the pixels can need that its header claims; the beginning alone
+ * where that is no picture which soma reads. */
+static uint64_t believable(const void *head, size_t n)
+{
+    uint64_t pixels = soma_image_kind_read(soma_image_kind_of(head, n)) ? soma_image_claim(head, n) : 0;
+    return pixels <= SOMA_LIMIT_IMAGE_PIXELS ? n + pixels * PIXEL_BYTES : n;
+}
+
+/* The bytes of an open file into a new block of `all`, the first n of which are in `head`. */
+static soma_status take(soma_file_reader *r, const void *head, size_t n, size_t all, void **bytes)
+{
+    char *block = soma_alloc(r->s, all + 1);
+    *bytes = block;
+    if (!block)
+        return SOMA_MEMORY;
+    if (n)
+        memcpy(block, head, n);
+    return soma_file_reader_take(r, block + n, all - n) < 0 ? SOMA_IO : SOMA_OK;
+}
+
+/* Reads a file as far as a picture of its header's claim can go; what lies behind is passed over with a note. */
+static soma_status read_file(soma *s, const char *path, void **bytes, size_t *size, char *note, size_t room)
+{
+    soma_file_reader r;
+    soma_status status = soma_file_reader_open(&r, s, path);
+    if (status)
+        return status;
+    size_t n = r.size < FILE_HEAD ? (size_t)r.size : FILE_HEAD;
+    status = take(&r, NULL, 0, n, bytes);
+    *size = n;
+    if (!status && r.size > n) {
+        void *head = *bytes;
+        uint64_t most = believable(head, n);
+        *size = r.size < most ? (size_t)r.size : (size_t)most;
+        status = take(&r, head, n, *size, bytes);
+        soma_release(s, head);
+        if (*size < r.size)
+            snprintf(note, room,
+                     "%s: %" PRIu64 " of the file's %" PRIu64 " bytes lie behind all that the picture can need", path,
+                     r.size - *size, r.size);
+    }
+    soma_file_reader_close(&r);
+    return status;
+}
 
 static soma_status render_bytes(soma *s, soma_scratch *scratch, const soma_framing *f, const soma_chance *chance,
                                 int64_t sample, const char *path, const void *bytes, size_t size, float *y, char *note,
@@ -44,7 +91,7 @@ soma_status soma_render_file(soma *s, soma_scratch *scratch, const soma_framing 
     *note = 0;
     void *bytes = NULL;
     size_t size = 0;
-    soma_status status = soma_file_read(s, path, FILE_MAX, &bytes, &size);
+    soma_status status = read_file(s, path, &bytes, &size, note, room);
     if (!status)
         status = render_bytes(s, scratch, f, chance, sample, path, bytes, size, y, note, room);
     soma_release(s, bytes);
