@@ -193,6 +193,10 @@ bool cli_make_groups(cli_groups *g, const soma_recipe *recipe);
 /* A path, a data set's name ("fashion-mnist"), "line" or "random", opened as `how` says. NULL after an error, with the exit
  * code. */
 soma_dataset *cli_find_data(soma *s, const char *name, const soma_dataset_options *how, const soma_model *m, int *code);
+/* Data that are made up: "line" or "random". */
+bool cli_is_made(const char *name);
+/* A usage error, and false, for an option (its name; NULL: not given) that made-up data have no use for. */
+bool cli_made_lacks(const char *data, const char *option);
 /* Where it lies: a path as it is, or the path of a data set's name; NULL: nowhere, or made here. */
 const char *cli_data_path(soma *s, const char *name, char path[4096]);
 #define CLI_DATA_PATH(c)                                                                                               \
@@ -240,8 +244,8 @@ typedef struct cli_pictures {
         "random-resized-crop", CLI_FLOAT, &(p).random_resized_crop, "SHARE",                                             \
             "training: a part of at least this share of the area", 1e-6, 1                                               \
     }
-/* Puts what was said into t or a; false after a mistake was told. */
-bool cli_transform(const cli_pictures *p, soma_transform *t);
+/* Puts what was said into t or a; false after a mistake was told. data: a name or a path, NULL: pictures; sample: the model's. */
+bool cli_transform(const cli_pictures *p, const char *data, const soma_shape *sample, soma_transform *t);
 void cli_augmentation(const cli_pictures *p, soma_augment *a);
 /* Tells that other programs' weights do not say how pictures become inputs, where nobody said it. */
 void cli_note_inputs(const cli_common *common, const cli_build *b, const cli_model *found, const cli_pictures *p);

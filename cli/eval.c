@@ -172,7 +172,7 @@ int cli_eval(int argc, char **argv)
     bool untrained = false;
     cli_pictures pictures = CLI_PICTURES_NONE;
     soma_evaluate_options o = {.struct_size = sizeof o, .at = SOMA_AT};
-    const char *data = "fashion-mnist", *split = "test", *name;
+    const char *data = "fashion-mnist", *split = NULL, *name;
     int64_t limit = 0, max_memory = 0;
     const cli_option options[] = {
         {"data", CLI_TEXT, &data, "DATA",
@@ -199,11 +199,14 @@ int cli_eval(int argc, char **argv)
         return cli_failed(s);
     cli_model found;
     if (cli_find_model(s, name, &build, &found, &code) && cli_is_trained(&found, name, untrained, &code)) {
-        soma_dataset_options how = {.struct_size = sizeof how, .split = split, .limit = limit};
+        soma_dataset_options how = {.struct_size = sizeof how, .split = split ? split : "test", .limit = limit};
         soma_shape sample = cli_sample_shape(found.model);
         cli_use_model(found.model, &how);
         cli_note_inputs(&common, &build, &found, &pictures);
-        bool right = cli_transform(&pictures, &how.transform);
+        bool right = cli_made_lacks(data, split   ? "split"
+                                          : limit ? "limit"
+                                                  : NULL) &&
+                     cli_transform(&pictures, data, &sample, &how.transform);
         cli_size_pictures(s, data, &sample, &how);
         code = EXIT_USAGE;
         o.data = right ? cli_find_data(s, data, &how, found.model, &code) : NULL;

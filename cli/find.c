@@ -291,10 +291,21 @@ static soma_dataset *noise(soma *s, const soma_model *m)
 
 /* ---- data by name ---- */
 
+bool cli_is_made(const char *name)
+{
+    return !strcmp(name, "line") || !strcmp(name, "random");
+}
+
+bool cli_made_lacks(const char *data, const char *option)
+{
+    return !option || !cli_is_made(data) ||
+           cli_usage("--%s says nothing for \"%s\": these data are made up, %s", option, data,
+                     strcmp(data, "line") ? "256 samples of noise" : "100 points of a line") == 0;
+}
+
 const char *cli_data_path(soma *s, const char *name, char path[4096])
 {
-    bool made_here = !strcmp(name, "line") || !strcmp(name, "random");
-    size_t length = made_here ? 0 : soma_dataset_find(s, name, path, 4096);
+    size_t length = cli_is_made(name) ? 0 : soma_dataset_find(s, name, path, 4096);
     return length && length < 4096 ? path : NULL;
 }
 

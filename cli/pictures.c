@@ -29,8 +29,10 @@ static bool read_size(const char *option, const char *text, int64_t size[2])
 }
 
 /* "0.5", "0.485,0.456,0.406" */
-static bool read_channels(const char *option, const char *text, double least, double numbers[4])
+static bool read_channels(const char *option, const char *text, double least, const soma_shape *sample,
+                          double numbers[4])
 {
+    long long channels = sample->rank == 3 ? (long long)sample->dim[0] : 0;
     const char *at = text;
     int n = 0;
     for (; n < 4; n++) {
@@ -42,7 +44,10 @@ static bool read_channels(const char *option, const char *text, double least, do
             numbers[n] = SOMA_ZERO; /* said */
         if (!*end) {
             memset(numbers + n + 1, 0, (size_t)(3 - n) * sizeof *numbers);
-            return true;
+            return !channels || n == 0 || n + 1 == channels ||
+                   cli_usage("--%s has %d numbers, but the model's input has %lld channel%s; give one for all, or one "
+                             "a channel",
+                             option, n + 1, channels, channels == 1 ? "" : "s") == 0;
         }
         at = end + 1;
     }
@@ -50,8 +55,26 @@ static bool read_channels(const char *option, const char *text, double least, do
                      least > 0 ? " greater than 0" : "", text) == 0;
 }
 
-bool cli_transform(const cli_pictures *p, soma_transform *t)
+/* The first option that was given. */
+static const char *given(const cli_pictures *p)
 {
+    return p->resize                    ? "resize"
+           : p->crop                    ? "center-crop"
+           : p->scale > 0               ? "scale"
+           : p->mean                    ? "mean"
+           : p->deviation               ? "std"
+           : p->invert                  ? "invert"
+           : p->order                   ? "channel-order"
+           : p->flip                    ? "flip"
+           : p->random_crop >= 0        ? "random-crop"
+           : p->random_resized_crop > 0 ? "random-resized-crop"
+                                        : NULL;
+}
+
+bool cli_transform(const cli_pictures *p, const char *data, const soma_shape *sample, soma_transform *t)
+{
+    if (data && !cli_made_lacks(data, given(p)))
+        return false;
     if (p->resize && !read_size("resize", p->resize, t->resize))
         return false;
     if (p->crop && !read_size("center-crop", p->crop, t->crop))
@@ -60,9 +83,9 @@ bool cli_transform(const cli_pictures *p, soma_transform *t)
         t->crop[0] = t->crop[1] = 0; /* a model's own crop belongs to its own resize */
     if (p->scale > 0)
         t->scale = p->scale;
-    if (p->mean && !read_channels("mean", p->mean, -HUGE_VAL, t->mean))
+    if (p->mean && !read_channels("mean", p->mean, -HUGE_VAL, sample, t->mean))
         return false;
-    if (p->deviation && !read_channels("std", p->deviation, DBL_MIN, t->deviation))
+    if (p->deviation && !read_channels("std", p->deviation, DBL_MIN, sample, t->deviation))
         return false;
     if (p->order)
         t->bgr = !strcmp(p->order, "bgr");

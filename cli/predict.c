@@ -169,9 +169,10 @@ static bool sound_positions(const char *text)
 static int predict_data(soma *s, soma_model *m, const predict_options *o, const soma_shape *sample, float *x)
 {
     int code;
-    soma_dataset_options how = {.struct_size = sizeof how, .split = o->split};
+    soma_dataset_options how = {.struct_size = sizeof how, .split = o->split ? o->split : "test"};
     cli_use_model(m, &how);
-    if (!cli_transform(&o->pictures, &how.transform))
+    if (!cli_made_lacks(o->data, o->split ? "split" : NULL) ||
+        !cli_transform(&o->pictures, o->data, sample, &how.transform))
         return EXIT_USAGE;
     cli_size_pictures(s, o->data, sample, &how);
     soma_dataset *d = cli_find_data(s, o->data, &how, m, &code);
@@ -222,7 +223,7 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
     int code = 0;
     soma_transform transform = soma_model_transform(m);
     transform.scale = transform.scale > 0 ? transform.scale : 1 / 255.0;
-    if (!cli_transform(&o->pictures, &transform))
+    if (!cli_transform(&o->pictures, o->data, &sample, &transform))
         code = EXIT_USAGE;
     else if (o->data)
         code = predict_data(s, m, o, &sample, x);
@@ -273,7 +274,7 @@ static int predict_named(const predict_options *o, const char **names, int n)
 
 int cli_predict(int argc, char **argv)
 {
-    predict_options o = {.split = "test", .index = "0", .top = 3, .pictures = CLI_PICTURES_NONE};
+    predict_options o = {.index = "0", .top = 3, .pictures = CLI_PICTURES_NONE};
     const cli_option options[] = {
         {"data", CLI_TEXT, &o.data, "DATA", "predict samples of a data set instead of pictures", 1, 0},
         {"split", CLI_CHOICE, &o.split, "train|test|all", "its part (default test), or all of what has none", 1, 0},

@@ -351,7 +351,10 @@ static bool describe_data(soma *s, const train_options *t, const cli_model *foun
     how->augment = found->recipe.augment;
     if (sample->rank == 3 && (sample->dim[0] == 1 || sample->dim[0] == 3))
         how->channels = (int)sample->dim[0];
-    if (!cli_transform(&t->pictures, &how->transform))
+    if (!cli_made_lacks(data, t->limit         ? "limit"
+                              : t->skip_broken ? "skip-broken"
+                                               : NULL) ||
+        !cli_transform(&t->pictures, data, sample, &how->transform))
         return false;
     cli_augmentation(&t->pictures, &how->augment);
     cli_size_pictures(s, data, sample, how);
@@ -405,7 +408,7 @@ int cli_train(int argc, char **argv)
         CLI_OPTIMIZER(&t.optimizer),
         {"lr", CLI_FLOAT, &t.lr, "X", "constant learning rate", 0, 1e9},
         {"peak-lr", CLI_FLOAT, &t.peak_lr, "X", "one-cycle learning rate with this peak", 1e-300, 1e9},
-        {"momentum", CLI_FLOAT, &t.momentum, "X", "of sgd", 0, 1},
+        {"momentum", CLI_FLOAT, &t.momentum, "X", "of sgd, below 1", 0, 0.999999},
         {"weight-decay", CLI_FLOAT, &t.weight_decay, "X", "added to the gradient, times the weight", 0, 1e9},
         CLI_LOSS(&t.loss),
         {"validation", CLI_TEXT, &t.validation, "DATA", "data whose test part is evaluated after every epoch", 1, 0},

@@ -407,7 +407,7 @@ static void means_and_deviations(void **state)
         pixels[i] = (uint8_t)(i * 91 + 5);
         floats[i] = (float)pixels[i] / 16 - 3;
     }
-    const soma_transform each = {.mean = {0.485, 0.456, 0.406}, .deviation = {0.229, 0.224}};
+    const soma_transform each = {.mean = {0.485, 0.456, 0.406}, .deviation = {0.229, 0.224, 1}};
     const soma_transform one = {.scale = 2, .mean = {0.5}, .deviation = {4}};
     for (int k = 0; k < 4; k++) {
         soma_tensor x = {k % 2 ? SOMA_F32 : SOMA_U8, SOMA_SHAPE(2, 3, 5, 6), k % 2 ? (void *)floats : (void *)pixels};
@@ -419,7 +419,7 @@ static void means_and_deviations(void **state)
         for (int i = 0; i < 180; i++) {
             int from = (i + 90) % 180, c = i / 30 % 3;
             double raw = k % 2 ? (double)floats[from] : pixels[from];
-            double mean = k < 2 ? each.mean[c] : 0.5, deviation = k < 2 ? (c == 2 ? 1 : each.deviation[c]) : 4;
+            double mean = k < 2 ? each.mean[c] : 0.5, deviation = k < 2 ? each.deviation[c] : 4;
             assert_true(t.mean[c] == mean && t.deviation[c] == deviation);
             assert_transformed(y[i], raw, t.scale, mean, deviation);
         }
@@ -429,6 +429,18 @@ static void means_and_deviations(void **state)
         assert_int_equal(soma_dataset_read(same, (int64_t[]){1, 0}, 2, again, NULL), SOMA_OK);
         assert_memory_equal(again, y, sizeof y);
     }
+    const soma_transform wrong[] = {{.mean = {0.5, 0.4}}, {.deviation = {0.5, 0.4}}, {.mean = {0.5, 0.4, 0.3, 0.2}}};
+    for (int k = 0; k < 3; k++) {
+        assert_null(soma_dataset_arrays(s, .x = {SOMA_U8, SOMA_SHAPE(2, 3, 5, 6), pixels}, .transform = wrong[k]));
+        assert_says(s, SOMA_INVALID, k == 2 ? ".mean has 4 numbers, but the data have 3 channels" : " has 2 numbers");
+        soma_clear(s);
+    }
+    assert_null(soma_dataset_arrays(s, .x = {SOMA_U8, SOMA_SHAPE(2, 1, 9, 10), pixels}, .transform = each));
+    assert_says(s, SOMA_INVALID, ".mean has 3 numbers, but the data have 1 channel; give one for all");
+    soma_clear(s);
+    const soma_transform zeros = {.mean = {0, 0.4, SOMA_ZERO}}, four = {.mean = {0.1, 0.2, 0.3, SOMA_ZERO}};
+    assert_non_null(soma_dataset_arrays(s, .x = {SOMA_U8, SOMA_SHAPE(2, 3, 5, 6), pixels}, .transform = zeros));
+    assert_non_null(soma_dataset_arrays(s, .x = {SOMA_U8, SOMA_SHAPE(1, 4, 5, 9), pixels}, .transform = four));
     soma_tensor wide = {SOMA_U8, SOMA_SHAPE(2, 5, 18), pixels};
     soma_dataset *d = soma_dataset_arrays(s, .x = wide, .transform = one);
     assert_int_equal(soma_dataset_read(d, (int64_t[]){0}, 1, y, NULL), SOMA_OK);

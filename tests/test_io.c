@@ -126,7 +126,7 @@ static void zoo_models_survive(void **state)
         const soma_zoo_entry *entry = soma_zoo_at(i); /* the large ones narrow: half a gigabyte each teaches no more */
         soma_model *m = soma_zoo(s, entry->name, .width = entry->parameters > 1000000 ? 0.125 : 1);
         soma_transform t = {.scale = 1 / 255.0,
-                            .mean = {0.1, -2e-300, 3, 0},
+                            .mean = {0.1, -2e-300, 3, SOMA_ZERO}, /* a zero in a file was said */
                             .deviation = {0.3, 1e300, 0, 5},
                             .resize = {256, 0},
                             .crop = {224, 65535},

@@ -232,6 +232,39 @@ static void initialisers_have_their_moments(void **state)
     }
 }
 
+static void numbers_of_initialisers_are_complete(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *init;
+        double a, b;
+        const char *says;
+    } cases[] = {
+        {"normal", 0.5, 0, "its deviation, is missing beside the first, its mean (for a zero write SOMA_ZERO)"},
+        {"normal", SOMA_ZERO, 0, "its deviation, is missing"},
+        {"normal", 0, -1, "its deviation, must be at least 0"},
+        {"uniform", -1, 0, "the second number is missing; it draws from the first to the second (for a zero"},
+        {"uniform", 1, -1, "which must not be less"},
+        {"uniform", 0, -1, "which must not be less"},
+        {"normal", (double)INFINITY, 1, "must be finite"},
+        {"constant", 1, 2, "it takes one number"},
+        {"he_normal", 0, 0.5, "it takes no numbers"},
+        {NULL, 0.5, 0, "\"zeros\": it takes no numbers"}};
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        soma *s = open_seeded(7);
+        soma_parameter(soma_model_new(s, "init"), "w", SOMA_SHAPE(4), .init = cases[i].init, .a = cases[i].a,
+                       .b = cases[i].b);
+        EXPECT_ERROR(s, "test_nn.c:", "parameter \"w\": initialiser", cases[i].says);
+        soma_close(s);
+    }
+    soma *s = open_seeded(7); /* zeros that were said complete them */
+    soma_model *m = soma_model_new(s, "init");
+    soma_parameter(m, "v", SOMA_SHAPE(4), .init = "uniform", .a = -1, .b = SOMA_ZERO);
+    soma_parameter(m, "w", SOMA_SHAPE(4), .init = "normal", .a = 0.5, .b = SOMA_ZERO);
+    assert_true(((const float *)soma_tensor_find(m, "w").tensor.data)[3] == 0.5f);
+    soma_close(s);
+}
+
 static void initial_values_depend_on_seed_and_name_only(void **state)
 {
     (void)state;
@@ -515,6 +548,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(layers_name_their_parameters),
+        cmocka_unit_test(numbers_of_initialisers_are_complete),
         cmocka_unit_test(a_penalty_reaches_the_weights),
         cmocka_unit_test(tied_weights_share_their_gradient),
         cmocka_unit_test(unknown_parameters_name_the_nearest),

@@ -239,7 +239,7 @@ static const struct {
     {IN, "the section \"layers\" is missing"},
     {IN "layer: [relu]\n", "m.yaml:2: there is no section \"layer\"; did you mean \"layers\"?"},
     {IN IN "layers: [relu]\n", "m.yaml:2: the section \"input\" stands here twice"},
-    {"{a: 1}: 2\n", "there is no section \"(not text)\""},
+    {"{a: 1}: 2\n", "m.yaml:1: the name of a section is a word, but here is a mapping"},
     {"name: [a]\n" IN "layers: [relu]\n", "m.yaml:1: \"name\" takes one word"},
     {IN "layers: [relu]\n---\nx: 1\n", "m.yaml:3: a second document begins here"},
     /* not YAML */
@@ -312,7 +312,7 @@ static const struct {
     {IN "layers: [relu]\ntrain: {epochs: 0}\n", "\"epochs\" must be at least 1, got 0"},
     {IN "layers: [relu]\ntrain: {epochs: 1, epochs: 2}\n", "\"epochs\" of train stands here twice"},
     {IN "layers: [relu]\ntrain: {batch_size: -3}\n", "\"batch_size\" must be at least 1, got -3"},
-    {IN "layers: [relu]\ntrain: {validation_split: 1}\n", "\"validation_split\" is a share of the data, below 1"},
+    {IN "layers: [relu]\ntrain: {validation_split: 1}\n", "\"validation_split\" must be below 1, got 1"},
     {IN "layers: [relu]\ntrain:\n  loss: softmax_crossentropy\n",
      "m.yaml:4: there is no loss \"softmax_crossentropy\"; did you mean \"softmax_cross_entropy\"?"},
     {IN "layers: [relu]\ntrain: {optimizer: adm}\n", "there is no optimizer \"adm\"; did you mean \"adam\"?"},

@@ -18,9 +18,10 @@ typedef struct soma_dataset soma_dataset;
 /** How samples become inputs, the same in every epoch and for every use; kept with a model and applied by predict.
  *  Pictures [C, H, W] are resized, then cropped; then (x * scale - mean[c]) / deviation[c], c the channel (first dimension). */
 typedef struct soma_transform {
-    double scale;   /**< 0: 1/255 for pictures and u8 input, 1 otherwise; must not be zero */
-    double mean[4]; /**< per channel, as the model sees them; the first alone: for all. SOMA_ZERO: 0, which {0.5, 0, 0}
-                              would not say */
+    double scale; /**< 0: 1/255 for pictures and u8 input, 1 otherwise; must not be zero */
+    double
+        mean[4]; /**< per channel, as the model sees them; the first alone: for all; else one a channel. SOMA_ZERO: 0,
+                              which {0.5, 0, 0} would not say */
     double deviation[4]; /**< likewise; 0: 1; must not be zero */
     int64_t resize[2];   /**< {height, width} or {shorter side}, bilinear, antialiased as in Pillow; 0: as it is */
     int64_t crop[2]; /**< {height, width} or {side} in the middle, black (0) where a picture is smaller; 0: all of it */
@@ -122,7 +123,7 @@ SOMA_API bool soma_dataset_has_target(const soma_dataset *d);
 /** Number of classes, 0 where targets are not classes; and their names. */
 SOMA_API int soma_dataset_classes(const soma_dataset *d);
 SOMA_API const char *soma_dataset_class(const soma_dataset *d, int index);
-/** All that was left open filled in; means of 0 that could be taken for "the first alone" are SOMA_ZERO. */
+/** All that was left open filled in; means of 0 beside others are SOMA_ZERO. */
 SOMA_API soma_transform soma_dataset_transform(const soma_dataset *d);
 /** How light pictures are at their edges: the mean of the outermost pixels of some samples, spread over the data, 0 to 255, as
  *  the model sees them but before the scale. False where the data are no pictures in bytes, or none can be read. Kept with a

@@ -51,7 +51,8 @@ typedef struct soma_tensor_options {
                             "glorot_uniform", "glorot_normal", "lecun_uniform", "he_normal_out" (by fan_out),
                             "pytorch_uniform" (1 / sqrt(fan_in) is the limit: PyTorch's default) */
     double a, b;      /**< constant: a; uniform: from a to b; normal: mean a, deviation b. Both 0: 0 to 1, or 0
-                           and 1; SOMA_ZERO for both: 0 */
+                           and 1; SOMA_ZERO for both: 0. a without b, b < a or a deviation < 0, and either number
+                           for an initialiser that takes none are errors */
     int64_t fan_in;   /**< he, glorot, lecun; 0: from the shape (OIHW, or out x in) */
     int64_t fan_out;
     bool frozen; /**< not trained */

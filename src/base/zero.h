@@ -19,4 +19,14 @@ static inline double soma_said(double said, double preset)
     return said == 0 ? preset : soma_plain(said);
 }
 
+/* Of figures some of which are not 0, the others were said as well. */
+static inline void soma_say_zeros(double *numbers, int n)
+{
+    bool any = false;
+    for (int i = 0; i < n; i++)
+        any = any || soma_plain(numbers[i]) != 0;
+    for (int i = 0; any && i < n; i++)
+        numbers[i] = numbers[i] == 0 ? SOMA_ZERO : numbers[i];
+}
+
 #endif

@@ -42,6 +42,24 @@ static void spread(double numbers[4])
         numbers[1] = numbers[2] = numbers[3] = numbers[0];
 }
 
+/* Two of three figures, or three of one, are a mistake: one is for all, else there is one a channel. What a transform that was filled in
+ * has beyond the channels (`open`) is none. */
+static soma_status check_count(soma *s, soma_at at, const char *field, const double numbers[4], double open,
+                               int64_t channels)
+{
+    char room[64];
+    int n = 4;
+    bool equal = numbers[1] == numbers[0] && numbers[2] == numbers[0] && numbers[3] == numbers[0];
+    while (n > 1 && (numbers[n - 1] == 0 || (n > channels && soma_plain(numbers[n - 1]) == open)))
+        n--;
+    if (n == 1 || n == channels || channels > 4 || equal)
+        return SOMA_OK;
+    return soma_fail(s, SOMA_INVALID, at,
+                     "%s has %d numbers, but the data have %" PRId64
+                     " channel%s; give one for all, or one a channel" SOMA_IN_C(" (for a zero write SOMA_ZERO)"),
+                     soma_field_text(s, field, room), n, channels, channels == 1 ? "" : "s");
+}
+
 static bool is_uniform(const soma_transform *t)
 {
     bool equal = true;
@@ -53,6 +71,11 @@ static bool is_uniform(const soma_transform *t)
 soma_status soma_scale_resolve(soma *s, soma_at at, soma_transform *t, int64_t channels, int64_t plane, double natural,
                                soma_scale *scale)
 {
+    soma_status status = check_count(s, at, "mean", t->mean, 0, channels);
+    if (status == SOMA_OK)
+        status = check_count(s, at, "deviation", t->deviation, 1, channels);
+    if (status != SOMA_OK)
+        return status;
     spread(t->mean);
     spread(t->deviation);
     for (int c = 0; c < 4; c++)
@@ -80,8 +103,7 @@ soma_status soma_scale_resolve(soma *s, soma_at at, soma_transform *t, int64_t c
         if (c < scale->channels)
             scale->identity &= scale->a[c] == 1 && scale->b[c] == 0;
     }
-    if (t->mean[0] != 0 && t->mean[1] == 0 && t->mean[2] == 0 && t->mean[3] == 0)
-        t->mean[1] = t->mean[2] = t->mean[3] = SOMA_ZERO; /* or the next reader would spread the first one */
+    soma_say_zeros(t->mean, channels < 4 ? (int)channels : 4); /* or the next reader would take them for not said */
     return SOMA_OK;
 }
 

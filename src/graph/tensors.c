@@ -7,6 +7,7 @@
 #include "base/random.h"
 #include "base/size.h"
 #include "base/text.h"
+#include "base/words.h"
 #include "base/zero.h"
 #include "graph/fill.h"
 #include "graph/graph.h"
@@ -51,6 +52,25 @@ static soma_status add_tensor(soma_model *m, const soma_model_tensor *t, const c
     return SOMA_OK;
 }
 
+/* What is wrong with an initialiser's numbers; NULL: nothing. */
+static const char *wrong_numbers(const char *init, double a, double b)
+{
+    bool uniform = !strcmp(init, "uniform"), normal = !strcmp(init, "normal");
+    if (!isfinite(a) || !isfinite(b))
+        return "its numbers must be finite";
+    if (!uniform && !normal && (soma_plain(b) != 0 || (soma_plain(a) != 0 && strcmp(init, "constant") != 0)))
+        return strcmp(init, "constant") ? "it takes no numbers; constant, uniform and normal do"
+                                        : "it takes one number, the first";
+    if ((uniform || normal) && a != 0 && b == 0)
+        return uniform ? "the second number is missing; it draws from the first to the second" SOMA_IN_C(
+                             " (for a zero write SOMA_ZERO)")
+                       : "the second number, its deviation, is missing beside the first, its mean" SOMA_IN_C(
+                             " (for a zero write SOMA_ZERO)");
+    if (uniform && soma_plain(a) > soma_plain(b) && b != 0)
+        return "it draws from the first number to the second, which must not be less";
+    return normal && b < 0 ? "the second number, its deviation, must be at least 0" : NULL;
+}
+
 soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tensor_options *o)
 {
     if (!m)
@@ -73,6 +93,12 @@ soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tenso
         const char *near = soma_nearest_of(init, soma_init_names);
         return soma_value_fail(m->graph, o->at, "parameter \"%s\": there is no initialiser \"%s\"%s%s%s", given, init,
                                near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    }
+    const char *wrong = wrong_numbers(init, o->a, o->b);
+    if (wrong) {
+        char room[160];
+        return soma_value_fail(m->graph, o->at, "parameter \"%s\": initialiser \"%s\": %s", given, init,
+                               soma_words(m->s, o->at, wrong, room, sizeof room));
     }
     const char *unique = soma_layer_name(m, given, "parameter");
     soma_model_tensor t = {.type = type, .init = *o, .frozen = o->frozen || o->buffer, .buffer = o->buffer};

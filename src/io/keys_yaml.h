@@ -21,18 +21,21 @@ typedef struct soma_yaml_key {
     int count;   /* KEY_INTS, KEY_FLOATS: how many; one number given: for all; 0: a section, which has no place */
     double from; /* numbers: the least; -HUGE_VAL: any */
     bool beyond; /* numbers: must be greater than `from` */
+    double to;   /* KEY_FLOAT: the most; 0: any */
+    bool below;  /* KEY_FLOAT: must be less than `to` */
 } soma_yaml_key;
 
 /* clang-format off */
-#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1, 1, false}
-#define INTS(T, f, n, least) {#f, KEY_INTS, offsetof(T, f), n, least, false}
-#define NUMBER(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false}
-#define SHARE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, false}
-#define POSITIVE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, true}
-#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1, 0, false}
-#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1, 0, false}
-#define SECTION(n) {n, KEY_TEXT, 0, 0, 0, false}
-#define END {NULL, KEY_INTS, 0, 0, 0, false}
+#define INT(T, f) {#f, KEY_INTS, offsetof(T, f), 1, 1, false, 0, false}
+#define INTS(T, f, n, least) {#f, KEY_INTS, offsetof(T, f), n, least, false, 0, false}
+#define NUMBER(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, -HUGE_VAL, false, 0, false}
+#define AT_LEAST_0(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, false, 0, false}
+#define SHARE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, false, 1, true}
+#define POSITIVE(T, f) {#f, KEY_FLOAT, offsetof(T, f), 1, 0, true, 0, false}
+#define BOOL(T, f) {#f, KEY_BOOL, offsetof(T, f), 1, 0, false, 0, false}
+#define TEXT(T, f) {#f, KEY_TEXT, offsetof(T, f), 1, 0, false, 0, false}
+#define SECTION(n) {n, KEY_TEXT, 0, 0, 0, false, 0, false}
+#define END {NULL, KEY_INTS, 0, 0, 0, false, 0, false}
 /* clang-format on */
 
 /* A layer of a description. */
@@ -52,5 +55,8 @@ typedef struct soma_yaml_bare {
 
 /* The section "pictures", into a soma_recipe. */
 extern const soma_yaml_key soma_picture_keys[];
+
+/* Into soma_sgd_options, soma_adam_options and soma_group. */
+extern const soma_yaml_key soma_sgd_keys[], soma_adam_keys[], soma_group_keys[];
 
 #endif

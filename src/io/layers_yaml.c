@@ -42,10 +42,10 @@ static const key average_pool2d_keys[] = {
     BOOL(soma_pool2d_options, count_padding), END};
 static const key adaptive_average_pool2d_keys[] = {INTS(soma_adaptive_pool2d_options, size, 2, 1), END};
 static const key local_response_norm_keys[] = {
-    INT(soma_local_response_norm_options, size), SHARE(soma_local_response_norm_options, alpha),
-    SHARE(soma_local_response_norm_options, beta), POSITIVE(soma_local_response_norm_options, k), END};
+    INT(soma_local_response_norm_options, size), AT_LEAST_0(soma_local_response_norm_options, alpha),
+    AT_LEAST_0(soma_local_response_norm_options, beta), POSITIVE(soma_local_response_norm_options, k), END};
 static const key clip_keys[] = {NUMBER(soma_clip_options, min), NUMBER(soma_clip_options, max), END};
-static const key batch_norm_keys[] = {SHARE(soma_batch_norm_options, momentum),
+static const key batch_norm_keys[] = {AT_LEAST_0(soma_batch_norm_options, momentum),
                                       POSITIVE(soma_batch_norm_options, epsilon),
                                       TEXT(soma_batch_norm_options, convention),
                                       BOOL(soma_batch_norm_options, no_scale),
@@ -54,7 +54,7 @@ static const key batch_norm_keys[] = {SHARE(soma_batch_norm_options, momentum),
                                       BOOL(soma_batch_norm_options, frozen),
                                       TEXT(soma_batch_norm_options, name),
                                       END};
-static const key dropout_keys[] = {SHARE(soma_dropout_options, rate), BOOL(soma_dropout_options, maps),
+static const key dropout_keys[] = {AT_LEAST_0(soma_dropout_options, rate), BOOL(soma_dropout_options, maps),
                                    TEXT(soma_dropout_options, name), END};
 static const key no_keys[] = {END};
 

@@ -387,6 +387,15 @@ static soma_status read_tensor(reader *r, const soma_json *o, const char *name, 
         .struct_size = sizeof options, .at = {r->path, 0}, .shape = type.shape, .dtype = type.dtype};
     if (!read_init(soma_json_get(o, "init"), &options))
         return wrong(r, "the tensor \"%.200s\" has no proper initialiser", name);
+    if (!strcmp(options.init, "uniform") || !strcmp(options.init, "normal")) {
+        double numbers[2] = {options.a, options.b};
+        soma_say_zeros(numbers, 2);
+        options.a = numbers[0];
+        options.b = numbers[1];
+    } else { /* numbers that mean nothing are from before they were refused */
+        options.a = strcmp(options.init, "constant") ? 0 : options.a;
+        options.b = 0;
+    }
     options.frozen = soma_json_is_true(soma_json_get(o, "frozen"));
     options.buffer = soma_json_is_true(soma_json_get(o, "buffer"));
     if (soma_model_tensor_index(r->m, name) >= 0)
@@ -531,9 +540,7 @@ static soma_status read_knowledge(reader *r, const soma_json *json)
     k->transform.bgr = soma_json_is_true(bgr);
     k->transform.invert = soma_json_is_true(invert);
     k->transform.has_background = background != NULL;
-    double *mean = k->transform.mean;
-    if (mean[0] != 0 && mean[1] == 0 && mean[2] == 0 && mean[3] == 0)
-        mean[1] = mean[2] = mean[3] = SOMA_ZERO; /* zeros in a file were said: the first is not alone */
+    soma_say_zeros(k->transform.mean, 4);
     int64_t n = soma_json_count(classes), i = 0;
     if (n < 0 || n > SOMA_LIMIT_TENSORS)
         return wrong(r, "has no list of classes, or too many");

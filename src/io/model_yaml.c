@@ -25,21 +25,6 @@
 
 typedef soma_yaml_key key;
 
-static const key sgd_keys[] = {SHARE(soma_sgd_options, lr),
-                               SHARE(soma_sgd_options, momentum),
-                               SHARE(soma_sgd_options, decay),
-                               SHARE(soma_sgd_options, weight_decay),
-                               BOOL(soma_sgd_options, nesterov),
-                               POSITIVE(soma_sgd_options, peak_lr),
-                               END};
-static const key adam_keys[] = {SHARE(soma_adam_options, lr),
-                                SHARE(soma_adam_options, beta1),
-                                SHARE(soma_adam_options, beta2),
-                                SHARE(soma_adam_options, epsilon),
-                                SHARE(soma_adam_options, weight_decay),
-                                POSITIVE(soma_adam_options, peak_lr),
-                                END};
-
 /* ---- walking the document ---- */
 
 typedef struct reader {
@@ -78,8 +63,14 @@ static const char *layer_name(const void *list, int index)
 
 static soma_status unknown(reader *r, const yaml_node_t *at, const char *what, const char *name, const char *near)
 {
-    return soma_fail(r->s, SOMA_INVALID, place(r, at), "there is no %s \"%.100s\"%s%s%s", what,
-                     name ? name : "(not text)", near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    return soma_fail(r->s, SOMA_INVALID, place(r, at), "there is no %s \"%.100s\"%s%s%s", what, name,
+                     near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+}
+
+static soma_status nameless(reader *r, const yaml_node_t *at, const char *what)
+{
+    return soma_fail(r->s, SOMA_INVALID, place(r, at), "the name of %s is a word, but here is a %s", what,
+                     at->type == YAML_SEQUENCE_NODE ? "list" : "mapping");
 }
 
 static soma_status read_ints(reader *r, const key *k, const yaml_node_t *value, void *options)
@@ -115,6 +106,9 @@ static soma_status read_float(reader *r, const key *k, const yaml_node_t *value,
     if (*out < k->from || (k->beyond && *out == k->from))
         return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be %s %g, got %.100s", k->name,
                          k->beyond ? "greater than" : "at least", k->from, text);
+    if (k->to != 0 && (*out > k->to || (k->below && *out == k->to)))
+        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be %s %g, got %.100s", k->name,
+                         k->below ? "below" : "at most", k->to, text);
     if (*out == 0)
         *out = SOMA_ZERO; /* said */
     return SOMA_OK;
@@ -173,11 +167,15 @@ static const key *find_key(reader *r, const yaml_node_t *name, const char *what,
 {
     char kind[64];
     const key *k = keys;
-    while (k->name && (!scalar(name) || strcmp(k->name, scalar(name))))
+    snprintf(kind, sizeof kind, scalar(name) ? "option of %s called" : "an option of %s", what);
+    if (!scalar(name)) {
+        nameless(r, name, kind);
+        return NULL;
+    }
+    while (k->name && strcmp(k->name, scalar(name)))
         k++;
-    snprintf(kind, sizeof kind, "option of %s called", what);
     if (!k->name) {
-        unknown(r, name, kind, scalar(name), scalar(name) ? soma_nearest(scalar(name), key_name, keys) : NULL);
+        unknown(r, name, kind, scalar(name), soma_nearest(scalar(name), key_name, keys));
         return NULL;
     }
     uint32_t bit = UINT32_C(1) << (k - keys);
@@ -294,10 +292,10 @@ static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recip
     soma_adam_options adam = {.struct_size = sizeof adam, .at = place(r, node)};
     soma_status status = SOMA_OK;
     if (scalar(name) && !strcmp(scalar(name), "sgd")) {
-        status = options ? read_keys(r, options, "sgd", sgd_keys, &sgd) : SOMA_OK;
+        status = options ? read_keys(r, options, "sgd", soma_sgd_keys, &sgd) : SOMA_OK;
         recipe->optimizer = soma_sgd_with(&sgd);
     } else if (scalar(name) && !strcmp(scalar(name), "adam")) {
-        status = options ? read_keys(r, options, "adam", adam_keys, &adam) : SOMA_OK;
+        status = options ? read_keys(r, options, "adam", soma_adam_keys, &adam) : SOMA_OK;
         recipe->optimizer = soma_adam_with(&adam);
     } else if (scalar(name)) {
         status = unknown(r, name, "optimizer", scalar(name), soma_nearest_of(scalar(name), names));
@@ -310,14 +308,10 @@ static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recip
 
 static soma_status read_group(reader *r, const yaml_node_t *node, soma_model *m, soma_recipe *recipe)
 {
-    static const key keys[] = {TEXT(soma_group, pattern),         SHARE(soma_group, lr),
-                               SHARE(soma_group, lr_scale),       SHARE(soma_group, weight_decay),
-                               BOOL(soma_group, no_weight_decay), BOOL(soma_group, frozen),
-                               BOOL(soma_group, trained),         END};
     soma_group group = {0};
     if (recipe->n_groups == SOMA_RECIPE_GROUPS)
         return soma_fail(r->s, SOMA_INVALID, place(r, node), "\"groups\" takes at most %d groups", SOMA_RECIPE_GROUPS);
-    soma_status status = read_keys(r, node, "a group", keys, &group);
+    soma_status status = read_keys(r, node, "a group", soma_group_keys, &group);
     if (status == SOMA_OK && !group.pattern)
         return soma_fail(r->s, SOMA_INVALID, place(r, node), "a group needs a \"pattern\", such as features.*");
     if (status == SOMA_OK && says(r, node, "frozen") && !group.frozen)
@@ -361,8 +355,6 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
     if (n->split_order && strcmp(n->split_order, "stratified") != 0 && strcmp(n->split_order, "shuffled") != 0 &&
         strcmp(n->split_order, "end") != 0)
         return unknown(r, map, "split_order", n->split_order, soma_nearest_of(n->split_order, soma_split_orders));
-    if (soma_plain(n->validation_split) >= 1)
-        return soma_fail(r->s, SOMA_INVALID, place(r, map), "\"validation_split\" is a share of the data, below 1");
     return SOMA_OK;
 }
 
@@ -426,9 +418,10 @@ static soma_status find_sections(reader *r, const yaml_node_t *root, sections *f
         int i = 0;
         while (names[i] && (!scalar(name) || strcmp(names[i], scalar(name))))
             i++;
-        if (!names[i])
-            status = unknown(r, name, "section", scalar(name),
-                             scalar(name) ? soma_nearest_of(scalar(name), names) : NULL);
+        if (!scalar(name))
+            status = nameless(r, name, "a section");
+        else if (!names[i])
+            status = unknown(r, name, "section", scalar(name), soma_nearest_of(scalar(name), names));
         else if (*slots[i])
             status = soma_fail(r->s, SOMA_INVALID, place(r, name), "the section \"%s\" stands here twice", names[i]);
         else
@@ -506,6 +499,24 @@ static void complete_transform(const reader *r, const yaml_node_t *pictures, con
     said->background = base.background;
 }
 
+/* One mean and one deviation for all, or one a channel of the model's input. */
+static soma_status check_channels(reader *r, const yaml_node_t *map, const soma_model *m)
+{
+    soma_shape x = soma_value_type(soma_model_input(m, 0)).shape;
+    for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top && x.rank == 4; p++) {
+        const char *name = scalar(node_at(r, p->key));
+        const yaml_node_t *list = node_at(r, p->value);
+        bool right = (strcmp(name, "mean") && strcmp(name, "deviation")) || list->type != YAML_SEQUENCE_NODE;
+        int n = right ? 1 : (int)(list->data.sequence.items.top - list->data.sequence.items.start);
+        if (n != 1 && n != x.dim[1])
+            return soma_fail(r->s, SOMA_INVALID, place(r, list),
+                             "\"%s\" has %d numbers, but the model's input has %" PRId64
+                             " channel%s; give one for all, or one a channel",
+                             name, n, x.dim[1], x.dim[1] == 1 ? "" : "s");
+    }
+    return SOMA_OK;
+}
+
 /* All sections are read even where one is wrong: of several mistakes the one that stands first in the file is told, whatever
  * the order in which sections need each other. */
 static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
@@ -521,6 +532,8 @@ static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
     }
     if (status != SOMA_MEMORY && found.pictures)
         status = read_keys(r, found.pictures, "pictures", soma_picture_keys, recipe);
+    if (status == SOMA_OK && *made && found.pictures && found.pictures->type == YAML_MAPPING_NODE)
+        status = check_channels(r, found.pictures, *made);
     if (status == SOMA_OK && *made)
         complete_transform(r, found.pictures, *made, &recipe->transform);
     soma_mistake_take(r->s, &first);
