@@ -269,6 +269,25 @@ static bool hold_out(soma_fit_options *o, const char *order, const train_options
     return true;
 }
 
+/* How to train: as the command line says, else the description, else what the architecture is known to take. */
+static bool choose_how(train_options *t, const cli_model *found, soma_fit_options *o)
+{
+    if (!choose_optimizer(t, found, &o->optimizer) || !cli_make_groups(&t->groups, &found->recipe))
+        return false;
+    o->groups = t->groups.list;
+    o->n_groups = t->groups.n;
+    o->loss = t->loss ? t->loss : found->recipe.loss[0] ? found->recipe.loss : NULL;
+    o->precision = cli_precision(t->precision, &found->recipe);
+    o->batch_size = t->batch_size ? t->batch_size : found->recipe.batch_size;
+    o->epochs = t->epochs ? t->epochs : found->recipe.epochs;
+    if (!o->batch_size)
+        o->batch_size = found->zoo ? found->zoo->batch_size : 32;
+    if (!o->epochs)
+        o->epochs = found->zoo ? found->zoo->epochs : 5;
+    o->validation_split = t->validation_split >= 0 ? t->validation_split : found->recipe.validation_split;
+    return true;
+}
+
 static int train(soma *s, train_options *t, const char *name, cli_model *found, soma_dataset *data)
 {
     char output[1024];
@@ -289,19 +308,8 @@ static int train(soma *s, train_options *t, const char *name, cli_model *found, 
                           .max_steps = t->max_steps,
                           .micro_batch = t->micro_batch,
                           .max_memory = (uint64_t)t->max_memory};
-    if (!choose_optimizer(t, found, &o.optimizer) || !cli_make_groups(&t->groups, &found->recipe))
+    if (!choose_how(t, found, &o))
         return EXIT_USAGE;
-    o.groups = t->groups.list;
-    o.n_groups = t->groups.n;
-    o.loss = t->loss ? t->loss : found->recipe.loss[0] ? found->recipe.loss : NULL;
-    o.precision = cli_precision(t->precision, &found->recipe);
-    o.batch_size = t->batch_size ? t->batch_size : found->recipe.batch_size;
-    o.epochs = t->epochs ? t->epochs : found->recipe.epochs;
-    if (!o.batch_size)
-        o.batch_size = found->zoo ? found->zoo->batch_size : 32;
-    if (!o.epochs)
-        o.epochs = found->zoo ? found->zoo->epochs : 5;
-    o.validation_split = t->validation_split >= 0 ? t->validation_split : found->recipe.validation_split;
     const char *order = t->split_order                 ? t->split_order
                         : found->recipe.split_order[0] ? found->recipe.split_order
                                                        : NULL;

@@ -249,6 +249,13 @@ static const char *name_in_array(const void *list, int index)
     return ((const char *const *)list)[index];
 }
 
+bool soma_one_of(const char *name, const char *const *names)
+{
+    while (*names && strcmp(name, *names) != 0)
+        names++;
+    return *names != NULL;
+}
+
 const char *soma_nearest_of(const char *name, const char *const *names)
 {
     return soma_nearest(name, name_in_array, names);

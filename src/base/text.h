@@ -16,6 +16,7 @@ const char *soma_format_f64(double number, char text[32]);
 /* The candidate nearest to `name` (Damerau-Levenshtein) when it is near enough to be meant, else NULL. */
 typedef const char *(*soma_name_fn)(const void *list, int index); /* NULL past the end */
 const char *soma_nearest(const char *name, soma_name_fn names, const void *list);
+bool soma_one_of(const char *name, const char *const *names);            /* NULL-terminated */
 const char *soma_nearest_of(const char *name, const char *const *names); /* NULL-terminated */
 
 /* Bytes of the UTF-8 character that begins at `bytes`, of which there are n; 0 where there is none (RFC 3629). */

@@ -169,7 +169,7 @@ static soma_status check_split(const soma_dataset *d, double share, const char *
     if (!(share > 0 && share < 1))
         return soma_fail(s, SOMA_INVALID, at, "%sthe share is %s; it must be above 0 and below 1", what,
                          soma_format_f64(share, text));
-    if (strcmp(order, "stratified") && strcmp(order, "shuffled") && strcmp(order, "end")) {
+    if (!soma_one_of(order, soma_split_orders)) {
         const char *near = soma_nearest_of(order, soma_split_orders);
         return soma_fail(s, SOMA_INVALID, at,
                          "%sthe order \"%s\" is unknown; known are \"stratified\", \"shuffled\" and "

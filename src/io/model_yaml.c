@@ -350,10 +350,9 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
     const char *near = NULL;
     if (n->loss && !soma_loss_known(n->loss, &near))
         return unknown(r, map, "loss", n->loss, near);
-    if (n->precision && strcmp(n->precision, "f32") != 0 && strcmp(n->precision, "bf16") != 0)
+    if (n->precision && !soma_one_of(n->precision, soma_precisions))
         return unknown(r, map, "precision", n->precision, soma_nearest_of(n->precision, soma_precisions));
-    if (n->split_order && strcmp(n->split_order, "stratified") != 0 && strcmp(n->split_order, "shuffled") != 0 &&
-        strcmp(n->split_order, "end") != 0)
+    if (n->split_order && !soma_one_of(n->split_order, soma_split_orders))
         return unknown(r, map, "split_order", n->split_order, soma_nearest_of(n->split_order, soma_split_orders));
     return SOMA_OK;
 }
