@@ -220,8 +220,10 @@ static void print_json(const subject *b, const bench_options *o, const soma_mode
 
 static void print_text(const subject *b, const bench_options *o, const soma_model *m, const figures *f, const result *r)
 {
-    printf("%s of \"%s\", batch %lld, %d threads: %d steps in %d rounds\n\n", o->train ? "training" : "prediction",
-           soma_model_name(m), (long long)o->batch, soma_program_threads(b->program), f->steps, f->rounds);
+    char threads[48], steps[48], rounds[48];
+    printf("%s of \"%s\", batch %lld, %s: %s in %s\n\n", o->train ? "training" : "prediction", soma_model_name(m),
+           (long long)o->batch, cli_many(soma_program_threads(b->program), "thread", "threads", threads),
+           cli_many(f->steps, "step", "steps", steps), cli_many(f->rounds, "round", "rounds", rounds));
     printf("throughput        %.6g samples/s\n", r->rate);
     printf("a step            %.4g ms (p50), %.4g ms (p90), %.4g ms (p99)\n", r->p50, r->p90, r->p99);
     printf("work              %.4g MFLOP a sample%s\n", r->flops / 1e6, o->train ? " (3 x forward)" : "");
@@ -275,12 +277,15 @@ int cli_bench(int argc, char **argv)
         {NULL, CLI_FLAG, NULL, NULL, NULL, 1, 0},
     };
     const char *names[2];
-    int n = cli_parse(&command, options, argc, argv, names, 2, 2), code;
+    int n = cli_parse(&command, options, argc, argv, names, 1, 2), code;
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
     o.train = !strcmp(names[0], "train");
     if (!o.train && strcmp(names[0], "predict"))
-        return cli_usage("bench measures train or predict, not \"%s\"", names[0]);
+        return cli_usage("bench measures train or predict, not \"%s\"; usage: soma bench train|predict MODEL [OPTIONS]",
+                         names[0]);
+    if (n < 2)
+        return cli_usage("bench: MODEL is missing; usage: soma bench train|predict MODEL [OPTIONS]");
     soma *s = cli_open(&o.common);
     if (!s || soma_failed(s))
         return cli_failed(s);

@@ -172,7 +172,7 @@ int cli_eval(int argc, char **argv)
     bool untrained = false;
     cli_pictures pictures = CLI_PICTURES_NONE;
     soma_evaluate_options o = {.struct_size = sizeof o, .at = SOMA_AT};
-    const char *data = "fashion-mnist", *split = NULL, *name;
+    const char *data = "fashion-mnist", *usual = data, *split = NULL, *name;
     int64_t limit = 0, max_memory = 0;
     const cli_option options[] = {
         {"data", CLI_TEXT, &data, "DATA",
@@ -215,6 +215,8 @@ int cli_eval(int argc, char **argv)
             cli_note_inverted_data(found.model, o.data);
         if (o.data)
             code = evaluate(s, found.model, &o, common.json);
+        if (code && data == usual && !common.quiet)
+            cli_note("without --data the data are fashion-mnist");
     }
     soma_close(s);
     cli_free_data();

@@ -32,7 +32,18 @@ bool cli_is_file(const char *name)
 
 /* A model is known by what it holds, whatever its name: a safetensors file begins with the length of its header, eight bytes of
  * which the last ones are 0, and no text holds such bytes. Where that does not tell (an empty file, none at all), the name does. */
-typedef enum file_kind { NO_FILE, SAVED_MODEL, DESCRIPTION } file_kind;
+typedef enum file_kind { NO_FILE, SAVED_MODEL, DESCRIPTION, PICTURE } file_kind;
+
+/* Pictures are named where a model is wanted when arguments stand in another order. A header whose length has such a beginning
+ * has zeros behind it. */
+static bool begins_like_picture(const unsigned char begin[8], size_t n)
+{
+    static const char *const pictures[] = {"\x89PNG", "\xff\xd8\xff", "GIF8", "RIFF"};
+    for (int i = 0; n == 8 && i < 4; i++)
+        if (!memcmp(begin, pictures[i], strlen(pictures[i])) && memcmp(begin + 4, "\0\0\0", 4))
+            return true;
+    return false;
+}
 
 static file_kind kind_of_file(const char *path)
 {
@@ -41,6 +52,8 @@ static file_kind kind_of_file(const char *path)
     size_t n = file ? fread(begin, 1, sizeof begin, file) : 0;
     if (file)
         fclose(file);
+    if (begins_like_picture(begin, n))
+        return PICTURE;
     if (memchr(begin, 0, n) || ends_with(path, ".safetensors"))
         return SAVED_MODEL;
     return exists(path) || ends_with(path, ".yaml") || ends_with(path, ".yml") ? DESCRIPTION : NO_FILE;
@@ -158,6 +171,12 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
     *code = EXIT_RUN;
     found->zoo = soma_zoo_find(name);
     file_kind kind = found->zoo ? NO_FILE : kind_of_file(name);
+    if (kind == PICTURE) {
+        *code = cli_usage("\"%s\" is a picture, but a model is wanted here: an architecture, a description or a saved "
+                          "model; it stands before all pictures",
+                          name);
+        return false;
+    }
     if (kind != NO_FILE && unused(build)) {
         *code = cli_usage("--%s is for architectures, but %s is a file that says it itself%s", unused(build), name,
                           strcmp(unused(build), "classes") ? "" : "; with --new-head its last layer is built anew");

@@ -10,15 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define COLUMNS 100 /* of a line of help, at most */
+#define COLUMNS 79 /* of a line of help, at most */
 
 static const cli_command commands[] = {
     {"train", "MODEL", "train a model on a data set and save it", cli_train},
-    {"eval", "MODEL", "loss, accuracy and a table per class on a data set", cli_eval},
+    {"eval", "MODEL", "loss, accuracy, a table of classes on a data set", cli_eval},
     {"predict", "MODEL IMAGE...", "classes and probabilities of pictures", cli_predict},
     {"summary", "MODEL", "layers, shapes, parameters and FLOPs", cli_summary},
-    {"plan", "MODEL", "kernels, layouts, memory and times before training", cli_plan},
-    {"bench", "train|predict MODEL", "throughput, latency, share of the machine's peak", cli_bench},
+    {"plan", "MODEL", "kernels, layouts, memory, times before training", cli_plan},
+    {"bench", "train|predict MODEL", "throughput, latency, share of machine's peak", cli_bench},
     {"ops", "[OP]", "the ops, their attributes and kernels", cli_ops},
     {NULL, NULL, NULL, NULL},
 };
@@ -70,6 +70,8 @@ static int run(int argc, char **argv)
         help(stderr);
         return EXIT_USAGE;
     }
+    if (!strcmp(argv[1], "help") && argc > 3 && strcmp(argv[3], "--json"))
+        return cli_usage("help: \"%s\" is one argument too many; usage: soma help [COMMAND]", argv[3]);
     char help_option[] = "--help", *of_command[] = {argv[0], argc > 2 ? argv[2] : NULL, help_option, NULL};
     if (!strcmp(argv[1], "help") && argc > 2) { /* soma help train: soma train --help */
         argv = of_command;
@@ -86,6 +88,10 @@ static int run(int argc, char **argv)
     for (const cli_command *c = commands; c->name; c++)
         if (!strcmp(c->name, argv[1]))
             return sound_environment() ? c->run(argc - 2, argv + 2) : EXIT_USAGE;
+    if (argv[1][0] == '-')
+        return cli_usage("\"%s\" stands where a command is wanted, and options stand behind it: soma COMMAND %s; "
+                         "`soma --help` lists the commands",
+                         argv[1], argv[1]);
     const char *near = cli_nearest(argv[1], command_name, commands);
     return cli_usage("there is no command \"%s\"%s%s%s; `soma --help` lists them", argv[1],
                      near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");

@@ -21,9 +21,9 @@ static void print_field(const soma_field *f)
     if (f->type == SOMA_FIELD_ENUM)
         printf(", default %s", f->choices[(int)f->preset]);
     else if (f->type != SOMA_FIELD_SHAPE)
-        printf(", default %g", f->preset);
+        printf(", default %.15g", f->preset);
     if (f->min <= f->max && f->type != SOMA_FIELD_ENUM && f->type != SOMA_FIELD_SHAPE)
-        printf(", %g to %g", f->min, f->max);
+        printf(", %.15g to %.15g", f->min, f->max);
     printf("\n                 %s\n", f->doc ? f->doc : "");
 }
 

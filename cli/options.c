@@ -184,9 +184,10 @@ static bool set(const cli_option *o, const char *text)
         if (o->type == CLI_BYTES)
             cli_usage("--%s takes a number of bytes, with K, M or G behind it for powers of 1000, got \"%s\"", o->name,
                       text);
+        else if (o->min <= o->max && o->type == CLI_INT)
+            cli_usage("--%s takes a whole number from %.0f to %.0f, got \"%s\"", o->name, o->min, o->max, text);
         else if (o->min <= o->max)
-            cli_usage("--%s takes a %snumber from %.15g to %.15g, got \"%s\"", o->name,
-                      o->type == CLI_INT ? "whole " : "", o->min, o->max, text);
+            cli_usage("--%s takes a number from %.15g to %.15g, got \"%s\"", o->name, o->min, o->max, text);
         else
             cli_usage("--%s takes a %snumber, got \"%s\"", o->name, o->type == CLI_INT ? "whole " : "", text);
         return false;
@@ -232,6 +233,15 @@ static bool parse_option(const cli_command *command, const cli_option *options, 
     return set(o, argv[++*i]);
 }
 
+/* How many bytes the dashes take that text programs make of "--": en dashes, em dashes, minus signs; 0: there are none. */
+static size_t long_dash(const char *text)
+{
+    size_t n = 0;
+    while (!strncmp(text + n, "\u2013", 3) || !strncmp(text + n, "\u2014", 3) || !strncmp(text + n, "\u2212", 3))
+        n += 3;
+    return n;
+}
+
 int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, const char **positional,
               int least, int most)
 {
@@ -250,14 +260,23 @@ int cli_parse(const cli_command *command, const cli_option *options, int argc, c
         } else if (n < most) {
             positional[n++] = argv[i];
         } else {
-            cli_usage("%s: \"%s\" is one argument too many; usage: soma %s %s [OPTIONS]", command->name, argv[i],
-                      command->name, command->arguments);
+            size_t dash = only_names ? 0 : long_dash(argv[i]);
+            if (dash)
+                cli_usage("\"%s\" begins with a long dash, as text programs make of two hyphens; options begin with "
+                          "--, as in --%s",
+                          argv[i], argv[i] + dash);
+            else
+                cli_usage("%s: \"%s\" is one argument too many; usage: soma %s %s [OPTIONS]", command->name, argv[i],
+                          command->name, command->arguments);
             return -1;
         }
     }
     if (n < least) {
-        cli_usage("%s: an argument is missing; usage: soma %s %s [OPTIONS]", command->name, command->name,
-                  command->arguments);
+        const char *word = command->arguments;
+        for (int i = 0; i < n && strchr(word, ' '); i++)
+            word = strchr(word, ' ') + 1;
+        cli_usage("%s: %.*s is missing; usage: soma %s %s [OPTIONS]", command->name, (int)strcspn(word, " "), word,
+                  command->name, command->arguments);
         return -1;
     }
     return n;

@@ -230,6 +230,8 @@ static const char **split_lines(char *text, int *n)
         names[(*n)++] = line;
         line = next;
     }
+    while (names && *n && !names[*n - 1][0]) /* empty lines behind the last name */
+        --*n;
     return names;
 }
 
@@ -244,7 +246,15 @@ bool cli_read_labels(soma_model *m, const char *path)
     if (text && !names)
         cli_error(SOMA_MEMORY, "no memory for the labels \"%s\"", path);
     else if (names && !fits)
-        cli_error(SOMA_INVALID, "\"%s\" has %d labels, but the model has %lld outputs", path, n, (long long)classes);
+        cli_error(SOMA_INVALID,
+                  "\"%s\" has %d label%s, but the model has %lld output%s; write one name a line, in the "
+                  "order of the outputs",
+                  path, n, n == 1 ? "" : "s", (long long)classes, classes == 1 ? "" : "s");
+    for (int i = 0; fits && i < n; i++)
+        if (!names[i][0]) {
+            cli_error(SOMA_INVALID, "\"%s\": line %d is empty; write the name of output %d there", path, i + 1, i);
+            fits = false;
+        }
     bool done = fits && soma_model_set_classes(m, names, n) == SOMA_OK;
     if (fits && !done)
         cli_failed(soma_model_context(m));

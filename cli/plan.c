@@ -183,7 +183,7 @@ static int show(soma *s, soma_program *p, const plan_options *o)
         if (!o->common.quiet)
             cli_say_bandwidth();
         machine = cli_measure_machine(soma_threads(s));
-        if (soma_program_time(p, (int)o->steps) != SOMA_OK)
+        if (soma_program_time(p, o->steps ? (int)o->steps : 20) != SOMA_OK)
             return cli_failed(s);
     }
     if (o->common.json) {
@@ -233,7 +233,7 @@ static int plan(soma *s, const plan_options *o, const cli_model *found)
 
 int cli_plan(int argc, char **argv)
 {
-    plan_options o = {.steps = 20};
+    plan_options o = {0};
     const cli_option options[] = {
         {"batch-size", CLI_INT, &o.batch, "N", "samples per step (default: the architecture's, or 32)", 1, 1e7},
         {"predict", CLI_FLAG, &o.predict, NULL, "the program that predicts instead of the one that trains", 1, 0},
@@ -257,6 +257,8 @@ int cli_plan(int argc, char **argv)
     int n = cli_parse(&command, options, argc, argv, &name, 1, 1), code;
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
+    if (o.steps && !o.time)
+        return cli_usage("--steps says how often --time runs the program, but --time is not given");
     soma *s = cli_open(&o.common);
     if (!s || soma_failed(s))
         return cli_failed(s);

@@ -191,7 +191,7 @@ static int predict_data(soma *s, soma_model *m, const predict_options *o, const 
     }
     if (!o->common.quiet)
         cli_note_inverted_data(m, d);
-    const char *at = o->index;
+    const char *at = o->index ? o->index : "0";
     for (bool first = true; *at && !code; first = false) {
         long long index = 0;
         next_position(&at, &index); /* the list was looked at before anything was opened */
@@ -229,6 +229,13 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
         code = predict_data(s, m, o, &sample, x);
     for (int i = 0; i < n && !code; i++) {
         double background;
+        if (cli_is_folder(images[i], ".")) {
+            code = cli_error(SOMA_IO,
+                             "\"%s\" is a folder, not a picture; name the pictures in it, or, where they are "
+                             "sorted into classes, the folder with --data",
+                             images[i]);
+            break;
+        }
         if (soma_image_read(s, images[i], .shape = sample, .transform = &transform, .pixels = x,
                             .background = &background) != SOMA_OK) {
             code = cli_failed(s);
@@ -253,7 +260,9 @@ static int predict(soma *s, const predict_options *o, soma_model *m, const char 
 static int predict_named(const predict_options *o, const char **names, int n)
 {
     int code;
-    if (!sound_positions(o->index))
+    if (!o->data && (o->index || o->split))
+        return cli_usage("--%s chooses among the samples of --data, but none is given", o->index ? "index" : "split");
+    if (o->index && !sound_positions(o->index))
         return EXIT_USAGE;
     if (n < 2 && !o->data)
         return cli_usage("predict: name at least one picture, or a data set with --data");
@@ -274,7 +283,7 @@ static int predict_named(const predict_options *o, const char **names, int n)
 
 int cli_predict(int argc, char **argv)
 {
-    predict_options o = {.index = "0", .top = 3, .pictures = CLI_PICTURES_NONE};
+    predict_options o = {.top = 3, .pictures = CLI_PICTURES_NONE};
     const cli_option options[] = {
         {"data", CLI_TEXT, &o.data, "DATA", "predict samples of a data set instead of pictures", 1, 0},
         {"split", CLI_CHOICE, &o.split, "train|test|all", "its part (default test), or all of what has none", 1, 0},

@@ -398,6 +398,18 @@ static bool find_both(soma *s, const train_options *t, const char *name, const c
     return cli_find_model(s, name, &build, found, code);
 }
 
+/* Options of which one would be passed over. */
+static bool agree(const train_options *t)
+{
+    if (t->no_test && t->test)
+        return cli_usage("--test names data to test on, and --no-test says not to; give one of them") == 0;
+    if (t->validation && t->validation_split > 0)
+        return cli_usage(
+                   "--validation names data, and --validation-split holds some of the training data out; give one "
+                   "of them") == 0;
+    return true;
+}
+
 int cli_train(int argc, char **argv)
 {
     train_options t = {
@@ -444,6 +456,8 @@ int cli_train(int argc, char **argv)
     int n = cli_parse(&command, options, argc, argv, &name, 1, 1), code;
     if (n < 0)
         return n == -2 ? 0 : EXIT_USAGE;
+    if (!agree(&t))
+        return EXIT_USAGE;
     soma *s = cli_open(&t.common);
     if (!s || soma_failed(s))
         return cli_failed(s);

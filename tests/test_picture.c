@@ -485,7 +485,7 @@ static void refused_folders(void **state)
     assert_null(soma_dataset_open(s, t.path, .crop = {8}, .transform = {.crop = {8}}));
     assert_says(s, "give each once");
     assert_null(soma_dataset_open(s, t.path, .crop = {8, -1}));
-    assert_says(s, ".crop = {8, -1} is no size");
+    assert_says(s, ".crop: 8 x -1 is no size");
     assert_null(soma_dataset_open(s, t.path, .resize = {65536, 8}));
     assert_says(s, "at most 65535");
     assert_null(soma_dataset_open(s, t.path, .crop = {8}, .augment = {.padding = 4}));

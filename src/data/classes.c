@@ -146,11 +146,12 @@ static soma_status refuse_names(const soma_dataset *d, const char *const *names,
     soma_text unknown = {.s = s}, known = {.s = s};
     name_list list = {names, n};
     const char *near = NULL;
+    bool other_data = lost == d->classes && lost > 1; /* no misspelling */
     for (int i = 0, k = 0; i < d->classes; i++) {
         if (map[i] >= 0)
             continue;
         soma_list_name(&unknown, k++, lost, d->names[i]);
-        near = near || k > NAMES_SHOWN ? near : soma_nearest(d->names[i], name_at, &list);
+        near = near || k > NAMES_SHOWN || other_data ? near : soma_nearest(d->names[i], name_at, &list);
     }
     for (int i = 0; i < n; i++)
         soma_list_name(&known, i, n, names[i]);

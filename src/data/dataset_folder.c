@@ -370,8 +370,17 @@ static soma_status check(soma_dataset *d, const names *classes, const names *pic
                        : "the folder \"%s\" holds neither MNIST's four files nor folders of pictures, one a class",
                    d->root);
     if (pictures->over->count) {
-        soma_text_add(&text, " There is ");
+        bool known = false, foreign = false;
+        for (int i = 0; i < pictures->over->count; i++) {
+            soma_image_kind kind = soma_image_kind_named(pictures->over->text + pictures->over->at[i]);
+            known |= kind == SOMA_IMAGE_JPEG || kind == SOMA_IMAGE_PNG || kind == SOMA_IMAGE_WEBP;
+            foreign |= kind > SOMA_IMAGE_WEBP;
+        }
+        soma_text_add(&text, classes->count ? " It holds " : "; it holds ");
         add_list(&text, pictures->over);
+        soma_text_add(&text, known && !classes->count ? "; put each picture into a folder that is called like its class"
+                             : foreign                ? "; convert other pictures to PNG or JPEG"
+                                                      : "");
     }
     if (!text.failed)
         soma_fail(s, SOMA_DATA, at, "%s", text.bytes);

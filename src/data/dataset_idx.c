@@ -83,6 +83,11 @@ static soma_status locate_labels(paths *p, const soma_dataset_options *o)
         return p->labels ? SOMA_OK : SOMA_MEMORY;
     }
     char *slash = strrchr(p->images, '/'), *base = slash ? slash + 1 : p->images, *word = strstr(base, "images");
+    if (!word && soma_image_kind_named(p->images) != SOMA_IMAGE_UNKNOWN)
+        return soma_fail(
+            s, SOMA_INVALID, o->at,
+            "\"%s\" is one picture, but data are many: a folder that holds a folder of pictures for each class",
+            p->images);
     if (!word)
         return soma_fail(
             s, SOMA_INVALID, o->at,

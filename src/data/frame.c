@@ -14,6 +14,7 @@
 
 #include <inttypes.h>
 #include <math.h>
+#include <stdio.h>
 
 #define ATTEMPTS 10          /* at a box that fits, as in torchvision */
 #define BLOCKS_PER_SAMPLE 16 /* of four draws each; more than ATTEMPTS + 1 */
@@ -112,13 +113,16 @@ static soma_status check_side(soma *s, soma_at at, bool crop, const int64_t side
     if (side[0] >= 0 && side[1] >= 0 && side[0] <= SOMA_LIMIT_IMAGE_SIDE && side[1] <= SOMA_LIMIT_IMAGE_SIDE &&
         (side[0] > 0 || side[1] == 0))
         return SOMA_OK;
+    char size[64];
+    int n = snprintf(size, sizeof size, "%" PRId64, side[0]);
+    if (side[1])
+        snprintf(size + n, sizeof size - (size_t)n, " x %" PRId64, side[1]);
     return soma_fail(
         s, SOMA_INVALID, at,
-        crop ? SOMA_FIELD_IS("crop", "{%" PRId64 ", %" PRId64
-                                     "}") " is no size: one number of pixels, or height and width, of at most %d"
-             : SOMA_FIELD_IS("resize", "{%" PRId64 ", %" PRId64
-                                       "}") " is no size: one number of pixels, or height and width, of at most %d",
-        side[0], side[1], SOMA_LIMIT_IMAGE_SIDE);
+        crop
+            ? SOMA_FIELD("crop") ": %s is no size; it takes one number of pixels, or height and width, of at most %d"
+            : SOMA_FIELD("resize") ": %s is no size; it takes one number of pixels, or height and width, of at most %d",
+        size, SOMA_LIMIT_IMAGE_SIDE);
 }
 
 static soma_status check_augment(soma *s, soma_at at, const soma_augment *a)

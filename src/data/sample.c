@@ -100,7 +100,7 @@ int64_t soma_reader_report(soma_reader *r, const soma_dataset *d)
     int64_t n = r->skipped;
     r->skipped = 0;
     if (n > 1)
-        soma_log(s, SOMA_LOG_WARNING, "%s (skipped, with %" PRId64 " others)", r->skip, n - 1);
+        soma_log(s, SOMA_LOG_WARNING, "%s (skipped, with %" PRId64 " other%s)", r->skip, n - 1, n == 2 ? "" : "s");
     else if (n)
         soma_log(s, SOMA_LOG_WARNING, "%s (skipped)", r->skip);
     for (int64_t i = 0; i < r->noted; i++)

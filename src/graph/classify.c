@@ -4,6 +4,7 @@
  * per piece of the batch, and after the last piece. Chooses the piece.
  */
 #include "base/size.h"
+#include "base/words.h"
 #include "graph/program.h"
 #include "backend/cpu/parallel.h"
 
@@ -272,9 +273,9 @@ static soma_status set_piece(soma_program *p, int64_t asked, const char *whole)
         while (p->batch % near)
             near--;
         return soma_fail(p->s, SOMA_INVALID, p->at,
-                         "program \"%s\": a piece of %lld samples does not divide the batch of %lld; a micro-batch of "
-                         "%lld does",
-                         p->name, (long long)asked, (long long)p->batch, (long long)near);
+                         SOMA_FIELD("micro_batch") ": a piece of %lld samples does not divide the batch of %lld; a "
+                                                   "micro-batch of %lld does",
+                         (long long)asked, (long long)p->batch, (long long)near);
     }
     p->whole = whole;
     if (whole) {
@@ -282,9 +283,9 @@ static soma_status set_piece(soma_program *p, int64_t asked, const char *whole)
         p->piece_reason = soma_arena_format(&p->arena, "one piece: %s", whole);
         if (asked && asked != p->batch)
             return soma_fail(p->s, SOMA_INVALID, p->at,
-                             "program \"%s\": the batch cannot be cut into pieces: %s; leave the micro-batch out, a "
-                             "smaller batch or a memory budget saves memory as well",
-                             p->name, whole);
+                             SOMA_FIELD("micro_batch") ": the batch cannot be cut into pieces: %s; leave it out, a "
+                                                       "smaller batch or a memory budget saves memory as well",
+                             whole);
     } else if (asked) {
         p->piece = asked;
         p->piece_reason = "asked for";

@@ -7,6 +7,7 @@
 #include "backend/cpu/parallel.h"
 #include "base/memory.h"
 #include "base/size.h"
+#include "base/words.h"
 #include "graph/tune.h"
 
 #include <math.h>
@@ -120,10 +121,10 @@ static soma_status over_budget(soma_program *p, uint64_t budget)
     else
         snprintf(advice, sizeof advice, "choose a larger budget or a smaller model");
     return soma_fail(p->s, SOMA_MEMORY, p->at,
-                     "program \"%s\" needs at least %.1f MB at batch %lld in pieces of %lld (activations %.1f MB, with "
-                     "recomputation), but the budget is %.1f MB; %s%s",
-                     p->name, (double)needed(p) / 1e6, (long long)p->batch, (long long)p->piece,
-                     (double)p->work_size / 1e6, (double)budget / 1e6, advice,
+                     "the plan needs at least %.1f MB at batch %lld in pieces of %lld (activations %.1f MB, with "
+                     "recomputation), but the budget is %.*f MB (" SOMA_FIELD("max_memory") "); %s%s",
+                     (double)needed(p) / 1e6, (long long)p->batch, (long long)p->piece, (double)p->work_size / 1e6,
+                     budget < 100000 ? 6 : 1, (double)budget / 1e6, advice,
                      p->tune ? ", or do not tune: kernels that the clock chose may want more scratch" : "");
 }
 

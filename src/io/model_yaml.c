@@ -551,8 +551,10 @@ static soma_status not_yaml(reader *r, const yaml_parser_t *parser)
 {
     if (parser->error == YAML_MEMORY_ERROR)
         return no_memory(r);
+    const char *problem = parser->problem ? parser->problem : "unreadable";
     return soma_fail(r->s, SOMA_FORMAT, soma_line_of(r->path, (int)parser->problem_mark.line + 1),
-                     "this is not YAML: %s", parser->problem ? parser->problem : "unreadable");
+                     "this is not YAML: %s%s", problem,
+                     strstr(problem, "cannot start any token") ? " (a tab? YAML is indented with spaces)" : "");
 }
 
 /* A first look: mistakes of YAML, depth (libyaml takes quadratic time for it), more than one document. */

@@ -50,8 +50,10 @@ static const char *nearest(soma_graph *graph, const char *pattern)
 static soma_status no_match(soma_graph *graph, const char *pattern, soma_at at)
 {
     const char *near = nearest(graph, pattern);
-    soma_value_fail(graph, at, "group \"%s\": no tensor of the model \"%s\" has such a name%s%s%s", pattern,
-                    graph->model->name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
+    soma_value_fail(graph, at,
+                    SOMA_IN_C("group ")
+                        SOMA_ELSEWHERE("the pattern ") "\"%s\": no tensor of the model \"%s\" has such a name%s%s%s",
+                    pattern, graph->model->name, near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
     return SOMA_INVALID;
 }
 

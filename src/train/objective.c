@@ -83,7 +83,8 @@ static soma_status check_classes(const soma_objective *o, soma_dataset *data, co
             what, soma_dataset_class(data, 0));
     return soma_fail(o->m->s, SOMA_INVALID, at,
                      "%sthe data has %d classes, but the model has %lld output%s; give its last layer " SOMA_IN_C(
-                         ".units = ") "%d" SOMA_ELSEWHERE(" outputs"),
+                         ".units = ") "%d" SOMA_ELSEWHERE(" outputs (an architecture has the data's classes as outputs "
+                                                          "where --classes is left out)"),
                      what, classes, (long long)y.shape.dim[1], y.shape.dim[1] == 1 ? "" : "s", classes);
 }
 
