@@ -5,6 +5,7 @@
 #include "cli.h"
 
 #include <math.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -242,18 +243,30 @@ const char *cli_precision(const char *option, const soma_recipe *recipe)
 
 /* ---- data made here ---- */
 
-static struct {
-    float *x, *y;
-    int32_t *labels;
-} made;
+/* Arrays live as long as the command: data may be opened more than once, as training and as validation. */
+typedef union block {
+    union block *before;
+    max_align_t aligned;
+} block;
+static block *made;
+
+static void *make(size_t bytes)
+{
+    block *b = malloc(sizeof *b + bytes);
+    if (!b)
+        return NULL;
+    b->before = made;
+    made = b;
+    return b + 1;
+}
 
 void cli_free_data(void)
 {
-    free(made.x);
-    free(made.y);
-    free(made.labels);
-    made.x = made.y = NULL;
-    made.labels = NULL;
+    while (made) {
+        block *b = made;
+        made = b->before;
+        free(b);
+    }
 }
 
 /* A fixed linear congruential sequence in [0, 1): these data are for trying things out. */
@@ -273,14 +286,13 @@ static double normal(uint64_t *state)
 static soma_dataset *line(soma *s)
 {
     uint64_t state = 7;
-    made.x = malloc(100 * sizeof *made.x);
-    made.y = malloc(100 * sizeof *made.y);
-    for (int i = 0; made.x && made.y && i < 100; i++) {
-        made.x[i] = (float)(-1.5 + 5.5 * i / 99.0);
-        made.y[i] = (float)(1 + 2 * (double)made.x[i] + normal(&state));
+    float *hours = make(100 * sizeof *hours), *scores = make(100 * sizeof *scores);
+    for (int i = 0; hours && scores && i < 100; i++) {
+        hours[i] = (float)(-1.5 + 5.5 * i / 99.0);
+        scores[i] = (float)(1 + 2 * (double)hours[i] + normal(&state));
     }
-    soma_tensor x = {SOMA_F32, SOMA_SHAPE(100, 1), made.x}, y = {SOMA_F32, SOMA_SHAPE(100, 1), made.y};
-    return made.x && made.y ? soma_dataset_arrays(s, x, .y = y) : NULL;
+    soma_tensor x = {SOMA_F32, SOMA_SHAPE(100, 1), hours}, y = {SOMA_F32, SOMA_SHAPE(100, 1), scores};
+    return hours && scores ? soma_dataset_arrays(s, x, .y = y) : NULL;
 }
 
 /* 256 samples of noise in the model's shape, with random classes; numbers where the model has one output. */
@@ -292,19 +304,19 @@ static soma_dataset *noise(soma *s, const soma_model *m)
     soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
     memcpy(shape.dim + 1, sample.dim, (size_t)sample.rank * sizeof sample.dim[0]);
     int64_t elements = soma_shape_elements(&shape), classes = out.dim[out.rank - 1];
-    made.x = elements > 0 ? malloc((size_t)elements * sizeof *made.x) : NULL;
-    made.y = malloc(N * sizeof *made.y);
-    made.labels = malloc(N * sizeof *made.labels);
-    if (!made.x || !made.y || !made.labels)
+    float *inputs = elements > 0 ? make((size_t)elements * sizeof *inputs) : NULL;
+    float *numbers = make(N * sizeof *numbers);
+    int32_t *chosen = make(N * sizeof *chosen);
+    if (!inputs || !numbers || !chosen)
         return NULL;
     for (int64_t i = 0; i < elements; i++)
-        made.x[i] = (float)normal(&state);
+        inputs[i] = (float)normal(&state);
     for (int i = 0; i < N; i++) {
-        made.y[i] = (float)normal(&state);
-        made.labels[i] = (int32_t)(uniform(&state) * (double)classes);
+        numbers[i] = (float)normal(&state);
+        chosen[i] = (int32_t)(uniform(&state) * (double)classes);
     }
-    soma_tensor x = {SOMA_F32, shape, made.x}, y = {SOMA_F32, SOMA_SHAPE(N, 1), made.y};
-    soma_tensor labels = {SOMA_I32, SOMA_SHAPE(N), made.labels};
+    soma_tensor x = {SOMA_F32, shape, inputs}, y = {SOMA_F32, SOMA_SHAPE(N, 1), numbers};
+    soma_tensor labels = {SOMA_I32, SOMA_SHAPE(N), chosen};
     return soma_dataset_arrays(s, x, .y = classes == 1 ? y : labels, .n_classes = classes == 1 ? 0 : (int)classes);
 }
 

@@ -396,7 +396,8 @@ soma_status soma_order(soma_program *p)
         memmove(sorted + i + 1, sorted + i, (size_t)(pick - i) * sizeof *sorted);
         sorted[i] = chosen;
     }
-    memcpy(p->steps, sorted, (size_t)n * sizeof *sorted);
+    if (n) /* a program may have nothing to do */
+        memcpy(p->steps, sorted, (size_t)n * sizeof *sorted);
     soma_release(p->s, sorted);
     return SOMA_OK;
 }
