@@ -273,6 +273,41 @@ static void png_faults_that_cost_pixels(void **state)
     soma_close(s);
 }
 
+/* The first n of the four colours of palette_png, whose pixels are 0 1 2 3 0 1. */
+static uint8_t *with_colours(size_t n, size_t *size)
+{
+    const size_t head = 33, chunk = 12 + 12; /* PLTE stands behind IHDR */
+    uint8_t *bytes = malloc(sizeof palette_png);
+    assert_non_null(bytes);
+    memcpy(bytes, palette_png, head + 8 + 3 * n);
+    put_u32(bytes + head, (uint32_t)(3 * n));
+    put_u32(bytes + head + 8 + 3 * n, (uint32_t)crc32(0, bytes + head + 4, (uInt)(4 + 3 * n)));
+    memcpy(bytes + head + 12 + 3 * n, palette_png + head + chunk, sizeof palette_png - head - chunk);
+    *size = sizeof palette_png - 12 + 3 * n;
+    return bytes;
+}
+
+/* libpng alone shows them as black, without a word. */
+static void png_pixels_beyond_the_palette(void **state)
+{
+    (void)state;
+    soma *s = soma_open(NULL);
+    for (size_t n = 2; n <= 4; n++) { /* as many transparencies */
+        size_t size;
+        uint8_t *bytes = with_colours(n, &size);
+        char says[64];
+        snprintf(says, sizeof says, "a pixel has colour %zu of a palette of %zu, counted from 0", n, n);
+        soma_image image;
+        assert_int_equal(decode(s, bytes, size, &image), n == 4 ? SOMA_OK : SOMA_FORMAT);
+        if (n < 4)
+            assert_non_null(strstr(soma_error(s), says));
+        else
+            soma_release(s, image.pixels);
+        free(bytes);
+    }
+    soma_close(s);
+}
+
 /* A photo that was taken sideways, told before or behind the pixels; in one whose checksum is wrong nobody believes. */
 static void png_taken_sideways(void **state)
 {
@@ -467,6 +502,7 @@ int main(void)
         cmocka_unit_test(png_files_that_are_broken),
         cmocka_unit_test(png_faults_that_cost_no_pixel),
         cmocka_unit_test(png_faults_that_cost_pixels),
+        cmocka_unit_test(png_pixels_beyond_the_palette),
         cmocka_unit_test(png_taken_sideways),
         cmocka_unit_test(png_mutants),
         cmocka_unit_test(png_bombs),

@@ -57,6 +57,9 @@ static void fields_are_called_as_their_writer_calls_them(void **state)
     }
     soma_fail(command, SOMA_INVALID, soma_nowhere(), SENTENCE, 4, "odd");
     expect(command, "--batch-size 4 is odd; see \"units\" or size: [2, 2] (no C), or --partial");
+    soma_clear(command);
+    soma_fail(command, SOMA_INVALID, here, SENTENCE, 4, "odd"); /* a place in C, whoever set it */
+    expect(command, "--batch-size 4 is odd; see \"units\" or size: [2, 2] (no C), or --partial");
     /* what comes from outside is no mark */
     soma_fail(command, SOMA_INVALID, soma_nowhere(), "\"%s\"", "\3batch_size\2");
     expect(command, "\"\3batch_size\2\"");

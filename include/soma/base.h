@@ -160,7 +160,7 @@ typedef struct soma_context_options {
         *data_path; /**< folders in which soma_dataset_open looks for a data set's name, a colon between them, the
                                 first that has it counts; copied. NULL: #SOMA_DATA_PATH; "": none */
     /** How whoever uses this program writes a field of an option struct, such as "--batch-size" for "batch_size"; NULL where they
-     *  have no word for it. Errors then speak of that instead of C's `.batch_size = 32`, and name no calls. NULL: C. */
+     *  have no word for it. Errors then speak of that instead of C's `.batch_size = 32`, and name no calls and no places in C. NULL: C. */
     const char *(*field_name)(void *user, const char *field);
     void *field_user;
 } soma_context_options;

@@ -193,9 +193,11 @@ soma_status soma_fail_v(soma *s, soma_status code, soma_at at, const char *forma
         size_t room = sizeof s->error, used = 0;
         at = s->builder ? *s->builder : at;
         int line = at.line < 0 ? -at.line : at.line;
-        int n = !at.file ? 0
-                : line   ? snprintf(s->error, room, "%s:%d: ", at.file, line)
-                         : snprintf(s->error, room, "%s: ", at.file); /* a file without lines */
+        bool c = at.line > 0 &&
+                 s->field_name; /* a place in C says nothing to users of a program with words of its own */
+        int n = !at.file || c ? 0
+                : line        ? snprintf(s->error, room, "%s:%d: ", at.file, line)
+                              : snprintf(s->error, room, "%s: ", at.file); /* a file without lines */
         used = n < 0 ? 0 : (size_t)n < room ? (size_t)n : room - 1;
         n = vsnprintf(s->error + used, room - used, soma_words(s, at, format, words, sizeof words), args);
         if (n > 0 && (size_t)n >= room - used)

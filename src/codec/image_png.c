@@ -26,6 +26,7 @@ typedef struct coder {
     png_infop info;
     soma_image image;
     int orientation;    /* as EXIF counts them */
+    bool palette;       /* pixels are numbers of colours */
     bool cut;           /* the file ends before libpng has all that it wants */
     soma_status status; /* set: the context's error is set too */
     char reason[200];   /* libpng's own words */
@@ -151,7 +152,11 @@ static void read_header(coder *c)
     c->status = check_size(c, width, height);
     if (c->status)
         return;
-    png_set_expand(c->png);
+    c->palette = png_get_color_type(c->png, c->info) == PNG_COLOR_TYPE_PALETTE;
+    if (c->palette)
+        png_set_packing(c->png); /* a byte a pixel: apply_palette expands them */
+    else
+        png_set_expand(c->png);
     png_set_scale_16(c->png);
     c->image.width = width;
     c->image.height = height;
@@ -160,20 +165,51 @@ static void read_header(coder *c)
     c->image.full_height = c->orientation >= 5 ? width : height;
 }
 
+/* The numbers at the end of the pixels become colours from the begin on, each behind those that were read. libpng's own expansion
+ * shows numbers beyond the palette as black. */
+static void apply_palette(coder *c, const uint8_t *numbers)
+{
+    png_colorp colours = NULL;
+    png_bytep alpha = NULL;
+    int n = 0, n_alpha = 0;
+    png_get_PLTE(c->png, c->info, &colours, &n);
+    png_get_tRNS(c->png, c->info, &alpha, &n_alpha, NULL);
+    uint8_t *to = c->image.pixels;
+    for (int64_t i = 0; i < c->image.height * c->image.width; i++) {
+        int k = numbers[i];
+        if (k >= n) {
+            char text[100];
+            snprintf(text, sizeof text, "a pixel has colour %d of a palette of %d, counted from 0", k, n);
+            png_error(c->png, text);
+        }
+        *to++ = colours[k].red;
+        *to++ = colours[k].green;
+        *to++ = colours[k].blue;
+        if (c->image.channels == 4)
+            *to++ = k < n_alpha ? alpha[k] : 255;
+    }
+}
+
 static void read_pixels(coder *c)
 {
     int passes = png_set_interlace_handling(c->png);
     png_read_update_info(c->png, c->info);
-    c->image.channels = png_get_channels(c->png, c->info);
-    size_t row = png_get_rowbytes(c->png, c->info);
-    c->image.pixels = soma_alloc_array(c->s, (size_t)c->image.height, row);
+    c->image.channels = !c->palette                                     ? png_get_channels(c->png, c->info)
+                        : png_get_valid(c->png, c->info, PNG_INFO_tRNS) ? 4
+                                                                        : 3;
+    size_t row = png_get_rowbytes(c->png, c->info), height = (size_t)c->image.height;
+    size_t whole = height * (size_t)c->image.width * (size_t)c->image.channels; /* within soma_image_limits */
+    c->image.pixels = soma_alloc(c->s, whole);
     if (!c->image.pixels) {
         c->status = SOMA_MEMORY;
         return;
     }
+    uint8_t *from = c->image.pixels + (whole - height * row);
     for (int pass = 0; pass < passes; pass++)
-        for (int64_t y = 0; y < c->image.height; y++)
-            png_read_row(c->png, c->image.pixels + (size_t)y * row, NULL);
+        for (size_t y = 0; y < height; y++)
+            png_read_row(c->png, from + y * row, NULL);
+    if (c->palette)
+        apply_palette(c, from);
 }
 
 static void read_end(coder *c)

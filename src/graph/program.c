@@ -206,13 +206,14 @@ static soma_graph *common_graph(soma_model *m, const soma_program_options *o)
         if (x.graph && x.graph->failed)
             return NULL; /* told already */
         if (!soma_ok(x) || x.graph->model != m || (graph && graph != x.graph)) {
-            soma_fail(m->s, SOMA_INVALID, o->at, "compile: value %d does not belong to the model \"%s\"", i, m->name);
+            soma_fail(m->s, SOMA_INVALID, o->at, SOMA_IN_C("compile: ") "value %d does not belong to the model \"%s\"",
+                      i, m->name);
             return NULL;
         }
         graph = x.graph;
     }
     if (!graph)
-        soma_fail(m->s, SOMA_INVALID, o->at, "compile: no values to compute and no updates were given");
+        soma_fail(m->s, SOMA_INVALID, o->at, SOMA_IN_C("compile: ") "no values to compute and no updates were given");
     return graph;
 }
 
@@ -259,12 +260,13 @@ soma_program *soma_program_make(soma_model *m, const soma_program_options *o)
     if (!m)
         return NULL;
     if (o->batch < 0) {
-        soma_fail(m->s, SOMA_INVALID, o->at, "compile: the batch is %lld, it must be at least 1", (long long)o->batch);
+        soma_fail(m->s, SOMA_INVALID, o->at, SOMA_IN_C("compile: ") "the batch is %lld, it must be at least 1",
+                  (long long)o->batch);
         return NULL;
     }
     const soma_graph *graph = common_graph(m, o);
     bool bf16;
-    if (!graph || soma_precision_parse(m->s, "compile", o->precision, o->at, &bf16) != SOMA_OK)
+    if (!graph || soma_precision_parse(m->s, soma_caller(m->s, "compile: "), o->precision, o->at, &bf16) != SOMA_OK)
         return NULL;
     int64_t piece = o->micro_batch;
     soma_program *p = compile(m, graph, o, &piece);

@@ -5,6 +5,7 @@
 #include "base/file.h"
 #include "base/limits.h"
 #include "graph/tune.h"
+#include "base/words.h"
 #include "io/hash.h"
 #include "io/model_json.h"
 #include "io/safetensors.h"
@@ -48,11 +49,11 @@ soma_status soma_save(soma_model *m, const char *path)
     if (!m)
         return SOMA_INVALID;
     if (!path || !*path)
-        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(), "save: the model \"%s\" needs a path to be saved to",
-                         m->name);
+        return soma_fail(m->s, SOMA_INVALID, soma_nowhere(),
+                         SOMA_IN_C("save: ") "the model \"%s\" needs a path to be saved to", m->name);
     if (m->graph->failed)
         return soma_fail(m->s, SOMA_STATE, soma_nowhere(),
-                         "save: building the model \"%s\" failed, so there is nothing to save", m->name);
+                         SOMA_IN_C("save: ") "building the model \"%s\" failed, so there is nothing to save", m->name);
     soma_text text = {.s = m->s}, kernels = {.s = m->s};
     soma_status status = soma_model_materialize(m);
     if (status == SOMA_OK)

@@ -81,9 +81,10 @@ static soma_status check_contexts(const soma_model *m, const soma_fit_options *o
 {
     if ((!o->data || o->data->object.s == m->s) && (!o->validation || o->validation->object.s == m->s))
         return SOMA_OK;
-    return soma_fail(m->s, SOMA_INVALID, o->at,
-                     "fit: the data belong to another context than the model \"%s\"; open both with one context",
-                     m->name);
+    return soma_fail(
+        m->s, SOMA_INVALID, o->at,
+        SOMA_IN_C("fit: ") "the data belong to another context than the model \"%s\"; open both with one context",
+        m->name);
 }
 
 /* What both feeders are told; the training adds its own. */
@@ -308,10 +309,11 @@ soma_status soma_trainer_follow(soma_trainer *t)
     char text[32];
     double rate = t->schedule(t->user, (int64_t)t->feeder.steps, t->steps);
     if (!rate_sound(rate))
-        return soma_fail(t->s, SOMA_INVALID, t->at,
-                         "fit: the schedule says a learning rate of %s for step %llu, counted from 0; it must be a "
-                         "number, at least 0 and below 1e30",
-                         soma_format_f64(rate, text), (unsigned long long)t->feeder.steps);
+        return soma_fail(
+            t->s, SOMA_INVALID, t->at,
+            SOMA_IN_C("fit: ") "the schedule says a learning rate of %s for step %llu, counted from 0; it must be a "
+                               "number, at least 0 and below 1e30",
+            soma_format_f64(rate, text), (unsigned long long)t->feeder.steps);
     set_rate(t, soma_plain(rate));
     return SOMA_OK;
 }
