@@ -16,8 +16,7 @@
 
 #include "base/context.h"
 #include "base/limits.h"
-#include "codec/image.h"
-#include "faults.h"
+#include "decoding.h"
 
 #if defined(SOMA_HAVE_JPEG) && defined(SOMA_HAVE_PNG)
 #include <jpeglib.h>
@@ -267,19 +266,7 @@ static void memory_that_fails(void **state)
     for (int i = 0; i < 3; i++) {
         size_t size;
         char *bytes = faults_read(fixture(names[i], ".jpg"), &size);
-        for (uint64_t k = 2;; k++) { /* 1: the context */
-            faults_memory memory = {.fail_at = k};
-            soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options),
-                                                        .allocator = faults_allocator(&memory)});
-            soma_image image;
-            soma_status status = soma_image_decode(s, "a", bytes, size, &image);
-            assert_int_equal(status, memory.failed ? SOMA_MEMORY : SOMA_OK);
-            soma_release(s, image.pixels);
-            soma_close(s);
-            assert_int_equal(memory.blocks, 0);
-            if (!memory.failed)
-                break;
-        }
+        decode_without_memory(bytes, size);
         free(bytes);
     }
 }

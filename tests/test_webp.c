@@ -13,8 +13,7 @@
 
 #include <cmocka.h>
 
-#include "codec/image.h"
-#include "faults.h"
+#include "decoding.h"
 
 #define PICTURES SOMA_SOURCE_DIR "/tests/fixtures/pictures/"
 
@@ -190,19 +189,7 @@ static void webp_memory_that_fails(void **state)
     (void)state;
     size_t size;
     char *bytes = fixture("turned", ".webp", &size);
-    for (uint64_t k = 2;; k++) { /* 1: the context */
-        faults_memory memory = {.fail_at = k};
-        soma *s = soma_open(&(soma_context_options){.struct_size = sizeof(soma_context_options),
-                                                    .allocator = faults_allocator(&memory)});
-        soma_image image;
-        soma_status status = soma_image_decode(s, "a", bytes, size, &image);
-        assert_int_equal(status, memory.failed ? SOMA_MEMORY : SOMA_OK);
-        soma_release(s, image.pixels);
-        soma_close(s);
-        assert_int_equal(memory.blocks, 0);
-        if (!memory.failed)
-            break;
-    }
+    decode_without_memory(bytes, size);
     free(bytes);
 }
 #else

@@ -101,19 +101,21 @@ static soma_status left_out(soma *s, const char *name, const char *what, const c
 }
 #endif
 
-#ifndef SOMA_HAVE_PNG
-soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
-{
-    (void)bytes;
-    (void)size;
-    *image = (soma_image){0};
-    return left_out(s, name, "read PNG", "libpng");
-}
+#define LEFT_OUT(kind, what, library)                                                                                  \
+    soma_status soma_##kind##_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)     \
+    {                                                                                                                  \
+        (void)bytes;                                                                                                   \
+        (void)size;                                                                                                    \
+        *image = (soma_image){0};                                                                                      \
+        return left_out(s, name, what, library);                                                                       \
+    }                                                                                                                  \
+    soma_status soma_##kind##_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)    \
+    {                                                                                                                  \
+        return soma_##kind##_decode(s, name, bytes, size, image);                                                      \
+    }
 
-soma_status soma_png_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
-{
-    return soma_png_decode(s, name, bytes, size, image);
-}
+#ifndef SOMA_HAVE_PNG
+LEFT_OUT(png, "read PNG", "libpng")
 
 soma_status soma_png_encode(soma *s, const soma_image *image, void **bytes, size_t *size)
 {
@@ -125,31 +127,9 @@ soma_status soma_png_encode(soma *s, const soma_image *image, void **bytes, size
 #endif
 
 #ifndef SOMA_HAVE_JPEG
-soma_status soma_jpeg_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
-{
-    (void)bytes;
-    (void)size;
-    *image = (soma_image){0};
-    return left_out(s, name, "read JPEG", "libjpeg");
-}
-
-soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
-{
-    return soma_jpeg_decode(s, name, bytes, size, image);
-}
+LEFT_OUT(jpeg, "read JPEG", "libjpeg")
 #endif
 
 #ifndef SOMA_HAVE_WEBP
-soma_status soma_webp_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
-{
-    (void)bytes;
-    (void)size;
-    *image = (soma_image){0};
-    return left_out(s, name, "read WebP", "libwebp");
-}
-
-soma_status soma_webp_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image)
-{
-    return soma_webp_decode(s, name, bytes, size, image);
-}
+LEFT_OUT(webp, "read WebP", "libwebp")
 #endif
