@@ -90,8 +90,8 @@ typedef struct soma_evaluation {
         *confusion; /**< [classes, classes], row: truth, column: answer, by the model's outputs; each sample is counted
                              once, but for those with a NaN among the outputs, which answer nothing (accuracy takes them
                              for wrong). Owned by the caller, who sets .classes to say how large it is; NULL: not wanted */
-    int64_t
-        not_finite; /**< samples for which an output was NaN or infinite; a softmax at the end is not looked behind */
+    int64_t not_finite; /**< samples for which an output was NaN or infinite; where a softmax ends the model, a number
+                       that it was given */
 } soma_evaluation;
 typedef struct soma_evaluate_options {
     size_t struct_size;
