@@ -311,9 +311,9 @@ static soma_stored *winner(const pool_state *s, const lanes *v, soma_stored *x, 
     return passes ? x + i * s->c.w + j : NULL;
 }
 
-static void average_column(const pool_state *s, const lanes *v, soma_stored *x, int64_t oh, int64_t ow, taps t)
+static inline __attribute__((always_inline)) void average_column(const pool_state *s, const lanes *v, soma_stored *x,
+                                                                 int64_t ow, taps t, float divisor)
 {
-    float divisor = (float)soma_pool2d_divisor(&s->c, oh, ow);
     float sum = 0, share = s->kind == AVERAGE ? 0 : soma_get1(v->small[ow * v->small_step]) / divisor;
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
@@ -326,12 +326,35 @@ static void average_column(const pool_state *s, const lanes *v, soma_stored *x, 
         v->small[ow * v->small_step] = soma_put1(sum / divisor);
 }
 
+/* Most windows lie inside the picture, where the divisor is their size; 2 x 2 without a loop. */
+static void average_row(const pool_state *s, const lanes *v, int64_t oh)
+{
+    const soma_pool2d_attrs *a = &s->c.a;
+    int64_t h = a->size[0], w = a->size[1];
+    taps t;
+    soma_pool2d_taps(oh, a->stride[0], a->pad[0], h, s->c.h, &t.i0, &t.i1);
+    soma_stored *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w - a->pad[1];
+    for (int64_t ow = 0; ow < s->c.ow; ow++, x += a->stride[1]) {
+        soma_pool2d_taps(ow, a->stride[1], a->pad[1], w, s->c.w, &t.j0, &t.j1);
+        bool inside = t.i1 - t.i0 == h && t.j1 - t.j0 == w;
+        float divisor = inside ? (float)(h * w) : (float)soma_pool2d_divisor(&s->c, oh, ow);
+        if (inside && h == 2 && w == 2)
+            average_column(s, v, x, ow, (taps){0, 2, 0, 2}, divisor);
+        else
+            average_column(s, v, x, ow, t, divisor);
+    }
+}
+
 static void column_row(const pool_state *s, const lanes *v, int64_t oh)
 {
     const soma_pool2d_attrs *a = &s->c.a;
     taps t;
     if (row_2x2(s, v, oh))
         return;
+    if (s->kind == AVERAGE || s->kind == AVERAGE_GRAD) {
+        average_row(s, v, oh);
+        return;
+    }
     soma_pool2d_taps(oh, a->stride[0], a->pad[0], a->size[0], s->c.h, &t.i0, &t.i1);
     for (int64_t ow = 0; ow < s->c.ow; ow++) {
         soma_stored *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1], *at;
@@ -342,11 +365,9 @@ static void column_row(const pool_state *s, const lanes *v, int64_t oh)
             at = winner(s, v, x, ow, t);
             if (at)
                 *at = soma_put1(soma_get1(*at) + soma_get1(v->small[ow * v->small_step]));
-        } else if (s->kind == GATHER) {
+        } else {
             at = winner(s, v, x, ow, t);
             v->small[ow * v->small_step] = at ? *at : soma_put1(0);
-        } else {
-            average_column(s, v, x, oh, ow, t);
         }
     }
 }
