@@ -115,8 +115,8 @@ static bool flushes(void)
 #endif
 }
 
-/* A NaN has many bits, and which of them come out is nobody's promise (vectors and tails differ even within one array): all
- * count as one number. */
+/* A NaN has many bits, and which of them come out is nobody's promise (vectors and tails differ even within one
+ * array): all count as one number. */
 static void add_floats(sha256 *s, const float *x, int64_t n)
 {
     static const unsigned char nan[4] = {0x00, 0x00, 0xc0, 0x7f};

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * kill.c: processes are killed (SIGKILL) at random moments of a save. Afterwards the path must hold the old model or the new one,
- * byte for byte, and load with its hash; and the next save must leave nothing else in the folder.
- * usage: soma-kill FOLDER KILLS SEED; the folder is empty
+ * kill.c: processes are killed (SIGKILL) at random moments of a save. Afterwards the path must hold the old model or
+ * the new one, byte for byte, and load with its hash; and the next save must leave nothing else in the folder. usage:
+ * soma-kill FOLDER KILLS SEED; the folder is empty
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/about.c: what a training is going to do, told before it begins: the data as they were found, the model, how it is trained,
- * and what differs from what its architecture says.
+ * cli/about.c: what a training is going to do, told before it begins: the data as they were found, the model, how it
+ * is trained, and what differs from what its architecture says.
  */
 #include "cli.h"
 

@@ -102,9 +102,10 @@ soma *cli_open(const cli_common *common);
 
 /* ---- errors ---- */
 
-/* Each tells a sentence on standard error and returns an exit code: cli_error EXIT_RUN, cli_usage EXIT_USAGE, cli_failed EXIT_RUN
- * with the context's error. With --json the first one told becomes the object "error" on standard output, too: main prints it, unless
- * a command has put it into its own answer by cli_json_error. The text has no "soma: " before it and no line's end. */
+/* Each tells a sentence on standard error and returns an exit code: cli_error EXIT_RUN, cli_usage EXIT_USAGE,
+ * cli_failed EXIT_RUN with the context's error. With --json the first one told becomes the object "error" on standard
+ * output, too: main prints it, unless a command has put it into its own answer by cli_json_error. The text has no
+ * "soma: " before it and no line's end. */
 int cli_error(soma_status status, const char *format, ...) SOMA_PRINTF(2, 3);
 int cli_usage(const char *format, ...) SOMA_PRINTF(1, 2);
 int cli_failed(const soma *s);
@@ -244,13 +245,14 @@ typedef struct cli_pictures {
         "random-resized-crop", CLI_FLOAT, &(p).random_resized_crop, "SHARE",                                             \
             "training: a part of at least this share of the area", 1e-6, 1                                               \
     }
-/* Puts what was said into t or a; false after a mistake was told. data: a name or a path, NULL: pictures; sample: the model's. */
+/* Puts what was said into t or a; false after a mistake was told. data: a name or a path, NULL: pictures; sample: the
+ * model's. */
 bool cli_transform(const cli_pictures *p, const char *data, const soma_shape *sample, soma_transform *t);
 void cli_augmentation(const cli_pictures *p, soma_augment *a);
 /* Tells that other programs' weights do not say how pictures become inputs, where nobody said it. */
 void cli_note_inputs(const cli_common *common, const cli_build *b, const cli_model *found, const cli_pictures *p);
-/* A note on standard error where pictures look like those that a model was trained with, light and dark exchanged. what:
- * "x.png is", "the pictures are". */
+/* A note on standard error where pictures look like those that a model was trained with, light and dark exchanged.
+ * what: "x.png is", "the pictures are". */
 void cli_note_inverted(const soma_model *m, const char *what, double background);
 void cli_note_inverted_data(const soma_model *m, const soma_dataset *d);
 /* Data as a model wants them: its transform, its channels. */
@@ -270,8 +272,8 @@ bool cli_read_labels(soma_model *m, const char *path);
 
 /* Before a training: false after telling that the path cannot be written. */
 bool cli_can_save(soma_model *m, const char *path);
-/* After it: an exit code. What cannot be written is kept as a new file of the working folder or of the system's folder for
- * temporary files, and the error says where. */
+/* After it: an exit code. What cannot be written is kept as a new file of the working folder or of the system's folder
+ * for temporary files, and the error says where. */
 int cli_save(soma_model *m, const char *path);
 
 /* ---- output ---- */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/error.c: how a command says what is wrong: a sentence on standard error, and with --json an object on standard output. The first
- * mistake is the one that counts; what follows from it is told on standard error alone.
+ * cli/error.c: how a command says what is wrong: a sentence on standard error, and with --json an object on standard
+ * output. The first mistake is the one that counts; what follows from it is told on standard error alone.
  */
 #include "cli.h"
 

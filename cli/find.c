@@ -31,12 +31,13 @@ bool cli_is_file(const char *name)
     return stat(name, &st) == 0 && S_ISREG(st.st_mode);
 }
 
-/* A model is known by what it holds, whatever its name: a safetensors file begins with the length of its header, eight bytes of
- * which the last ones are 0, and no text holds such bytes. Where that does not tell (an empty file, none at all), the name does. */
+/* A model is known by what it holds, whatever its name: a safetensors file begins with the length of its header, eight
+ * bytes of which the last ones are 0, and no text holds such bytes. Where that does not tell (an empty file, none at
+ * all), the name does. */
 typedef enum file_kind { NO_FILE, SAVED_MODEL, DESCRIPTION, PICTURE } file_kind;
 
-/* Pictures are named where a model is wanted when arguments stand in another order. A header whose length has such a beginning
- * has zeros behind it. */
+/* Pictures are named where a model is wanted when arguments stand in another order. A header whose length has such a
+ * beginning has zeros behind it. */
 static bool begins_like_picture(const unsigned char begin[8], size_t n)
 {
     static const char *const pictures[] = {"\x89PNG", "\xff\xd8\xff", "GIF8", "RIFF"};
@@ -73,7 +74,8 @@ static const char *unused(const cli_build *b)
                                         : NULL;
 }
 
-/* Where two networks of an architecture have the same tensors, an option of the architecture's own says which is meant. */
+/* Where two networks of an architecture have the same tensors, an option of the architecture's own says which is
+ * meant. */
 static bool choice_fits(const soma_zoo_entry *zoo, const char *option, const char *said)
 {
     const soma_zoo_reading *r = zoo->reading;

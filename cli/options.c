@@ -233,7 +233,8 @@ static bool parse_option(const cli_command *command, const cli_option *options, 
     return set(o, argv[++*i]);
 }
 
-/* How many bytes the dashes take that text programs make of "--": en dashes, em dashes, minus signs; 0: there are none. */
+/* How many bytes the dashes take that text programs make of "--": en dashes, em dashes, minus signs; 0: there are
+ * none. */
 static size_t long_dash(const char *text)
 {
     size_t n = 0;
@@ -330,7 +331,8 @@ static void add_folder(char **list, const char *folder, const char *below)
     *list = longer;
 }
 
-/* Where data sets are looked for by name: --data-path, $SOMA_DATA, the user's cache, the system's folder. To be freed. */
+/* Where data sets are looked for by name: --data-path, $SOMA_DATA, the user's cache, the system's folder. To be freed.
+ * */
 static char *data_path(const cli_common *common)
 {
     char *list = NULL;

@@ -18,8 +18,8 @@ typedef struct cli_pace {
     int64_t steps;
 } cli_pace;
 
-/* An interval of `steps` steps that took `seconds` together. True at most once: when the mean over a whole window of seconds is
- * slow, made of several slow intervals, so that neither a pause nor a few slow steps count. */
+/* An interval of `steps` steps that took `seconds` together. True at most once: when the mean over a whole window of
+ * seconds is slow, made of several slow intervals, so that neither a pause nor a few slow steps count. */
 bool cli_pace_add(cli_pace *p, int64_t steps, double seconds);
 /* Seconds of a step in the window that was found slow. */
 double cli_pace_now(const cli_pace *p);

@@ -97,7 +97,8 @@ static void measure(const soma_program *p, int width[4])
     }
 }
 
-/* The last column is filled up only where more follows. What is longer than its column ends in "..."; --json has all of it. */
+/* The last column is filled up only where more follows. What is longer than its column ends in "..."; --json has all
+ * of it. */
 static void print_row(const char *const texts[4], const int width[4], bool more)
 {
     for (int k = 0; k < 4; k++) {

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/stop.c: how a command is stopped from outside. The first SIGINT, SIGTERM or SIGHUP asks a training for an end after the step
- * under way; the second one, or the first where there is nothing to save, ends the command at once. Either way it exits with 128 and
- * the signal's number. What a caller has set to be ignored (nohup, a shell's background) stays ignored.
+ * cli/stop.c: how a command is stopped from outside. The first SIGINT, SIGTERM or SIGHUP asks a training for an end
+ * after the step under way; the second one, or the first where there is nothing to save, ends the command at once.
+ * Either way it exits with 128 and the signal's number. What a caller has set to be ignored (nohup, a shell's
+ * background) stays ignored.
  */
 #include "cli.h"
 

@@ -124,8 +124,8 @@ static bool has_names(const soma_model *m)
     return false;
 }
 
-/* The input transform and the names of classes go with the model. Before the first step, so that names that cannot be saved
- * are refused then; a model that has names keeps them, for the data are read by them. */
+/* The input transform and the names of classes go with the model. Before the first step, so that names that cannot be
+ * saved are refused then; a model that has names keeps them, for the data are read by them. */
 static bool remember(soma_model *m, const soma_dataset *d)
 {
     soma_shape out = soma_value_type(soma_model_output(m, 0)).shape;
@@ -145,7 +145,8 @@ static bool remember(soma_model *m, const soma_dataset *d)
     return done;
 }
 
-/* Where a model goes that nobody named a file for: by its architecture's or description's name, or a saved model's own. */
+/* Where a model goes that nobody named a file for: by its architecture's or description's name, or a saved model's
+ * own. */
 static const char *default_output(const cli_model *found, char path[1024])
 {
     char stem[512];
@@ -173,8 +174,8 @@ static bool same_file(const char *a, const char *b)
     return !stat(a, &x) && !stat(b, &y) && x.st_dev == y.st_dev && x.st_ino == y.st_ino;
 }
 
-/* The split under which data named for a test or for validation are opened: a folder without parts was named to be taken whole,
- * unless it is what is trained on. NULL after telling so. */
+/* The split under which data named for a test or for validation are opened: a folder without parts was named to be
+ * taken whole, unless it is what is trained on. NULL after telling so. */
 static const char *split_of(soma *s, const char *option, const char *given, const char *data)
 {
     char room[4096], data_room[4096];
@@ -192,8 +193,8 @@ static const char *split_of(soma *s, const char *option, const char *given, cons
     return "all";
 }
 
-/* The test data, opened and checked before the first step: the part of the training data, where there is one, or what was asked
- * for. *data NULL: no test. False after an error. */
+/* The test data, opened and checked before the first step: the part of the training data, where there is one, or what
+ * was asked for. *data NULL: no test. False after an error. */
 static bool open_test(soma *s, const train_options *t, const char *name, soma_model *m, const soma_fit_options *o,
                       soma_dataset **data, int *code)
 {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/layout_call.h: a kernel prepared and run on a sample of its op in any layout and type that it takes, and the reference
- * on the same numbers in f64.
+ * tests/layout_call.h: a kernel prepared and run on a sample of its op in any layout and type that it takes, and the
+ * reference on the same numbers in f64.
  */
 #ifndef SOMA_TESTS_LAYOUT_CALL_H
 #define SOMA_TESTS_LAYOUT_CALL_H
@@ -46,8 +46,8 @@ void layout_reference(const soma_op *op, void *attrs, layout_arrays *a, double *
 
 void layout_call_open(layout_call *c, const soma_op *op, const void *attrs, int n_in, int n_out, const soma_type *type,
                       int threads);
-/* As a program of precision bf16 types its arguments: activations are bf16, weights and their gradients f32. A product may
- * write f32 (`outputs` false). */
+/* As a program of precision bf16 types its arguments: activations are bf16, weights and their gradients f32. A product
+ * may write f32 (`outputs` false). */
 void layout_type_halves(layout_call *c, const layout_arrays *a, bool outputs);
 /* With scratch full of NaN. */
 soma_status layout_call_run(layout_call *c);
@@ -56,8 +56,8 @@ void layout_call_close(layout_call *c);
 /* Plain f32 to the layout and type of `a`, packed ones too, or back. */
 void layout_move(const soma_arg *a, void *plain, void *there, bool back);
 
-/* The next combination of layouts after kinds[] (begin with zeros): all of those that a converting kernel takes, one for all
- * of one that follows. false: there is none. */
+/* The next combination of layouts after kinds[] (begin with zeros): all of those that a converting kernel takes, one
+ * for all of one that follows. false: there is none. */
 bool layout_next(const soma_kernel *kernel, const layout_arrays *a, soma_layout_kind kinds[LAYOUT_ARGS]);
 
 #endif

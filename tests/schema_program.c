@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/schema_program.c: does a JSON document keep to a schema (JSON Schema 2020-12, the keywords that docs/schemas uses)?
- * usage: schema_program SCHEMA DOCUMENT. A keyword that it does not know is a mistake: nothing goes unchecked in silence.
+ * tests/schema_program.c: does a JSON document keep to a schema (JSON Schema 2020-12, the keywords that docs/schemas
+ * uses)? usage: schema_program SCHEMA DOCUMENT. A keyword that it does not know is a mistake: nothing goes unchecked
+ * in silence.
  */
 #include <stdio.h>
 #include <stdlib.h>

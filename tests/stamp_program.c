@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Makes a model file that is wrong in one place and otherwise sound: stamp_program IN OUT OLD NEW writes IN with NEW instead of
- * the first OLD in its header, the header's length and the file's hash made to fit. For tests/check-bad-input: what stands
- * behind the hash is only reached with a hash that is right.
+ * Makes a model file that is wrong in one place and otherwise sound: stamp_program IN OUT OLD NEW writes IN with NEW
+ * instead of the first OLD in its header, the header's length and the file's hash made to fit. For
+ * tests/check-bad-input: what stands behind the hash is only reached with a hash that is right.
  */
 #include "io/hash.h"
 

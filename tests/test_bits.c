@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * tests/test_bits.c: the bits that soma promises to be the same everywhere: exact functions, initialisers, schedules,
- * augmentation, every op's reference kernel. Each row of tests/fixtures/bits.txt is a digest that every build must find:
- * both compilers, any optimisation, any instructions. It is built twice: as released, and (test_bits_fused) from the same
- * sources with -O3 and instructions that fuse products, which must change nothing.
+ * augmentation, every op's reference kernel. Each row of tests/fixtures/bits.txt is a digest that every build must
+ * find: both compilers, any optimisation, any instructions. It is built twice: as released, and (test_bits_fused) from
+ * the same sources with -O3 and instructions that fuse products, which must change nothing.
  *
  *     test_bits --print > tests/fixtures/bits.txt      after a change of bits that CHANGELOG names (NUMERICS)
  */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What files declare about their size: no reader takes more memory than that and a constant, and no more than the bytes of the
- * file make believable.
+ * What files declare about their size: no reader takes more memory than that and a constant, and no more than the
+ * bytes of the file make believable.
  */
 #include "codec/image.h"
 #include "io/safetensors.h"
@@ -83,7 +83,8 @@ static void write_labels(uint32_t samples)
     free(bytes);
 }
 
-/* The small file that inflates to 100 MB behind a header of 31 kB; a header beyond what the file can hold; sound files. */
+/* The small file that inflates to 100 MB behind a header of 31 kB; a header beyond what the file can hold; sound
+ * files. */
 static void idx_takes_what_its_header_says(void **state)
 {
     (void)state;
@@ -215,7 +216,8 @@ static void decode(soma *s, const void *bytes, size_t size)
         _exit(3);
 }
 
-/* A real picture whose header says 2048 x 2048 instead, with as many bytes behind as make that believable, and fewer. */
+/* A real picture whose header says 2048 x 2048 instead, with as many bytes behind as make that believable, and fewer.
+ * */
 static void jpeg_takes_what_its_header_says(void **state)
 {
     (void)state;
@@ -249,9 +251,10 @@ static void jpeg_takes_what_its_header_says(void **state)
     }
 }
 
-/* One colour takes no bits in a lossless WebP, so any size may be true: its pixels, in libwebp's memory and ours, and no more. */
-/* 64 MB behind the headers of pictures of a few pixels, and formats that are not read: no more than their claim is read. A whole
- * picture in front of such bytes is read, with a note. */
+/* One colour takes no bits in a lossless WebP, so any size may be true: its pixels, in libwebp's memory and ours, and
+ * no more. */
+/* 64 MB behind the headers of pictures of a few pixels, and formats that are not read: no more than their claim is
+ * read. A whole picture in front of such bytes is read, with a note. */
 static void pictures_are_read_as_far_as_their_headers_claim(void **state)
 {
     (void)state;

@@ -256,7 +256,8 @@ static bool is_harmless(const faults_io *io)
            (no_locks || !strcmp(io->what, "list") || (!strcmp(io->what, "close") && holds(new_text)));
 }
 
-/* Replaces `path` with the k-th operation failing, for every k; `harmless` of them must do no harm. Returns their number. */
+/* Replaces `path` with the k-th operation failing, for every k; `harmless` of them must do no harm. Returns their
+ * number. */
 static uint64_t sweep_replace(faults_kind kind, int error, bool forever, bool succeeds, int harmless)
 {
     const int files = faults_folder_count(folder, NULL);
@@ -296,8 +297,8 @@ static void replacing_survives_every_failure(void **state)
     (void)state;
     assert_true(faults_write(path, old_text, strlen(old_text)));
     static const int errors[] = {EIO, ENOSPC, EDQUOT, EROFS, EXDEV};
-    /* inherit (look), read_link, list, open, lock, inherit, reserve, five writes, sync, close, rename, sync of the folder,
-     * close of the lock */
+    /* inherit (look), read_link, list, open, lock, inherit, reserve, five writes, sync, close, rename, sync of the
+     * folder, close of the lock */
     for (size_t i = 0; i < sizeof errors / sizeof errors[0]; i++)
         assert_int_equal(sweep_replace(FAULTS_TORN, errors[i], false, false, 2), 17);
     assert_int_equal(sweep_replace(FAULTS_ERROR, EIO, false, false, 2), 17);

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * NaN and infinities: what the reference kernel makes NaN or infinite does not come out finite from any kernel of any op, in any
- * layout, type, merged activation or direction, and what it makes finite is finite and equal. Each input gets a NaN and both infinities
- * at several places. Only kernels that the table of docs/architecture.md names may spread them to what the reference has finite.
+ * NaN and infinities: what the reference kernel makes NaN or infinite does not come out finite from any kernel of any
+ * op, in any layout, type, merged activation or direction, and what it makes finite is finite and equal. Each input
+ * gets a NaN and both infinities at several places. Only kernels that the table of docs/architecture.md names may
+ * spread them to what the reference has finite.
  *
- * `test_nonfinite` tries small samples, `test_nonfinite --all` all of them at more places and prints a verdict for every op,
- * kernel, level, type and activation (bench/bars/first-02). `--library` tries the library's kernels only: the test runs itself so at
- * lower instruction sets of the library, which it reads from the environment.
+ * `test_nonfinite` tries small samples, `test_nonfinite --all` all of them at more places and prints a verdict for
+ * every op, kernel, level, type and activation (bench/bars/first-02). `--library` tries the library's kernels only:
+ * the test runs itself so at lower instruction sets of the library, which it reads from the environment.
  */
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
@@ -61,8 +62,8 @@ static verdict *verdict_of(const char *op, const soma_kernel *kernel, const char
     return &verdicts[i];
 }
 
-/* The table of kernels that spread: rows "| `kernel` | `op`, `op` | ... |" of the chapter; `kernel note` or `kernel bf16 note`
- * names some of the library's codes, whose notes begin so. */
+/* The table of kernels that spread: rows "| `kernel` | `op`, `op` | ... |" of the chapter; `kernel note` or `kernel
+ * bf16 note` names some of the library's codes, whose notes begin so. */
 static char *chapter;
 
 static void read_chapter(void)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * NaN and infinities in whole nets: a net with NaN weights answers nothing, training on one NaN pixel has a NaN loss, whatever the
- * compiler of graphs has merged and whichever kernels run. Evaluation counts what is no number and does not take it for class 0.
+ * NaN and infinities in whole nets: a net with NaN weights answers nothing, training on one NaN pixel has a NaN loss,
+ * whatever the compiler of graphs has merged and whichever kernels run. Evaluation counts what is no number and does
+ * not take it for class 0.
  */
 #include "training.h"
 
@@ -12,7 +13,8 @@ static const char *const activations[] = {"relu", "relu6", "sigmoid", "tanh", NU
 
 typedef enum kind { DENSE, CONVOLVED, NORMALISED, SEPARATE, KINDS } kind;
 
-/* Ten outputs of a 3x16x16 picture; every activation is merged into what stands before it, or into the normalisation. */
+/* Ten outputs of a 3x16x16 picture; every activation is merged into what stands before it, or into the normalisation.
+ * */
 static soma_model *net(soma *s, kind k, const char *activation)
 {
     soma_model *m = soma_model_new(s, "net");

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every order of frees: a model, its data, a part of them, a loader, a program, a run and a training are freed in every order of
- * every subset of them, and the context is closed; whatever is left is used after each free. Freed memory is overwritten, so
- * that who still reads it is found out without a sanitizer, too.
+ * Every order of frees: a model, its data, a part of them, a loader, a program, a run and a training are freed in
+ * every order of every subset of them, and the context is closed; whatever is left is used after each free. Freed
+ * memory is overwritten, so that who still reads it is found out without a sanitizer, too.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/test_pace.c: when a training is told that the machine is busy: from made-up times, so that no clock is looked at.
- * And how many threads a program takes: by its shapes, whatever the machine does.
+ * tests/test_pace.c: when a training is told that the machine is busy: from made-up times, so that no clock is looked
+ * at. And how many threads a program takes: by its shapes, whatever the machine does.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/test_peak.c: the largest resident size of the command: a benchmark takes no more than the model does, unless it is
- * asked to stream memory, and then it says what that takes.
+ * tests/test_peak.c: the largest resident size of the command: a benchmark takes no more than the model does, unless
+ * it is asked to stream memory, and then it says what that takes.
  */
 #define _GNU_SOURCE
 #include <setjmp.h>

@@ -246,8 +246,8 @@ static void resizing_as_pillow_does(void **state)
     soma_close(s);
 }
 
-/* Photos much larger than what is seen of them, and what hides in the blocks beyond their edges: within a grey level of the
- * full picture on average, and in each outermost row and column alone. */
+/* Photos much larger than what is seen of them, and what hides in the blocks beyond their edges: within a grey level
+ * of the full picture on average, and in each outermost row and column alone. */
 static void photos_made_smaller(void **state)
 {
     (void)state;

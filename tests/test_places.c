@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * tests/test_places.c: equal elements give equal results, bit by bit, whatever their place in the array and the array's
- * length: vector bodies, tails and single elements do the same arithmetic, in every kernel of every level. Compilers that
- * fuse products would otherwise fuse another one of two in the tail.
+ * length: vector bodies, tails and single elements do the same arithmetic, in every kernel of every level. Compilers
+ * that fuse products would otherwise fuse another one of two in the tail.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -151,7 +151,8 @@ static void png_writes_what_it_reads(void **state)
     soma_close(s);
 }
 
-/* Cut at each byte: a sentence, or a picture with a note where only its end, the last 12 bytes, is missing. Each bit flipped: a sentence or a picture, never a crash or a leak. */
+/* Cut at each byte: a sentence, or a picture with a note where only its end, the last 12 bytes, is missing. Each bit
+ * flipped: a sentence or a picture, never a crash or a leak. */
 static void break_png(soma *s, const uint8_t *png, size_t png_size)
 {
     soma_image image;

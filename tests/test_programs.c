@@ -259,7 +259,8 @@ static int pools_with_relu(const soma_program *p)
     return n;
 }
 
-/* The same weights after three steps, bit for bit, where somebody reads what relu gave and it must stay before the pool. */
+/* The same weights after three steps, bit for bit, where somebody reads what relu gave and it must stay before the
+ * pool. */
 static void relu_goes_behind_the_pool_with_the_same_bits(void **state)
 {
     (void)state;

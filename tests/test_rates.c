@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Learning rates that the caller sets, step by step or by a schedule of his own, against the formulas done by hand in f64;
- * and the optimizer's state as named tensors.
+ * Learning rates that the caller sets, step by step or by a schedule of his own, against the formulas done by hand in
+ * f64; and the optimizer's state as named tensors.
  */
 #include "training.h"
 
@@ -318,7 +318,8 @@ static void setting_a_rate_compiles_and_allocates_nothing(void **state)
 
 /* ---- state ---- */
 
-/* A training that is taken up again: parameters and state are put back by name, the bits are those of one that went on. */
+/* A training that is taken up again: parameters and state are put back by name, the bits are those of one that went
+ * on. */
 static void state_can_be_read_and_put_back(void **state)
 {
     (void)state;

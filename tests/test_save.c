@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What saving leaves in a folder: links stay links, modes are kept, limits and wrong places are told before the training.
+ * What saving leaves in a folder: links stay links, modes are kept, limits and wrong places are told before the
+ * training.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * WebP files of every kind against the pixels that Pillow saw in them (tests/fixtures/make_pictures.py), damage, sizes that
- * few bytes claim, memory that fails; formats that are named when they are refused.
+ * WebP files of every kind against the pixels that Pillow saw in them (tests/fixtures/make_pictures.py), damage, sizes
+ * that few bytes claim, memory that fails; formats that are named when they are refused.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Zero that is meant: every number of an option struct whose 0 means another default, said in C by SOMA_ZERO and in YAML by 0,
- * what comes of it, and that it survives a file.
+ * Zero that is meant: every number of an option struct whose 0 means another default, said in C by SOMA_ZERO and in
+ * YAML by 0, what comes of it, and that it survives a file.
  */
 #include "faults.h"
 #include "training.h"

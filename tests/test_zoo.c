@@ -385,8 +385,9 @@ static void a_choice_that_an_architecture_does_not_have(void **state)
     soma_close(s);
 }
 
-/* ResNet-20 whose residual branches are zero and whose dense layer is the identity answers with the means of what its two
- * shortcuts leave of the first convolution: channel c of 16 at every fourth pixel. That is computed here from scratch, in f64. */
+/* ResNet-20 whose residual branches are zero and whose dense layer is the identity answers with the means of what its
+ * two shortcuts leave of the first convolution: channel c of 16 at every fourth pixel. That is computed here from
+ * scratch, in f64. */
 static void new_channels_of_shortcuts_stand_where_they_should(void **state)
 {
     (void)state;

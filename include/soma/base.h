@@ -67,9 +67,10 @@ typedef struct soma_at {
 #define SOMA_AT ((soma_at){__FILE__, __LINE__})
 #endif
 
-/** Zero that is meant. In an option struct 0 is "not said"; a field whose doc names SOMA_ZERO takes it for 0, and so does every field of
- *  type double that may be zero: .lr = SOMA_ZERO. A number that nobody means otherwise (about 6.5e18), exact as int64_t, uint64_t, double and
- *  float, so that it is compared safely and is no narrowing in C++. Results, such as a soma_optimizer's numbers, hold plain 0. */
+/** Zero that is meant. In an option struct 0 is "not said"; a field whose doc names SOMA_ZERO takes it for 0, and so
+ *  does every field of type double that may be zero: .lr = SOMA_ZERO. A number that nobody means otherwise (about
+ *  6.5e18), exact as int64_t, uint64_t, double and float, so that it is compared safely and is no narrowing in C++.
+ *  Results, such as a soma_optimizer's numbers, hold plain 0. */
 #define SOMA_ZERO INT64_C(0x5A45520000000000)
 
 /* Option structs: the first field is struct_size, the second the caller's place; zero means default, #SOMA_ZERO zero.
@@ -117,11 +118,12 @@ typedef struct soma_files {
     /** Writes what the symbolic link at path points to, without an end mark, and returns its length, at most `room`;
      *  -EINVAL: it is no link. May be NULL: links are replaced by files. */
     int64_t (*read_link)(void *user, const char *path, char *to, size_t room);
-    /** Locks the file of that name for as long as the handle that it returns is open, without waiting: -EWOULDBLOCK where
-     *  somebody else holds it, -ENOENT where it is gone, -ENOTSUP where there are no locks. May be NULL: what a killed process
-     *  left behind is not removed. */
+    /** Locks the file of that name for as long as the handle that it returns is open, without waiting: -EWOULDBLOCK
+     *  where somebody else holds it, -ENOENT where it is gone, -ENOTSUP where there are no locks. May be NULL: what a
+     *  killed process left behind is not removed. */
     int (*lock)(void *user, const char *path);
-    /** May the file at path be replaced? 0 also where there is none; -EISDIR or -ESPIPE: it is no regular file. With a handle
+    /** May the file at path be replaced? 0 also where there is none; -EISDIR or -ESPIPE: it is no regular file. With a
+     *  handle
      *  >= 0, the file behind it, which is to take its place, gets its mode and, as far as permitted, its owner. May be NULL. */
     int (*inherit)(void *user, const char *path, int handle);
     /** Can the file hold `size` bytes, as far as is known (space, quota, limits)? May be NULL. */
@@ -159,8 +161,9 @@ typedef struct soma_context_options {
     const char
         *data_path; /**< folders in which soma_dataset_open looks for a data set's name, a colon between them, the
                                 first that has it counts; copied. NULL: #SOMA_DATA_PATH; "": none */
-    /** How whoever uses this program writes a field of an option struct, such as "--batch-size" for "batch_size"; NULL where they
-     *  have no word for it. Errors then speak of that instead of C's `.batch_size = 32`, and name no calls and no places in C. NULL: C. */
+    /** How whoever uses this program writes a field of an option struct, such as "--batch-size" for "batch_size"; NULL
+     *  where they have no word for it. Errors then speak of that instead of C's `.batch_size = 32`, and name no calls
+     *  and no places in C. NULL: C. */
     const char *(*field_name)(void *user, const char *field);
     void *field_user;
 } soma_context_options;
@@ -172,10 +175,10 @@ typedef struct soma_context_options {
  *  every other mistake is reported by soma_failed. */
 SOMA_API soma *soma_open(const soma_context_options *options);
 
-/** Frees the context and everything opened from it that was not freed before. NULL is fine, here and in every soma_X_free.
- *  Handles are freed once, in any order: what another object still uses (a training its model and data, a program its model, a
- *  part its data set) is kept inside until that one is freed as well. soma_close comes last: it takes all handles of its context
- *  with it, which then may be neither used nor freed. */
+/** Frees the context and everything opened from it that was not freed before. NULL is fine, here and in every
+ *  soma_X_free. Handles are freed once, in any order: what another object still uses (a training its model and data, a
+ *  program its model, a part its data set) is kept inside until that one is freed as well. soma_close comes last: it
+ *  takes all handles of its context with it, which then may be neither used nor freed. */
 SOMA_API void soma_close(soma *s);
 
 /** True after an error and until soma_clear; true for NULL. */

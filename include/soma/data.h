@@ -69,10 +69,10 @@ typedef struct soma_dataset_options {
                         order; 0: all */
 } soma_dataset_options;
 
-/** Opens a dataset: an IDX image file (plain or .gz), a folder with MNIST's four files, or a folder with a folder of JPEG,
- *  PNG and WebP pictures per class (names in the order of their bytes; .resize or .crop must give the pictures one size).
- *  u8 images become f32 [1, H, W] (or [C, H, W] for 4-dimensional files), labels i32. Pictures in folders are decoded when
- *  they are read, and one that cannot be read is an error that names its path. */
+/** Opens a dataset: an IDX image file (plain or .gz), a folder with MNIST's four files, or a folder with a folder of
+ *  JPEG, PNG and WebP pictures per class (names in the order of their bytes; .resize or .crop must give the pictures
+ *  one size). u8 images become f32 [1, H, W] (or [C, H, W] for 4-dimensional files), labels i32. Pictures in folders
+ *  are decoded when they are read, and one that cannot be read is an error that names its path. */
 SOMA_API soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *o);
 /** soma_dataset_open(s, "fashion-mnist", .split = "test") */
 #define soma_dataset_open(s, ...) soma_dataset_open_with(s, SOMA_OPTIONS(soma_dataset_options, .path = __VA_ARGS__))
@@ -100,17 +100,17 @@ SOMA_API soma_dataset *soma_dataset_arrays_with(soma *s, const soma_arrays_optio
 /** Samples first .. first + count - 1 of the order that `seed` shuffles (seed 0: the dataset's own order) as a dataset
  *  that shares the bytes. Freed by itself, before or after d. */
 SOMA_API soma_dataset *soma_dataset_part(soma_dataset *d, int64_t first, int64_t count, uint64_t seed);
-/** Some of the data held out, `share` of all samples rounded up, and the rest; both share the bytes and keep the order of
- *  the samples, and are freed by themselves. order "stratified" (NULL where targets are classes): of each class its share
- *  (largest remainders), but a class keeps one sample at least in the rest, so that small classes may leave fewer held out;
- *  "shuffled" (NULL otherwise): any; "end": the last, rounded as in Keras. Which samples, depends on (seed, order) only. On
- *  failure both are NULL. */
+/** Some of the data held out, `share` of all samples rounded up, and the rest; both share the bytes and keep the order
+ *  of the samples, and are freed by themselves. order "stratified" (NULL where targets are classes): of each class its
+ *  share (largest remainders), but a class keeps one sample at least in the rest, so that small classes may leave
+ *  fewer held out; "shuffled" (NULL otherwise): any; "end": the last, rounded as in Keras. Which samples, depends on
+ *  (seed, order) only. On failure both are NULL. */
 SOMA_API soma_status soma_dataset_split(soma_dataset *d, double share, const char *order, uint64_t seed,
                                         soma_dataset **rest, soma_dataset **held_out);
-/** The same data with the n classes `names` of a model, sharing the bytes: a class of the data becomes the one of its name,
- *  so the data may know fewer classes, or the same in another order. NULL where a class has a name that is not among them,
- *  and where one side has only numbers ("0", "1", ...; names NULL) and the numbers of classes differ. soma_fit and
- *  soma_evaluate do this by themselves. */
+/** The same data with the n classes `names` of a model, sharing the bytes: a class of the data becomes the one of its
+ *  name, so the data may know fewer classes, or the same in another order. NULL where a class has a name that is not
+ *  among them, and where one side has only numbers ("0", "1", ...; names NULL) and the numbers of classes differ.
+ *  soma_fit and soma_evaluate do this by themselves. */
 SOMA_API soma_dataset *soma_dataset_for_classes(soma_dataset *d, const char *const *names, int n);
 /** Gives the dataset back; parts, loaders and trainings that use it keep what they need of it. */
 SOMA_API void soma_dataset_free(soma_dataset *d);
@@ -125,12 +125,12 @@ SOMA_API int soma_dataset_classes(const soma_dataset *d);
 SOMA_API const char *soma_dataset_class(const soma_dataset *d, int index);
 /** All that was left open filled in; means of 0 beside others are SOMA_ZERO. */
 SOMA_API soma_transform soma_dataset_transform(const soma_dataset *d);
-/** How light pictures are at their edges: the mean of the outermost pixels of some samples, spread over the data, 0 to 255, as
- *  the model sees them but before the scale. False where the data are no pictures in bytes, or none can be read. Kept with a
- *  model (soma_transform.background) it tells white on black from black on white. */
+/** How light pictures are at their edges: the mean of the outermost pixels of some samples, spread over the data, 0 to
+ *  255, as the model sees them but before the scale. False where the data are no pictures in bytes, or none can be
+ *  read. Kept with a model (soma_transform.background) it tells white on black from black on white. */
 SOMA_API bool soma_dataset_background(const soma_dataset *d, double *background);
-/** Whether edges that light (`seen`) are rather those of the exchanged pictures than of the `usual` ones; false for pictures
- *  whose edges are neither dark nor light as a rule. 0 to 255 both. */
+/** Whether edges that light (`seen`) are rather those of the exchanged pictures than of the `usual` ones; false for
+ *  pictures whose edges are neither dark nor light as a rule. 0 to 255 both. */
 SOMA_API bool soma_looks_inverted(double usual, double seen);
 /** Bytes that the dataset holds in memory. */
 SOMA_API uint64_t soma_dataset_bytes(const soma_dataset *d);
@@ -161,8 +161,8 @@ SOMA_API int64_t soma_loader_batches(const soma_loader *l);
 SOMA_API soma_status soma_loader_start(soma_loader *l, int64_t epoch, int64_t batch);
 /** Samples of the next batch, 0 at the end of the epoch. */
 SOMA_API int64_t soma_loader_ahead(const soma_loader *l);
-/** Begins to write the next batch into x and y (with threads: returns at once, and both must stay until soma_loader_wait or
- *  soma_loader_free). */
+/** Begins to write the next batch into x and y (with threads: returns at once, and both must stay until
+ *  soma_loader_wait or soma_loader_free). */
 SOMA_API soma_status soma_loader_fill(soma_loader *l, void *x, void *y);
 /** Waits until the batch begun last is written; the status of reading it. */
 SOMA_API soma_status soma_loader_wait(soma_loader *l);
@@ -180,9 +180,10 @@ typedef struct soma_image_options {
     float *pixels;                   /**< room for it */
     double *background; /**< NULL, or where the mean of the outermost pixels goes, 0 to 255, before the scale */
 } soma_image_options;
-/** Reads a JPEG, PNG or WebP as an input: soma_image_read(s, "cat.jpg", .shape = SOMA_SHAPE(3, 224, 224), .pixels = pixels).
- *  Colours become grey as Pillow's "L" ((19595 R + 38470 G + 7471 B + 32768) >> 16), a grey picture is in all three channels.
- *  Transparent pixels are seen over black; photos that were taken sideways are turned upright (EXIF). */
+/** Reads a JPEG, PNG or WebP as an input: soma_image_read(s, "cat.jpg", .shape = SOMA_SHAPE(3, 224, 224), .pixels =
+ *  pixels). Colours become grey as Pillow's "L" ((19595 R + 38470 G + 7471 B + 32768) >> 16), a grey picture is in all
+ *  three channels. Transparent pixels are seen over black; photos that were taken sideways are turned upright (EXIF).
+ *  */
 SOMA_API soma_status soma_image_read_with(soma *s, const soma_image_options *o);
 #define soma_image_read(s, ...) soma_image_read_with(s, SOMA_OPTIONS(soma_image_options, .path = __VA_ARGS__))
 

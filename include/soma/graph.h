@@ -19,8 +19,8 @@ typedef struct soma_model soma_model;
 
 /** An empty model; NULL: no memory. */
 SOMA_API soma_model *soma_model_new(soma *s, const char *name);
-/** Gives the model back, with its values, tensors and texts. Programs that were compiled from it and trainings that are under way
- *  go on and keep what they need of it, its tensors and values as well, until they are freed. */
+/** Gives the model back, with its values, tensors and texts. Programs that were compiled from it and trainings that
+ *  are under way go on and keep what they need of it, its tensors and values as well, until they are freed. */
 SOMA_API void soma_model_free(soma_model *m);
 SOMA_API soma *soma_model_context(const soma_model *m);
 SOMA_API const char *soma_model_name(const soma_model *m);
@@ -63,8 +63,9 @@ SOMA_API soma_value soma_parameter_with(soma_model *m, const char *name, const s
 #define soma_parameter(m, name, ...)                                                                                   \
     soma_parameter_with(m, name, SOMA_OPTIONS(soma_tensor_options, .shape = __VA_ARGS__))
 
-/** A parameter or buffer that the model has already, as a value: "conv1.weight", as soma_tensor_find and soma summary name it. For
- *  weights that layers share and for penalties on weights; what is computed from it has gradients like anything else:
+/** A parameter or buffer that the model has already, as a value: "conv1.weight", as soma_tensor_find and soma summary
+ *  name it. For weights that layers share and for penalties on weights; what is computed from it has gradients like
+ *  anything else:
  *
  *      soma_value w = soma_parameter_value(m, "dense1.weight");
  *      soma_value penalty = soma_reduce_sum(soma_square(w));
@@ -144,8 +145,8 @@ SOMA_API soma_named_tensor soma_tensor_at(soma_model *m, int index);
 SOMA_API soma_named_tensor soma_tensor_find(soma_model *m, const char *name);
 /** Says that tensors were written from outside: packed copies are made anew before the next step. */
 SOMA_API void soma_touch(soma_model *m);
-/** SOMA_DATA where a parameter that is not frozen, or a running statistic, holds NaN or infinity; the sentence names the first
- *  one. soma_fit ends with it; after an open loop it goes before soma_save. */
+/** SOMA_DATA where a parameter that is not frozen, or a running statistic, holds NaN or infinity; the sentence names
+ *  the first one. soma_fit ends with it; after an open loop it goes before soma_save. */
 SOMA_API soma_status soma_check_finite(soma_model *m);
 /** Draws the initial values (again), from the context's seed unless seeded otherwise. */
 SOMA_API soma_status soma_initialize(soma_model *m, uint64_t seed);
@@ -158,8 +159,8 @@ typedef struct soma_rename {
 
 /* ---- programs ---- */
 
-/** A graph compiled for a purpose and a batch size: prepared kernels in a flat array. Belongs to whoever compiled it: freed by
- *  soma_program_free or with its context. */
+/** A graph compiled for a purpose and a batch size: prepared kernels in a flat array. Belongs to whoever compiled it:
+ *  freed by soma_program_free or with its context. */
 typedef struct soma_program soma_program;
 
 typedef struct soma_program_options {
@@ -188,12 +189,12 @@ typedef struct soma_program_options {
                                 their gradients, statistics and losses in f32; needs avx512_bf16 and oneDNN, never exact */
 } soma_program_options;
 
-/** Compiles. All values must be of one graph; m owns the parameters, and lives on inside the program when it is freed first.
- *  Returns NULL on failure. */
+/** Compiles. All values must be of one graph; m owns the parameters, and lives on inside the program when it is freed
+ *  first. Returns NULL on failure. */
 SOMA_API soma_program *soma_compile_with(soma_model *m, const soma_program_options *o);
 #define soma_compile(m, ...) soma_compile_with(m, SOMA_OPTIONS(soma_program_options, __VA_ARGS__))
-/** Gives the program back; runs of it go on until they are freed. Not for the program of a training (soma_trainer_program,
- *  soma_plan_fn), which belongs to that. */
+/** Gives the program back; runs of it go on until they are freed. Not for the program of a training
+ *  (soma_trainer_program, soma_plan_fn), which belongs to that. */
 SOMA_API void soma_program_free(soma_program *p);
 
 /** Where to write input `x`: plain, batch of the program; data NULL when x is not an input of the program. Each input has
@@ -253,8 +254,8 @@ SOMA_API soma_status soma_tune_cache_open(soma *s, const char *path);
  *  exact. Kernels that were timed are saved with the model; loaded on the same machine, with the same threads and libraries, they
  *  are taken again for the same shapes, tuned or not, so that training goes on with the same bits. */
 SOMA_API uint64_t soma_model_record(const soma_model *m);
-/** Threads that a step of the program uses: the context's, or fewer where its shapes give them too little work. Never by how busy
- *  the machine is, so that bits do not depend on it. 0 for NULL. */
+/** Threads that a step of the program uses: the context's, or fewer where its shapes give them too little work. Never
+ *  by how busy the machine is, so that bits do not depend on it. 0 for NULL. */
 SOMA_API int soma_program_threads(const soma_program *p);
 /** Hash of the kernels chosen: same machine, threads, batch and record give the same bits. */
 SOMA_API uint64_t soma_program_record(const soma_program *p);

@@ -12,17 +12,19 @@
 extern "C" {
 #endif
 
-/** Writes model and tensors, atomically: a temporary file beside it, fsync, rename, fsync of the folder. On a failure, and
- *  after a power cut or a kill, the old file is as it was. A symbolic link stays one: what it points to is replaced. The mode of
- *  the old file is kept, and its owner and group as far as the system permits; access control lists are not, and other hard
- *  links keep the old content. A new file has the mode that the umask leaves. What is no regular file is never replaced.
+/** Writes model and tensors, atomically: a temporary file beside it, fsync, rename, fsync of the folder. On a failure,
+ *  and after a power cut or a kill, the old file is as it was. A symbolic link stays one: what it points to is
+ *  replaced. The mode of the old file is kept, and its owner and group as far as the system permits; access control
+ *  lists are not, and other hard links keep the old content. A new file has the mode that the umask leaves. What is no
+ *  regular file is never replaced.
  *
  *  The temporary file is called PATH.tmp-<16 digits> (a long name is shortened) and is locked while its writer lives; those
  *  that a killed process left behind are removed by the next save to the same path. */
 SOMA_API soma_status soma_save(soma_model *m, const char *path);
-/** Would soma_save(m, path) succeed now, as far as can be known? Makes the temporary file, asks for its space and removes it:
- *  a folder that is missing or read-only, a name that is too long, a device, a full disk, quota or file-size limit are told
- *  with soma_save's sentences, before hours of training. A leftover of a killed process is removed as well. */
+/** Would soma_save(m, path) succeed now, as far as can be known? Makes the temporary file, asks for its space and
+ *  removes it: a folder that is missing or read-only, a name that is too long, a device, a full disk, quota or
+ *  file-size limit are told with soma_save's sentences, before hours of training. A leftover of a killed process is
+ *  removed as well. */
 SOMA_API soma_status soma_can_save(soma_model *m, const char *path);
 /** Reads a model that soma_save wrote; NULL on failure. Nothing in a file is ever executed. */
 SOMA_API soma_model *soma_load(soma *s, const char *path);
@@ -66,16 +68,16 @@ SOMA_API soma_status soma_load_weights_with(soma_model *m, const soma_load_weigh
 SOMA_API soma_model *soma_replace_head_at(soma_model *m, int64_t classes, soma_at at);
 #define soma_replace_head(m, classes) soma_replace_head_at(m, classes, SOMA_AT)
 
-/** What a model knows of its data; saved with it. Texts and numbers are copied. Names are UTF-8; 65,536 of them at most, of 2 MB
- *  in all: what could not be saved is refused here. */
+/** What a model knows of its data; saved with it. Texts and numbers are copied. Names are UTF-8; 65,536 of them at
+ *  most, of 2 MB in all: what could not be saved is refused here. */
 SOMA_API soma_status soma_model_set_classes(soma_model *m, const char *const *names, int n);
 SOMA_API int soma_model_classes(const soma_model *m);
 SOMA_API const char *soma_model_class(const soma_model *m, int index);
 SOMA_API void soma_model_set_transform(soma_model *m, soma_transform transform);
 SOMA_API soma_transform soma_model_transform(const soma_model *m);
 
-/** How a model wants to be trained: what a description's "train" and "pictures" sections say. Zero or empty: not said; SOMA_ZERO in
- *  groups and transform: a zero that was said. What the transform leaves open is the model's. */
+/** How a model wants to be trained: what a description's "train" and "pictures" sections say. Zero or empty: not said;
+ *  SOMA_ZERO in groups and transform: a zero that was said. What the transform leaves open is the model's. */
 #define SOMA_RECIPE_GROUPS 32
 typedef struct soma_recipe {
     soma_optimizer optimizer; /**< name NULL: not said */

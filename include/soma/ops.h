@@ -44,8 +44,8 @@ typedef struct soma_clip_options {
     soma_value x;
     double min, max; /**< finite, min <= max; what is left out is 0 */
 } soma_clip_options;
-/** y = min(max(x, min), max), ONNX Clip and torch.clamp. NaN stays NaN. The gradient passes where min < x < max and is 0 at the
- *  limits, as in PyTorch since 2.15. */
+/** y = min(max(x, min), max), ONNX Clip and torch.clamp. NaN stays NaN. The gradient passes where min < x < max and is
+ *  0 at the limits, as in PyTorch since 2.15. */
 SOMA_API soma_value soma_clip_with(const soma_clip_options *o);
 #define soma_clip(...) soma_clip_with(SOMA_OPTIONS(soma_clip_options, .x = __VA_ARGS__))
 

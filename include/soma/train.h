@@ -27,15 +27,16 @@ typedef struct soma_progress {
 } soma_progress;
 /** Return false to stop after this step (soma_fit then returns SOMA_CANCELLED with the model as it is). */
 typedef bool (*soma_progress_fn)(void *user, const soma_progress *progress);
-/** Return true to stop. Asked before the first step and after every one, also of an evaluation, so it should cost nothing: it
- *  may read what a signal handler has set. soma_fit and soma_evaluate then return SOMA_CANCELLED, which is no error:
- *  soma_failed stays false. */
+/** Return true to stop. Asked before the first step and after every one, also of an evaluation, so it should cost
+ *  nothing: it may read what a signal handler has set. soma_fit and soma_evaluate then return SOMA_CANCELLED, which is
+ *  no error: soma_failed stays false. */
 typedef bool (*soma_stop_fn)(void *user);
 /** Called once with the training program when all is compiled and no step has run: soma_program_memory(p) says what it will
  *  take. The program belongs to the training. */
 typedef void (*soma_plan_fn)(void *user, const soma_program *p);
 
-/** The learning rate of step `step` (counted from 0) of `steps`; at least 0. Groups of parameters keep their ratio to it. */
+/** The learning rate of step `step` (counted from 0) of `steps`; at least 0. Groups of parameters keep their ratio to
+ *  it. */
 typedef double (*soma_schedule_fn)(void *user, int64_t step, int64_t steps);
 
 typedef struct soma_fit_options {
@@ -107,8 +108,8 @@ typedef struct soma_evaluate_options {
 } soma_evaluate_options;
 /** Means over the dataset, whose classes become the model's by name as in soma_fit. */
 SOMA_API soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o);
-/** Would soma_evaluate take these data? Compares shapes, targets, classes and the loss; computes nothing. For data that are to be
- *  evaluated after a training: what is wrong with them is known before it. */
+/** Would soma_evaluate take these data? Compares shapes, targets, classes and the loss; computes nothing. For data
+ *  that are to be evaluated after a training: what is wrong with them is known before it. */
 SOMA_API soma_status soma_evaluate_check(soma_model *m, const soma_evaluate_options *o);
 #define soma_evaluate(m, ...) soma_evaluate_with(m, SOMA_OPTIONS(soma_evaluate_options, .data = __VA_ARGS__))
 
@@ -128,27 +129,28 @@ SOMA_API soma_status soma_predict_with(soma_model *m, const soma_tensor *x, cons
 
 /** A training that the caller steps through: soma_next, soma_trainer_step, soma_trainer_loss. soma_fit is this loop. */
 typedef struct soma_trainer soma_trainer;
-/** Takes soma_fit's options; epochs sets the schedule's length. Compiles everything the training needs. It keeps the model and
- *  the data (of the model's context), so both may be freed while it goes on. NULL on failure. */
+/** Takes soma_fit's options; epochs sets the schedule's length. Compiles everything the training needs. It keeps the
+ *  model and the data (of the model's context), so both may be freed while it goes on. NULL on failure. */
 SOMA_API soma_trainer *soma_trainer_new_with(soma_model *m, const soma_fit_options *o);
 #define soma_trainer_new(m, ...) soma_trainer_new_with(m, SOMA_OPTIONS(soma_fit_options, .data = __VA_ARGS__))
 /** Ends it, in any order with its model and data; or it goes with its context. */
 SOMA_API void soma_trainer_free(soma_trainer *t);
 /** Loads the next batch: SOMA_OK, SOMA_END when the epoch is over (the next call begins another), or an error. */
 SOMA_API soma_status soma_next(soma_trainer *t);
-/** Trains on it. SOMA_DATA where the loss is NaN or infinite: the sentence names the step; the parameters have been updated all the
- *  same and are not to be used. */
+/** Trains on it. SOMA_DATA where the loss is NaN or infinite: the sentence names the step; the parameters have been
+ *  updated all the same and are not to be used. */
 SOMA_API soma_status soma_trainer_step(soma_trainer *t);
 /** Mean loss and accuracy of the last step's batch, and its number of samples. */
 SOMA_API double soma_trainer_loss(const soma_trainer *t);
 SOMA_API double soma_trainer_accuracy(const soma_trainer *t);
 SOMA_API int64_t soma_trainer_samples(const soma_trainer *t);
-/** The learning rate from the next step on, at least 0, until it is set again: the optimizer's schedule and .schedule say
- *  nothing any more. Groups keep their ratio to it (one with an lr of its own beside an optimizer's rate of 0 keeps its
- *  lr). Costs nothing: no program is compiled anew. A negative rate, NaN and infinity are SOMA_INVALID and change nothing. */
+/** The learning rate from the next step on, at least 0, until it is set again: the optimizer's schedule and .schedule
+ *  say nothing any more. Groups keep their ratio to it (one with an lr of its own beside an optimizer's rate of 0
+ *  keeps its lr). Costs nothing: no program is compiled anew. A negative rate, NaN and infinity are SOMA_INVALID and
+ *  change nothing. */
 SOMA_API soma_status soma_trainer_set_rate(soma_trainer *t, double rate);
-/** The learning rate, before groups scale it: what was set, else the schedule's at the last step (before the first one: at
- *  that). */
+/** The learning rate, before groups scale it: what was set, else the schedule's at the last step (before the first
+ *  one: at that). */
 SOMA_API double soma_trainer_rate(const soma_trainer *t);
 /** The program that a step runs, for soma_read, soma_program_memory and the like. It belongs to the training. */
 SOMA_API soma_program *soma_trainer_program(soma_trainer *t);

@@ -20,8 +20,9 @@ typedef struct soma_zoo_size {
     int reading; /**< which of the entry's `reading->choices` */
 } soma_zoo_size;
 
-/** Two networks of one architecture that share all names and shapes of tensors: a weights file fits both, and only one of
- *  them is the one that was trained. An option of the same name says which; soma_load_weights logs which one it filled. */
+/** Two networks of one architecture that share all names and shapes of tensors: a weights file fits both, and only one
+ *  of them is the one that was trained. An option of the same name says which; soma_load_weights logs which one it
+ *  filled. */
 typedef struct soma_zoo_reading {
     const char *option;     /**< "shortcut", "stride", "pooling" or "convention" */
     const char *choices[2]; /**< the default first */
@@ -43,7 +44,8 @@ typedef struct soma_zoo_entry {
 } soma_zoo_entry;
 
 SOMA_API const soma_zoo_entry *soma_zoo_at(int index); /**< NULL past the end */
-/** By name, whatever its '-', '_' and capitals: torchvision's "mobilenet_v2" and "vgg16_bn" are known. NULL: there is none. */
+/** By name, whatever its '-', '_' and capitals: torchvision's "mobilenet_v2" and "vgg16_bn" are known. NULL: there is
+ *  none. */
 SOMA_API const soma_zoo_entry *soma_zoo_find(const char *name);
 
 typedef struct soma_zoo_options {

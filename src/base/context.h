@@ -57,11 +57,12 @@ soma_status soma_grow(soma *s, void *items, int *capacity, int need, size_t size
 char *soma_copy_text(soma *s, const char *text);
 void soma_release(soma *s, void *block);
 
-/* Sets the first error: "vgg.c:12: " comes before the sentence when at.file is set. The format may hold marks of base/words.h.
- * Returns code. */
+/* Sets the first error: "vgg.c:12: " comes before the sentence when at.file is set. The format may hold marks of
+ * base/words.h. Returns code. */
 soma_status soma_fail(soma *s, soma_status code, soma_at at, const char *format, ...) SOMA_PRINTF(4, 5);
 soma_status soma_fail_v(soma *s, soma_status code, soma_at at, const char *format, va_list args);
-/* Of several mistakes the first in a file counts, not the first that is found: an error that is put aside and put back. */
+/* Of several mistakes the first in a file counts, not the first that is found: an error that is put aside and put
+ * back. */
 typedef struct soma_mistake {
     soma_status status; /* SOMA_OK: none */
     soma_at place;

@@ -26,16 +26,17 @@ void soma_file_reader_close(soma_file_reader *r);
 int soma_file_open(soma *s, const char *path, bool write);
 /* What -errno means, in words; text is room for those that nobody knows. */
 const char *soma_file_reason(int64_t result, char text[48]);
-/* A path as sentences show it: all of it, or where it is long its beginning and its end, so that there is room for the reason. */
+/* A path as sentences show it: all of it, or where it is long its beginning and its end, so that there is room for the
+ * reason. */
 #define SOMA_SHOWN 320
 const char *soma_file_shown(const char *path, char text[SOMA_SHOWN]);
 
 #define SOMA_TRANSFER_MAX ((size_t)1 << 30) /* bytes of one call: systems stop near 2 GiB */
 
-/* Replaces a file atomically: PATH.tmp-<16 digits> is written, synced, renamed over path, the folder synced. On any failure
- * the temporary file is removed and the old file is untouched. A symbolic link stays one: what it points to is replaced, with
- * the temporary file beside that. The new file has the old one's mode. The temporary file is locked while its writer lives;
- * those of this path that nobody holds any more are removed first. */
+/* Replaces a file atomically: PATH.tmp-<16 digits> is written, synced, renamed over path, the folder synced. On any
+ * failure the temporary file is removed and the old file is untouched. A symbolic link stays one: what it points to is
+ * replaced, with the temporary file beside that. The new file has the old one's mode. The temporary file is locked
+ * while its writer lives; those of this path that nobody holds any more are removed first. */
 typedef struct soma_file_writer {
     soma *s;
     const char *path;

@@ -2,9 +2,9 @@
  *
  * base/file_write.c: files replaced atomically through the seam: the old file or the new one, whole, whatever happens.
  *
- * Who is alive? The writer of a temporary file holds a lock on it; a process that was killed holds none, so the next writer of
- * the same file takes the lock and removes it. Between making the file and locking it another one may do just that: then the
- * lock says so, and a file of another name is made.
+ * Who is alive? The writer of a temporary file holds a lock on it; a process that was killed holds none, so the next
+ * writer of the same file takes the lock and removes it. Between making the file and locking it another one may do
+ * just that: then the lock says so, and a file of another name is made.
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE
@@ -323,8 +323,8 @@ void soma_file_abandon(soma_file_writer *w)
     let_go(w);
 }
 
-/* Everything up to the rename, all of it under the lock. A sync that failed is not tried again: the system may have dropped
- * the bytes. */
+/* Everything up to the rename, all of it under the lock. A sync that failed is not tried again: the system may have
+ * dropped the bytes. */
 static int64_t finish(soma_file_writer *w)
 {
     const soma_files *f = &w->s->files;

@@ -28,7 +28,8 @@ static void add_text(writer *w, const char *text)
     add(w, text, strlen(text));
 }
 
-/* {3, 3}: [3, 3] in a file, 3x3 in a command, which writes words within as its help does (HEIGHTxWIDTH) and no quotes. */
+/* {3, 3}: [3, 3] in a file, 3x3 in a command, which writes words within as its help does (HEIGHTxWIDTH) and no quotes.
+ * */
 static void add_value(writer *w, speech how, const char *value, size_t n)
 {
     int depth = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * codec/gzip.c: inflating through zlib, whose memory comes from the context. What a file says of its size is not asked: a
- * small file may hold a thousand times as much, and only what the reader asks for comes out.
+ * codec/gzip.c: inflating through zlib, whose memory comes from the context. What a file says of its size is not
+ * asked: a small file may hold a thousand times as much, and only what the reader asks for comes out.
  */
 #include "codec/gzip.h"
 

@@ -30,8 +30,10 @@ typedef struct soma_idx {
 } soma_idx;
 
 #define SOMA_IDX_HEADER_MAX (4 + 4 * SOMA_IDX_RANK_MAX)
-/* Reads the header from the first `size` bytes (SOMA_IDX_HEADER_MAX of them will do) and checks it against the `total` bytes
- * that there are; SOMA_IDX_UNKNOWN: nobody knows before the end. Allocates nothing. name: of the file, for the error. */
+/* Reads the header from the first `size` bytes (SOMA_IDX_HEADER_MAX of them will do) and checks it against the `total`
+ * bytes that there are; SOMA_IDX_UNKNOWN: nobody knows before the end. Allocates nothing. name: of the file, for the
+ * error.
+ * */
 #define SOMA_IDX_UNKNOWN UINT64_MAX
 soma_status soma_idx_parse(soma *s, const char *name, const void *bytes, size_t size, uint64_t total, soma_idx *idx);
 /* Bytes of the header. */

@@ -43,8 +43,8 @@ soma_image_kind soma_image_kind_of(const void *bytes, size_t size);
 soma_image_kind soma_image_kind_named(const char *name);
 /* "JPEG"; NULL: SOMA_IMAGE_UNKNOWN. */
 const char *soma_image_kind_name(soma_image_kind kind);
-/* Pixels that the header of a JPEG, PNG or WebP file claims, by its first bytes alone; 0: they do not say (damaged, another format,
- * or the sizes come later). Before a file is read whole: no check of anything else. */
+/* Pixels that the header of a JPEG, PNG or WebP file claims, by its first bytes alone; 0: they do not say (damaged,
+ * another format, or the sizes come later). Before a file is read whole: no check of anything else. */
 uint64_t soma_image_claim(const void *bytes, size_t size);
 /* Does soma read that format (a build without the library refuses it by name)? */
 bool soma_image_kind_read(soma_image_kind kind);
@@ -55,7 +55,8 @@ void soma_image_conversion(const char *path, soma_image_kind kind, char *command
 soma_status soma_image_limits(soma *s, const char *name, int64_t height, int64_t width);
 
 /* Any PNG becomes 8 bits a channel: palettes, small depths and transparent colours are expanded, 16 bits are rounded to
- * 8. Gamma and colour profiles are ignored. Upright by the EXIF orientation. SOMA_UNSUPPORTED in a build without libpng. */
+ * 8. Gamma and colour profiles are ignored. Upright by the EXIF orientation. SOMA_UNSUPPORTED in a build without
+ * libpng. */
 soma_status soma_png_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 soma_status soma_png_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 /* Grey (1 channel) or RGB (3). The bytes are memory of the context. */
@@ -70,14 +71,15 @@ soma_status soma_jpeg_measure(soma *s, const char *name, const void *bytes, size
 soma_status soma_webp_decode(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 soma_status soma_webp_measure(soma *s, const char *name, const void *bytes, size_t size, soma_image *image);
 
-/* What a camera says of how it was held: 1 to 8 as EXIF counts them; 1 (upright) where nothing sound is said. bytes: of a
- * TIFF header on. */
+/* What a camera says of how it was held: 1 to 8 as EXIF counts them; 1 (upright) where nothing sound is said. bytes:
+ * of a TIFF header on. */
 int soma_exif_orientation(const uint8_t *bytes, size_t size);
 /* Mirrors and turns pixels so that a picture of that orientation stands upright; full_height and full_width stay. */
 soma_status soma_image_upright(soma *s, soma_image *image, int orientation);
 
 /* In place: alpha over black, and luma where `channels` is 1, in bytes as Pillow's "L" counts them:
- * (19595 R + 38470 G + 7471 B + 32768) >> 16, so that equal R, G and B stay that very number. Afterwards the picture has 1 or
+ * (19595 R + 38470 G + 7471 B + 32768) >> 16, so that equal R, G and B stay that very number. Afterwards the picture
+ * has 1 or
  * 3 channels, 1 where channels is 1; grey pictures stay grey. */
 void soma_image_flatten(soma_image *image, int64_t channels);
 

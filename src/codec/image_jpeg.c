@@ -2,9 +2,9 @@
  *
  * codec/image_jpeg.c: JPEG through libjpeg(-turbo), which reports errors by longjmp: every call that may fail stands in a
  * step, run by `guarded`, and all state lies in the coder. What libjpeg calls a warning but costs pixels (a file cut
- * short, damaged codes) is an error here. Pictures are always decoded in full: at a half, quarter or eighth of the size, which
- * libjpeg offers, they are up to 28 grey levels away on average, and what lies in blocks beyond the edge leaks into it.
- * Knows nothing of files or tensors.
+ * short, damaged codes) is an error here. Pictures are always decoded in full: at a half, quarter or eighth of the
+ * size, which libjpeg offers, they are up to 28 grey levels away on average, and what lies in blocks beyond the edge
+ * leaks into it. Knows nothing of files or tensors.
  */
 #include "codec/image.h"
 
@@ -58,8 +58,8 @@ static void on_error(j_common_ptr jpeg)
  *     JWRN_BOGUS_PROGRESSION AC coefficients that come before their DC; noted where that comes later (is_whole)
  *
  * and what costs pixels is damage, as is what is not known: JWRN_BOGUS_PROGRESSION of other kinds (a scan is missing),
- * JWRN_HIT_MARKER, JWRN_HUFF_BAD_CODE, JWRN_ARITH_BAD_CODE (codes cut short or wrong), JWRN_MUST_RESYNC (a part between two
- * restart markers is missing). */
+ * JWRN_HIT_MARKER, JWRN_HUFF_BAD_CODE, JWRN_ARITH_BAD_CODE (codes cut short or wrong), JWRN_MUST_RESYNC (a part
+ * between two restart markers is missing). */
 static bool costs_nothing(const coder *c, const struct jpeg_error_mgr *error)
 {
     switch (error->msg_code) {
@@ -91,8 +91,8 @@ static void on_message(j_common_ptr jpeg, int level)
         snprintf(c->image.note, sizeof c->image.note, "libjpeg: %.*s", SOMA_IMAGE_NOTE - 10, c->reason);
 }
 
-/* Whether all coefficients came. A file without its end may lack whole scans, of which nothing tells but what a progressive
- * file keeps of each coefficient's bits. */
+/* Whether all coefficients came. A file without its end may lack whole scans, of which nothing tells but what a
+ * progressive file keeps of each coefficient's bits. */
 static bool is_whole(const coder *c)
 {
     const struct jpeg_decompress_struct *jpeg = &c->jpeg;

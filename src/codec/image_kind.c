@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * codec/image_kind.c: formats of pictures by their files' first bytes and by their names: those that soma reads, and those
- * that it names when it refuses them, with the command that converts them. Reads no pixel.
+ * codec/image_kind.c: formats of pictures by their files' first bytes and by their names: those that soma reads, and
+ * those that it names when it refuses them, with the command that converts them. Reads no pixel.
  */
 #include "codec/image.h"
 

@@ -44,9 +44,9 @@ static void on_error(png_structp png, png_const_charp text)
  *     tRNS: ...                    transparency is left out
  *     IDAT: incorrect data check   the pixels are not those that were packed
  *
- * All others are about what is left out of the pixels anyway (texts, times, profiles, gamma), its checksums included, or about
- * bytes too many; so is whatever is wrong behind the pixels (end_is_sound). What is wrong with the header, the palette or the
- * pixels is an error of libpng's own. */
+ * All others are about what is left out of the pixels anyway (texts, times, profiles, gamma), its checksums included,
+ * or about bytes too many; so is whatever is wrong behind the pixels (end_is_sound). What is wrong with the header,
+ * the palette or the pixels is an error of libpng's own. */
 static bool costs_nothing(const char *text)
 {
     static const char *const costly[] = {"tRNS", "incorrect data check"};
@@ -165,8 +165,8 @@ static void read_header(coder *c)
     c->image.full_height = c->orientation >= 5 ? width : height;
 }
 
-/* The numbers at the end of the pixels become colours from the begin on, each behind those that were read. libpng's own expansion
- * shows numbers beyond the palette as black. */
+/* The numbers at the end of the pixels become colours from the begin on, each behind those that were read. libpng's
+ * own expansion shows numbers beyond the palette as black. */
 static void apply_palette(coder *c, const uint8_t *numbers)
 {
     png_colorp colours = NULL;
@@ -217,8 +217,8 @@ static void read_end(coder *c)
     png_read_end(c->png, NULL);
 }
 
-/* What follows the pixels: the rest of their chunk with its checksum, and chunks that say nothing of pixels, of which the last
- * may be missing or damaged. */
+/* What follows the pixels: the rest of their chunk with its checksum, and chunks that say nothing of pixels, of which
+ * the last may be missing or damaged. */
 static bool end_is_sound(coder *c)
 {
     if (guarded(c, read_end))

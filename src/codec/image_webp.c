@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * codec/image_webp.c: WebP through libwebp: lossy, lossless, with alpha. Its working memory is libwebp's own, bounded by the
- * size in the header, which is checked before. Knows nothing of files or tensors.
+ * codec/image_webp.c: WebP through libwebp: lossy, lossless, with alpha. Its working memory is libwebp's own, bounded
+ * by the size in the header, which is checked before. Knows nothing of files or tensors.
  */
 #include "codec/image.h"
 
@@ -11,8 +11,8 @@
 #include <string.h>
 #include <webp/decode.h>
 
-/* Lossless WebP holds any plain surface in 38 bytes: beyond a common photo's size a claim wants bytes all the same, or a few
- * bytes would take gigabytes of memory. libwebp writes no busy picture in less. */
+/* Lossless WebP holds any plain surface in 38 bytes: beyond a common photo's size a claim wants bytes all the same, or
+ * a few bytes would take gigabytes of memory. libwebp writes no busy picture in less. */
 #define PIXELS_OF_ANY ((int64_t)1 << 24)
 #define PIXELS_PER_BYTE 65536
 

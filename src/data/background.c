@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/background.c: how light pictures are at their edges, which tells white on black from black on white: the mean of all
- * pixels overlaps too much (of Fashion-MNIST's pictures 1 % would be taken for the wrong kind, and 16 % would not be found).
+ * data/background.c: how light pictures are at their edges, which tells white on black from black on white: the mean
+ * of all pixels overlaps too much (of Fashion-MNIST's pictures 1 % would be taken for the wrong kind, and 16 % would
+ * not be found).
  */
 #include "data/dataset.h"
 

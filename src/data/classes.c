@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/classes.c: whose class a label means. Names decide: data that know classes by other numbers than a model are read
- * through a list of the model's. Knows no models.
+ * data/classes.c: whose class a label means. Names decide: data that know classes by other numbers than a model are
+ * read through a list of the model's. Knows no models.
  */
 #include "data/dataset.h"
 
@@ -102,8 +102,8 @@ static int32_t find(const finder *f, const char *name)
     return NOBODY;
 }
 
-/* map[i]: the model's number of the data's class i, or NOBODY; classes in their own place go first, because several may have
- * one name. Returns how many are nobody's, or -1: no memory. */
+/* map[i]: the model's number of the data's class i, or NOBODY; classes in their own place go first, because several
+ * may have one name. Returns how many are nobody's, or -1: no memory. */
 static int map_names(const soma_dataset *d, const char *const *names, int n, int32_t *map)
 {
     soma *s = d->object.s;

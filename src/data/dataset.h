@@ -90,8 +90,8 @@ soma_status soma_dataset_read_memory(const soma_dataset *d, soma_reader *r, cons
                                      void *y);
 /* Copies the names of d's classes; NULL: "0", "1", ... */
 soma_status soma_dataset_name_classes(soma_dataset *d, const char *const *names);
-/* Do the data's classes fit outputs of these names (NULL: without)? *view: the data with their labels as numbers of those, for
- * the caller to free; NULL where they are already. what: begins the sentence of a refusal. */
+/* Do the data's classes fit outputs of these names (NULL: without)? *view: the data with their labels as numbers of
+ * those, for the caller to free; NULL where they are already. what: begins the sentence of a refusal. */
 soma_status soma_dataset_match(soma_dataset *d, const char *const *names, int n, const char *what, soma_at at,
                                soma_dataset **view);
 /* Adds the name `index` of `count` to a list in a sentence, which ends early: "a", "b" and 7 more. */
@@ -110,7 +110,8 @@ soma_status soma_dataset_limit(soma_dataset *d, int64_t limit);
 /* By format; the options are sound. */
 soma_dataset *soma_dataset_open_idx(soma *s, const soma_dataset_options *o);
 soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o);
-/* The path of what a caller names (soma_dataset_find), to be released; NULL: the error is set and says where was looked. */
+/* The path of what a caller names (soma_dataset_find), to be released; NULL: the error is set and says where was
+ * looked. */
 char *soma_dataset_locate(soma *s, const char *name, soma_at at);
 /* Opens path[/name][/.]: 0, or the seam's negative errno. */
 int soma_dataset_probe(soma *s, const char *path, const char *name, bool folder);

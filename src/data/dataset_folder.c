@@ -190,8 +190,8 @@ static bool named_test(const char *path)
     return (n - from == 4 && !memcmp(path + from, "test", 4)) || (n - from == 3 && !memcmp(path + from, "val", 3));
 }
 
-/* The part of the data, one of train, test and val; "" for a folder without parts. NULL: there is no such part. What a folder
- * without parts holds is somebody's training data as likely as not, so only "all" takes it for more. */
+/* The part of the data, one of train, test and val; "" for a folder without parts. NULL: there is no such part. What a
+ * folder without parts holds is somebody's training data as likely as not, so only "all" takes it for more. */
 static const char *find_part(soma *s, const soma_dataset_options *o)
 {
     bool train = soma_dataset_finds(s, o->path, "train", true), test = soma_dataset_finds(s, o->path, "test", true);

@@ -179,8 +179,8 @@ static soma_status check_claim(const content *c, const soma_idx *idx)
                      c->file.path, need, SOMA_LIMIT_INFLATE_RATIO, c->file.size);
 }
 
-/* The elements, at the end of a block that has `least` bytes or more for each: in place, they may become wider. One byte more
- * is read, or tried: the content must end with the last element. */
+/* The elements, at the end of a block that has `least` bytes or more for each: in place, they may become wider. One
+ * byte more is read, or tried: the content must end with the last element. */
 static soma_status take_elements(content *c, soma_idx *idx, const uint8_t *head, size_t got, size_t least,
                                  uint8_t **block, size_t *size)
 {

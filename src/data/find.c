@@ -31,8 +31,8 @@ static const char *folder_end(const char *at)
     return at + strcspn(at, ":");
 }
 
-/* A name is looked for in folders; what holds a slash is a path. A place that cannot be opened counts where no other one
- * has the name. NULL without an error: nowhere. */
+/* A name is looked for in folders; what holds a slash is a path. A place that cannot be opened counts where no other
+ * one has the name. NULL without an error: nowhere. */
 static char *find(soma *s, const char *name, int *error)
 {
     *error = error_of(s, name);

@@ -43,8 +43,8 @@ static void spread(double numbers[4])
         numbers[1] = numbers[2] = numbers[3] = numbers[0];
 }
 
-/* Two of three figures, or three of one, are a mistake: one is for all, else there is one a channel. What a transform that was filled in
- * has beyond the channels (`open`) is none. */
+/* Two of three figures, or three of one, are a mistake: one is for all, else there is one a channel. What a transform
+ * that was filled in has beyond the channels (`open`) is none. */
 static soma_status check_count(soma *s, soma_at at, const char *field, const double numbers[4], double open,
                                int64_t channels)
 {

@@ -14,8 +14,8 @@
 #define FILE_HEAD ((size_t)1 << 20) /* a header of that size says how many pixels there are, whatever a camera adds */
 #define PIXEL_BYTES 8               /* four channels of 16 bits, not compressed at all */
 
-/* Bytes of a file that its beginning makes believable: what the pixels can need that its header claims; the beginning alone
- * where that is no picture which soma reads. */
+/* Bytes of a file that its beginning makes believable: what the pixels can need that its header claims; the beginning
+ * alone where that is no picture which soma reads. */
 static uint64_t believable(const void *head, size_t n)
 {
     uint64_t pixels = soma_image_kind_read(soma_image_kind_of(head, n)) ? soma_image_claim(head, n) : 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/render.c: pixels of a frame: resampled rows, then columns, then each channel's scale. Knows neither files nor where
- * frames come from.
+ * data/render.c: pixels of a frame: resampled rows, then columns, then each channel's scale. Knows neither files nor
+ * where frames come from.
  */
 #include "data/frame.h"
 
@@ -70,8 +70,8 @@ static void fill(resampler *r, const soma_axis *a)
 
 /* ---- the two passes ---- */
 
-/* LANES rows go through both passes together, so that the second, too, works on numbers side by side. Each number is made by
- * products and sums of its own in a fixed order: bits do not depend on the width of registers. */
+/* LANES rows go through both passes together, so that the second, too, works on numbers side by side. Each number is
+ * made by products and sums of its own in a fixed order: bits do not depend on the width of registers. */
 #define LANES 8
 
 /* Rows of `step` elements a pixel. */

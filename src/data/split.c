@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/split.c: some of the samples and the rest: held out for validation, or a limit. Both parts keep the order that the
- * dataset has; which samples go where depends on (seed, order of the samples) only.
+ * data/split.c: some of the samples and the rest: held out for validation, or a limit. Both parts keep the order that
+ * the dataset has; which samples go where depends on (seed, order of the samples) only.
  */
 #include "base/words.h"
 #include "base/zero.h"
@@ -95,8 +95,9 @@ static void sort_by_rest(const shares *f, int n, int64_t wanted, int64_t count)
     }
 }
 
-/* Largest remainders: each class gives its share rounded down, and those that lose most by it give one more, until `wanted` are
- * there; a class keeps `least` samples where it has them, and none gives another's: there may be fewer than `wanted` then. */
+/* Largest remainders: each class gives its share rounded down, and those that lose most by it give one more, until
+ * `wanted` are there; a class keeps `least` samples where it has them, and none gives another's: there may be fewer
+ * than `wanted` then. */
 static void apportion(shares *f, int classes, int64_t wanted, int64_t count, int64_t least)
 {
     int64_t left = wanted;
@@ -208,8 +209,8 @@ static soma_status split_marked(soma_dataset *d, bool stratified, uint64_t seed,
     return marked > 0 && *rest && *held_out ? SOMA_OK : soma_error_status(s);
 }
 
-/* Samples for training. Of samples in an order as Keras rounds, which keeps 1 of 20 at a share of 0.9; otherwise what the share's
- * digits say, 2. */
+/* Samples for training. Of samples in an order as Keras rounds, which keeps 1 of 20 at a share of 0.9; otherwise what
+ * the share's digits say, 2. */
 static int64_t kept(int64_t count, double share, const char *order)
 {
     double n = (double)count;

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * graph/simplify.c: a program's graph made smaller before kernels are chosen: ops that do nothing when predicting, activations
- * merged into the op before them or the pool behind them, relu's gradient merged into that of max-pooling or of the convolution
- * behind it, dead code.
- * Knows ops by the fields of their attribute tables, not by their structs.
+ * merged into the op before them or the pool behind them, relu's gradient merged into that of max-pooling or of the
+ * convolution behind it, dead code. Knows ops by the fields of their attribute tables, not by their structs.
  */
 #include "graph/simplify.h"
 
@@ -224,8 +223,9 @@ static soma_status merge_pool_relu(soma_pass *p)
     return SOMA_OK;
 }
 
-/* max_pool2d(conv2d(..., relu)) becomes max_pool2d(conv2d(...), relu): the pool has fewer elements to look at, and a library's
- * convolution is slower with an activation that keeps NaN. Where a gradient reads relu's y, all stays as it is. */
+/* max_pool2d(conv2d(..., relu)) becomes max_pool2d(conv2d(...), relu): the pool has fewer elements to look at, and a
+ * library's convolution is slower with an activation that keeps NaN. Where a gradient reads relu's y, all stays as it
+ * is. */
 static void move_relu_behind_pool(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {

@@ -12,8 +12,8 @@
 
 typedef enum soma_key_type { KEY_INTS, KEY_FLOAT, KEY_FLOATS, KEY_BOOL, KEY_TEXT } soma_key_type;
 
-/* One key of a mapping and where its value goes in an option struct. There, zero means the default: a number (KEY_FLOAT,
- * KEY_FLOATS) that a description says to be zero is SOMA_ZERO. */
+/* One key of a mapping and where its value goes in an option struct. There, zero means the default: a number
+ * (KEY_FLOAT, KEY_FLOATS) that a description says to be zero is SOMA_ZERO. */
 typedef struct soma_yaml_key {
     const char *name;
     soma_key_type type;

@@ -516,8 +516,8 @@ static soma_status check_channels(reader *r, const yaml_node_t *map, const soma_
     return SOMA_OK;
 }
 
-/* All sections are read even where one is wrong: of several mistakes the one that stands first in the file is told, whatever
- * the order in which sections need each other. */
+/* All sections are read even where one is wrong: of several mistakes the one that stands first in the file is told,
+ * whatever the order in which sections need each other. */
 static soma_status build(reader *r, soma_model **made, soma_recipe *recipe)
 {
     sections found = {NULL, NULL, NULL, NULL, NULL, NULL};

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/train_yaml.c: what a description says of optimizers and groups of parameters, with the ranges of docs/model-files.md. Knows no
- * documents.
+ * io/train_yaml.c: what a description says of optimizers and groups of parameters, with the ranges of
+ * docs/model-files.md. Knows no documents.
  */
 #include "io/keys_yaml.h"
 

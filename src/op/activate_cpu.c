@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/activate_cpu.c: relu or relu6 over what a kernel has just written, element by element, whatever the layout. NaN stays NaN.
+ * op/activate_cpu.c: relu or relu6 over what a kernel has just written, element by element, whatever the layout. NaN
+ * stays NaN.
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"

@@ -231,8 +231,8 @@ soma_status soma_feeder_step(soma_feeder *f)
 
 /* ---- evaluation ---- */
 
-/* Row: truth, column: the answer. Each sample that has one is counted once, as in accuracy: the step refused labels out of
- * range. */
+/* Row: truth, column: the answer. Each sample that has one is counted once, as in accuracy: the step refused labels
+ * out of range. */
 static void count_answers(const soma_feeder *f, soma_evaluation *result)
 {
     soma_type type = soma_value_type(f->objective->logits);

@@ -35,8 +35,8 @@ typedef struct soma_objective {
 soma_status soma_objective_make(soma_objective *o, soma_model *m, soma_dataset *data, const char *loss,
                                 const char *what, soma_at at);
 void soma_objective_free(soma_objective *o);
-/* Does the data fit the model's input and output? *view: the data with the model's classes where they know them by other
- * numbers, for the caller to free; else NULL. */
+/* Does the data fit the model's input and output? *view: the data with the model's classes where they know them by
+ * other numbers, for the caller to free; else NULL. */
 soma_status soma_objective_accepts(const soma_objective *o, soma_dataset *data, const char *what, soma_at at,
                                    soma_dataset **view);
 
@@ -99,8 +99,8 @@ soma_status soma_feeder_step(soma_feeder *f);
 /* Writes `number` times each one's factor into the rates of all programs. */
 void soma_feeder_set_rate(soma_feeder *f, const soma_rate *rates, int n_rates, double number);
 
-/* Means over all samples of an epoch of a feeder without updates. result->confusion is filled where it is wanted. stop may be
- * NULL; SOMA_CANCELLED where it says so. */
+/* Means over all samples of an epoch of a feeder without updates. result->confusion is filled where it is wanted. stop
+ * may be NULL; SOMA_CANCELLED where it says so. */
 soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result, soma_stop_fn stop, void *user);
 
 #endif

@@ -37,8 +37,8 @@ soma_status soma_trainer_follow(soma_trainer *t);
 /* What a loss says that is no number. */
 soma_status soma_trainer_diverged(const soma_trainer *t);
 
-/* Trains on the batch that soma_feeder_next has loaded: all that soma_trainer_step and soma_fit do in a step. Inline, as a neuron's
- * step takes a tenth of a microsecond. */
+/* Trains on the batch that soma_feeder_next has loaded: all that soma_trainer_step and soma_fit do in a step. Inline,
+ * as a neuron's step takes a tenth of a microsecond. */
 static inline soma_status soma_trainer_run(soma_trainer *t)
 {
     soma_status status = t->schedule ? soma_trainer_follow(t) : SOMA_OK;

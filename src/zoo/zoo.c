@@ -23,7 +23,8 @@ const soma_zoo_entry *soma_zoo_at(int index)
     return index >= 0 && index < ENTRIES ? entries[index] : NULL;
 }
 
-/* Equal but for '-' and '_' and the case of letters: mobilenet_v2, MobileNetV2 and mobilenetv2, vgg16_bn and vgg16-bn. */
+/* Equal but for '-' and '_' and the case of letters: mobilenet_v2, MobileNetV2 and mobilenetv2, vgg16_bn and vgg16-bn.
+ * */
 static bool same_name(const char *a, const char *b)
 {
     for (;; a++, b++) {

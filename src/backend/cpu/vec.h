@@ -231,7 +231,8 @@ static inline soma_vf soma_vload_or(const float *p, int n, soma_vf rest)
         rest[i] = p[i];
     return rest;
 }
-/* By name where there is the instruction: of two products that meet in c = d * e + ..., a compiler would fuse either. */
+/* By name where there is the instruction: of two products that meet in c = d * e + ..., a compiler would fuse either.
+ * */
 static inline soma_vf soma_vfma(soma_vf a, soma_vf b, soma_vf c)
 {
 #if SOMA_LANES == 8

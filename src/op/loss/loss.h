@@ -37,7 +37,8 @@ soma_classes *soma_classes_prepare(soma_prepare *p, const soma_arg *x, const som
 /* Every label in range, or SOMA_DATA with a sentence about the first one that is not. */
 soma_status soma_classes_labels(const soma_classes *s, const int32_t *target, const soma_run *run);
 
-/* The answer of a row: position of the largest of x[at .. at + n - 1], the first of equals; -1 where one of them is NaN. */
+/* The answer of a row: position of the largest of x[at .. at + n - 1], the first of equals; -1 where one of them is
+ * NaN. */
 int64_t soma_largest(const void *x, soma_dtype dtype, int64_t at, int64_t n);
 
 /* What an f32 kernel of this family accepts. */

@@ -147,8 +147,8 @@ INLINE void narrow_columns(const float *x, int64_t rows, int k, float *y, float 
 }
 
 /* Columns 0 .. SOMA_LANES - 1 of rows of k columns. Lanes beyond the last column read the next row and are not used;
- * `safe` rows can be read so, the others go one by one. Rows are joined in their order, here and in wide_strip: equal columns
- * have equal sums, whichever strip they are in. */
+ * `safe` rows can be read so, the others go one by one. Rows are joined in their order, here and in wide_strip: equal
+ * columns have equal sums, whichever strip they are in. */
 INLINE void strip(const float *x, int64_t rows, int64_t safe, int64_t k, int width, float *y, float scale, bool max)
 {
     const vec none = all_lanes(identity(max));

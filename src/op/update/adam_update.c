@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/update/adam_update.c: Adam (Kingma and Ba 2015) on k parameters at once, as PyTorch 2.15 computes it; t = step + 1.
+ * op/update/adam_update.c: Adam (Kingma and Ba 2015) on k parameters at once, as PyTorch 2.15 computes it; t = step +
+ * 1.
  *     h = g + weight_decay p
  *     m = beta1 m + (1 - beta1) h        v = beta2 v + (1 - beta2) h^2
  *     p = p - lr / (1 - beta1^t) m / (sqrt(v) / sqrt(1 - beta2^t) + epsilon)

@@ -5,8 +5,8 @@
  *     inverse_time  lr / (1 + decay step)                                              (Keras 2's `decay`)
  *     one_cycle     from lr/25 up to lr at step 0.3 T - 1, then down to lr/250,000 at step T - 1, along half cosines
  *                   (Smith 2018; the defaults of PyTorch's OneCycleLR with cosine annealing)
- * A second input, where it is at least 0, is the rate itself: what was set from outside. One number a step: the reference
- * kernel is the only one.
+ * A second input, where it is at least 0, is the rate itself: what was set from outside. One number a step: the
+ * reference kernel is the only one.
  */
 #include "op/update/update.h"
 
