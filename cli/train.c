@@ -418,8 +418,7 @@ int cli_train(int argc, char **argv)
     const cli_option options[] = {
         {"data", CLI_TEXT, &t.data, "DATA",
          "IDX file or folder, folder of pictures, a data set's name, \"line\" or \"random\" (default fashion-mnist; "
-         "neuron: "
-         "line)",
+         "neuron: line)",
          1, 0},
         {"test", CLI_TEXT, &t.test, "DATA", "test data (default: the test part of --data)", 1, 0},
         {"no-test", CLI_FLAG, &t.no_test, NULL, "do not evaluate on test data", 1, 0},
@@ -455,10 +454,8 @@ int cli_train(int argc, char **argv)
     };
     const char *name;
     int n = cli_parse(&command, options, argc, argv, &name, 1, 1), code;
-    if (n < 0)
+    if (n < 0 || !agree(&t))
         return n == -2 ? 0 : EXIT_USAGE;
-    if (!agree(&t))
-        return EXIT_USAGE;
     soma *s = cli_open(&t.common);
     if (!s || soma_failed(s))
         return cli_failed(s);

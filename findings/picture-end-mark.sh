@@ -1,9 +1,10 @@
 #!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
-# Pillow 13.0.0 and OpenCV 5.0.0: pictures whose every pixel is there and whose end mark is not. A guess: a reader forgives both
-# formats, or neither, whatever the picture shows. Seen: of two JPEGs that lack their last two bytes both readers take the
-# one that shows a ramp and refuse the one that shows noise; of PNGs that lack their last chunk Pillow takes both, OpenCV none.
+# Pillow 13.0.0 and OpenCV 5.0.0: pictures whose every pixel is there and whose end mark is not. A guess: a reader
+# forgives both formats, or neither, whatever the picture shows. Seen: of two JPEGs that lack their last two bytes both
+# readers take the one that shows a ramp and refuse the one that shows noise; of PNGs that lack their last chunk Pillow
+# takes both, OpenCV none.
 # In soma: what costs no pixel is read, with one warning (tests/test_jpeg.c, tests/test_png.c).
 
 # shellcheck source=findings/lib

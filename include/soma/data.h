@@ -16,7 +16,8 @@ extern "C" {
 typedef struct soma_dataset soma_dataset;
 
 /** How samples become inputs, the same in every epoch and for every use; kept with a model and applied by predict.
- *  Pictures [C, H, W] are resized, then cropped; then (x * scale - mean[c]) / deviation[c], c the channel (first dimension). */
+ *  Pictures [C, H, W] are resized, then cropped; then (x * scale - mean[c]) / deviation[c], c the channel (first
+ *  dimension). */
 typedef struct soma_transform {
     double scale; /**< 0: 1/255 for pictures and u8 input, 1 otherwise; must not be zero */
     double
@@ -78,8 +79,9 @@ SOMA_API soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_option
 #define soma_dataset_open(s, ...) soma_dataset_open_with(s, SOMA_OPTIONS(soma_dataset_options, .path = __VA_ARGS__))
 
 /** Where a data set lies: `name` itself where it is the path of something, else the first folder of the context's
- *  .data_path that holds it. Returns the length of the path, and writes it with its end into path[room] if it fits (else
- *  ""); 0: it is nowhere. Looks for names only: what lies there may not be data. Fails for lack of memory only. */
+ *  .data_path that holds it. Returns the length of the path, and writes it with its end into path[room] if it fits
+ *  (else ""); 0: it is nowhere. Looks for names only: what lies there may not be data. Fails for lack of memory only.
+ *  */
 SOMA_API size_t soma_dataset_find(soma *s, const char *name, char *path, size_t room);
 
 typedef struct soma_arrays_options {
@@ -116,7 +118,8 @@ SOMA_API soma_dataset *soma_dataset_for_classes(soma_dataset *d, const char *con
 SOMA_API void soma_dataset_free(soma_dataset *d);
 
 SOMA_API int64_t soma_dataset_count(const soma_dataset *d);
-/** Type of one input and one target as the loader writes them, without the batch; target of no rank and dtype i32: a class. */
+/** Type of one input and one target as the loader writes them, without the batch; target of no rank and dtype i32: a
+ *  class. */
 SOMA_API soma_type soma_dataset_input(const soma_dataset *d);
 SOMA_API soma_type soma_dataset_target(const soma_dataset *d);
 SOMA_API bool soma_dataset_has_target(const soma_dataset *d);

@@ -18,8 +18,8 @@ extern "C" {
  *  lists are not, and other hard links keep the old content. A new file has the mode that the umask leaves. What is no
  *  regular file is never replaced.
  *
- *  The temporary file is called PATH.tmp-<16 digits> (a long name is shortened) and is locked while its writer lives; those
- *  that a killed process left behind are removed by the next save to the same path. */
+ *  The temporary file is called PATH.tmp-<16 digits> (a long name is shortened) and is locked while its writer lives;
+ *  those that a killed process left behind are removed by the next save to the same path. */
 SOMA_API soma_status soma_save(soma_model *m, const char *path);
 /** Would soma_save(m, path) succeed now, as far as can be known? Makes the temporary file, asks for its space and
  *  removes it: a folder that is missing or read-only, a name that is too long, a device, a full disk, quota or
@@ -55,16 +55,18 @@ typedef struct soma_load_weights_options {
     soma_weights_report *report; /**< may be NULL; filled also where names were missing or unused */
 } soma_load_weights_options;
 /** Reads tensors from a safetensors file (f32, f64, f16, bf16) into the model's tensors of the same name:
- *  soma_load_weights(m, "resnet18.safetensors", .new_head = true). Every name without a partner is told to the log and is an
- *  error unless .partial; "num_batches_tracked" of PyTorch is left out. A wrong shape or type is always an error. On an
- *  error the model is as it was. Where two networks of an architecture share all names and shapes (soma_zoo_reading), the
- *  log says which one was filled. Batch norm's epsilon is in no such file: it is the layer's (PyTorch 1e-5, Keras 1e-3). */
+ *  soma_load_weights(m, "resnet18.safetensors", .new_head = true). Every name without a partner is told to the log and
+ *  is an error unless .partial; "num_batches_tracked" of PyTorch is left out. A wrong shape or type is always an
+ *  error. On an error the model is as it was. Where two networks of an architecture share all names and shapes
+ *  (soma_zoo_reading), the log says which one was filled. Batch norm's epsilon is in no such file: it is the layer's
+ *  (PyTorch 1e-5, Keras 1e-3). */
 SOMA_API soma_status soma_load_weights_with(soma_model *m, const soma_load_weights_options *o);
 #define soma_load_weights(m, ...)                                                                                      \
     soma_load_weights_with(m, SOMA_OPTIONS(soma_load_weights_options, .path = __VA_ARGS__))
 
-/** A new model like m, whose last layer with tensors has `classes` outputs and fresh initial values; all other tensors and
- *  the input transform are copied. m stays as it is. NULL on failure: the layer must be a dense one or a convolution. */
+/** A new model like m, whose last layer with tensors has `classes` outputs and fresh initial values; all other tensors
+ *  and the input transform are copied. m stays as it is. NULL on failure: the layer must be a dense one or a
+ *  convolution. */
 SOMA_API soma_model *soma_replace_head_at(soma_model *m, int64_t classes, soma_at at);
 #define soma_replace_head(m, classes) soma_replace_head_at(m, classes, SOMA_AT)
 
@@ -92,9 +94,9 @@ typedef struct soma_recipe {
     int n_groups;
     char precision[8];
 } soma_recipe;
-/** Builds a model from a YAML description (docs/model-files.md): of layers, or of an architecture of the zoo or a saved model
- *  with weights to begin with; NULL on failure. Unknown keys are errors that name
- *  the place and the nearest known key. recipe may be NULL. */
+/** Builds a model from a YAML description (docs/model-files.md): of layers, or of an architecture of the zoo or a
+ *  saved model with weights to begin with; NULL on failure. Unknown keys are errors that name the place and the
+ *  nearest known key. recipe may be NULL. */
 SOMA_API soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe);
 
 #ifdef __cplusplus

@@ -31,8 +31,8 @@ typedef bool (*soma_progress_fn)(void *user, const soma_progress *progress);
  *  nothing: it may read what a signal handler has set. soma_fit and soma_evaluate then return SOMA_CANCELLED, which is
  *  no error: soma_failed stays false. */
 typedef bool (*soma_stop_fn)(void *user);
-/** Called once with the training program when all is compiled and no step has run: soma_program_memory(p) says what it will
- *  take. The program belongs to the training. */
+/** Called once with the training program when all is compiled and no step has run: soma_program_memory(p) says what it
+ *  will take. The program belongs to the training. */
 typedef void (*soma_plan_fn)(void *user, const soma_program *p);
 
 /** The learning rate of step `step` (counted from 0) of `steps`; at least 0. Groups of parameters keep their ratio to
@@ -73,13 +73,14 @@ typedef struct soma_fit_options {
                                      the optimizer's own schedules, peak_lr and decay */
 } soma_fit_options;
 /** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). Where the model has names of classes
- *  (soma_model_set_classes, or from its file), data and validation data may know fewer of them or in another order: names
- *  decide (soma_dataset_for_classes), and the log tells. A name that the model lacks is refused. Where one side has only
- *  numbers, the numbers of classes must agree; a number of classes that was only read off the labels may be smaller than
- *  that of unnamed outputs. Validation data follow the training data's names where the model has none.
+ *  (soma_model_set_classes, or from its file), data and validation data may know fewer of them or in another order:
+ *  names decide (soma_dataset_for_classes), and the log tells. A name that the model lacks is refused. Where one side
+ *  has only numbers, the numbers of classes must agree; a number of classes that was only read off the labels may be
+ *  smaller than that of unnamed outputs. Validation data follow the training data's names where the model has none.
  *
- *  SOMA_CANCELLED: stopped by a callback, the model is as the last step left it. SOMA_DATA: a loss, a validation loss or, in
- *  the end, a parameter is NaN or infinite; the sentence names the step or the tensor, and the model is not to be used. */
+ *  SOMA_CANCELLED: stopped by a callback, the model is as the last step left it. SOMA_DATA: a loss, a validation loss
+ *  or, in the end, a parameter is NaN or infinite; the sentence names the step or the tensor, and the model is not to
+ *  be used. */
 SOMA_API soma_status soma_fit_with(soma_model *m, const soma_fit_options *o);
 #define soma_fit(m, ...) soma_fit_with(m, SOMA_OPTIONS(soma_fit_options, .data = __VA_ARGS__))
 
