@@ -154,7 +154,8 @@ static bool open_peers(comparison *k, const options *o)
     return true;
 }
 
-/* Best variant of each peer by its median, and by its fastest round, which is the machine's when nothing else runs on it. */
+/* Best variant of each peer by its median, and by its fastest round, which is the machine's when nothing else runs on
+ * it. */
 static void compare_print(comparison *k, const char *name)
 {
     double mine = house_median(k->soma, k->rounds), mine_at_best = house_best(k->soma, k->rounds);

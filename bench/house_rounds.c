@@ -194,9 +194,9 @@ static bool end_round(void *user, double samples, double seconds)
     return s->rounds < s->wanted;
 }
 
-/* Shares: the median round against the best of all peak samples, and the fastest round against it. Samples of 10 ms find a
- * moment in which the machine is whole; a round of seconds often does not where other guests take a core away, and its
- * best is compared with the peak's best. */
+/* Shares: the median round against the best of all peak samples, and the fastest round against it. Samples of 10 ms
+ * find a moment in which the machine is whole; a round of seconds often does not where other guests take a core away,
+ * and its best is compared with the peak's best. */
 static int finish(shares *s)
 {
     if (s->rounds < 1)

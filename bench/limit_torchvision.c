@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * limit_torchvision.c: soma's networks with torchvision's weights against what PyTorch computes with them: outputs, gradients
- * of every parameter, five steps of sgd. bench/peers/export_torchvision.py wrote the files and says what they hold.
+ * limit_torchvision.c: soma's networks with torchvision's weights against what PyTorch computes with them: outputs,
+ * gradients of every parameter, five steps of sgd. bench/peers/export_torchvision.py wrote the files and says what they
+ * hold.
  *
- * A gradient is read from one step of sgd: (before - after) / lr, with lr so large (a power of two) that rounding `after`
- * costs no more than rounding the gradient itself.
+ * A gradient is read from one step of sgd: (before - after) / lr, with lr so large (a power of two) that rounding
+ * `after` costs no more than rounding the gradient itself.
  * usage: soma-torchvision FOLDER MODEL...
  */
 #include <soma/soma.h>
@@ -158,8 +159,8 @@ typedef struct gradient_errors {
     char worst[128];        /* the name of the first */
 } gradient_errors;
 
-/* A tensor's error against its norm; where that is nothing but the rounding of f64 (the true gradient is zero), against a thousandth
- * of its share of the whole gradient's norm. */
+/* A tensor's error against its norm; where that is nothing but the rounding of f64 (the true gradient is zero), against
+ * a thousandth of its share of the whole gradient's norm. */
 static void add_error(gradient_errors *e, const char *name, double difference, double norm, double share)
 {
     if (norm < ZERO * share) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/bench.c: `soma bench`: how fast a model trains or predicts on this machine, as rounds of steps with samples of the
- * machine's limits between them: the clock of a machine moves, and a peak of an hour ago is no limit. Reads no data.
+ * cli/bench.c: `soma bench`: how fast a model trains or predicts on this machine, as rounds of steps with samples of
+ * the machine's limits between them: the clock of a machine moves, and a peak of an hour ago is no limit. Reads no
+ * data.
  */
 #include "cli.h"
 

@@ -93,8 +93,8 @@ typedef struct cli_common {
         "json", CLI_FLAG, &(c).json, NULL, "the result as JSON on standard output", 1, 0                               \
     }
 
-/* Parses options and collects at most `most` positional arguments. Returns their number, or -1 after telling the mistake,
- * or -2 after --help. */
+/* Parses options and collects at most `most` positional arguments. Returns their number, or -1 after telling the
+ * mistake, or -2 after --help. */
 int cli_parse(const cli_command *command, const cli_option *options, int argc, char **argv, const char **positional,
               int least, int most);
 
@@ -191,8 +191,8 @@ bool cli_make_groups(cli_groups *g, const soma_recipe *recipe);
 
 /* ---- data ---- */
 
-/* A path, a data set's name ("fashion-mnist"), "line" or "random", opened as `how` says. NULL after an error, with the exit
- * code. */
+/* A path, a data set's name ("fashion-mnist"), "line" or "random", opened as `how` says. NULL after an error, with the
+ * exit code. */
 soma_dataset *cli_find_data(soma *s, const char *name, const soma_dataset_options *how, const soma_model *m, int *code);
 /* Data that are made up: "line" or "random". */
 bool cli_is_made(const char *name);
@@ -208,8 +208,8 @@ const char *cli_data_path(soma *s, const char *name, char path[4096]);
 void cli_free_data(void);
 bool cli_is_file(const char *name);
 
-/* Samples of noise in a model's shape, with targets that fit its output and loss (NULL: its own). Owned by the caller, and to
- * be freed after the dataset, which may be NULL for want of memory. */
+/* Samples of noise in a model's shape, with targets that fit its output and loss (NULL: its own). Owned by the caller,
+ * and to be freed after the dataset, which may be NULL for want of memory. */
 typedef struct cli_noise {
     float *x, *y;
     int32_t *labels;
@@ -227,23 +227,23 @@ typedef struct cli_pictures {
     double random_resized_crop;
 } cli_pictures;
 #define CLI_PICTURES_NONE ((cli_pictures){.random_crop = -1})
-#define CLI_TRANSFORM(p)                                                                                                \
-    {"resize", CLI_TEXT, &(p).resize, "SIZE", "resize pictures: shorter side, or HEIGHTxWIDTH", 1, 0},                  \
-        {"center-crop", CLI_TEXT, &(p).crop, "SIZE", "then their middle; a black border where they are smaller", 1, 0}, \
-        {"scale", CLI_FLOAT, &(p).scale, "X", "factor of the values 0..255 (default 1/255)", 1e-300, 1e300},            \
-        {"mean", CLI_TEXT, &(p).mean, "X,...", "to be subtracted, one or one a channel", 1, 0},                         \
-        {"std", CLI_TEXT, &(p).deviation, "X,...", "to divide by", 1, 0},                                               \
-        {"invert", CLI_FLAG, &(p).invert, NULL, "exchange light and dark (white on black, black on white)", 1, 0},      \
-    {                                                                                                                   \
-        "channel-order", CLI_CHOICE, &(p).order, "rgb|bgr", "of the pictures' colours (default rgb)", 1, 0              \
+#define CLI_TRANSFORM(p)                                                                                               \
+    {"resize", CLI_TEXT, &(p).resize, "SIZE", "resize pictures: shorter side, or HEIGHTxWIDTH", 1, 0},                 \
+        {"center-crop", CLI_TEXT, &(p).crop, "SIZE", "then their middle; a black border around smaller ones", 1, 0},   \
+        {"scale", CLI_FLOAT, &(p).scale, "X", "factor of the values 0..255 (default 1/255)", 1e-300, 1e300},           \
+        {"mean", CLI_TEXT, &(p).mean, "X,...", "to be subtracted, one or one a channel", 1, 0},                        \
+        {"std", CLI_TEXT, &(p).deviation, "X,...", "to divide by", 1, 0},                                              \
+        {"invert", CLI_FLAG, &(p).invert, NULL, "exchange light and dark (white on black, black on white)", 1, 0},     \
+    {                                                                                                                  \
+        "channel-order", CLI_CHOICE, &(p).order, "rgb|bgr", "of the pictures' colours (default rgb)", 1, 0             \
     }
-#define CLI_AUGMENT(p)                                                                                                   \
-    {"flip", CLI_FLAG, &(p).flip, NULL, "training: mirror every second picture", 1, 0},                                  \
-        {"random-crop", CLI_INT, &(p).random_crop, "PADDING", "training: crop anywhere, with that much black around", 0, \
-         65535},                                                                                                         \
-    {                                                                                                                    \
-        "random-resized-crop", CLI_FLOAT, &(p).random_resized_crop, "SHARE",                                             \
-            "training: a part of at least this share of the area", 1e-6, 1                                               \
+#define CLI_AUGMENT(p)                                                                                                 \
+    {"flip", CLI_FLAG, &(p).flip, NULL, "training: mirror every second picture", 1, 0},                                \
+        {"random-crop", CLI_INT, &(p).random_crop, "PADDING", "training: crop anywhere, that much black around", 0,    \
+         65535},                                                                                                       \
+    {                                                                                                                  \
+        "random-resized-crop", CLI_FLOAT, &(p).random_resized_crop, "SHARE",                                           \
+            "training: a part of at least this share of the area", 1e-6, 1                                             \
     }
 /* Puts what was said into t or a; false after a mistake was told. data: a name or a path, NULL: pictures; sample: the
  * model's. */

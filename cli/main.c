@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/main.c: the command `soma`. Results go to standard output, progress and errors to standard error; exit codes: 0 done, 1
- * failed, 2 wrong command line; 130, 143, 129 after SIGINT, SIGTERM, SIGHUP.
+ * cli/main.c: the command `soma`. Results go to standard output, progress and errors to standard error; exit codes: 0
+ * done, 1 failed, 2 wrong command line; 130, 143, 129 after SIGINT, SIGTERM, SIGHUP.
  */
 #include "cli.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/plan.c: `soma plan`: what a training or a prediction will do before it does it: kernels, layouts, memory, and with --time what
- * each node costs against what the machine allows.
+ * cli/plan.c: `soma plan`: what a training or a prediction will do before it does it: kernels, layouts, memory, and
+ * with --time what each node costs against what the machine allows.
  */
 #include "cli.h"
 

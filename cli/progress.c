@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * cli/progress.c: how training shows itself on standard error: Keras' progress line on a terminal, a line per epoch elsewhere.
+ * cli/progress.c: how training shows itself on standard error: Keras' progress line on a terminal, a line per epoch
+ * elsewhere.
  */
 #include "cli.h"
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A program as a user writes it, in strict C11: builds a VGG-like network, trains it on arrays, saves and loads it, and
- * asks the loaded one. Compiled with -std=c11 -Wpedantic -Werror against the shared library; cpp_program.cc is its twin.
+ * asks the loaded one. Compiled with -std=c11 -Wpedantic -Werror against the shared library; cpp_program.cc is its
+ * twin.
  */
 #include <soma/soma.h>
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/test_faults.c: every k-th allocation fails while a LeNet is built, compiled, trained, saved and loaded; every k-th file
- * operation fails or is cut while it is saved and loaded. Each failure ends in an error, leaks nothing, and leaves the model, and
- * the file, as they were.
+ * tests/test_faults.c: every k-th allocation fails while a LeNet is built, compiled, trained, saved and loaded; every
+ * k-th file operation fails or is cut while it is saved and loaded. Each failure ends in an error, leaks nothing, and
+ * leaves the model, and the file, as they were.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What programs that only predict make of residual blocks: normalisations folded into convolutions, sums added inside them.
- * The oracle is the same model with its inner values asked for, which keeps every node.
+ * What programs that only predict make of residual blocks: normalisations folded into convolutions, sums added inside
+ * them. The oracle is the same model with its inner values asked for, which keeps every node.
  */
 #include <math.h>
 #include <setjmp.h>

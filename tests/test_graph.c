@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Graphs and programs: what a whole program computes against arithmetic done here, pieces against the whole batch, gradients of
- * gradients, sentences of builders, memory that does not grow.
+ * Graphs and programs: what a whole program computes against arithmetic done here, pieces against the whole batch,
+ * gradients of gradients, sentences of builders, memory that does not grow.
  */
 #include <math.h>
 #include <setjmp.h>

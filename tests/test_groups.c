@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Groups of parameters: frozen ones stay to the bit and cost no gradient; rates and weight decay by pattern, against the
- * update formulas; patterns that match nothing.
+ * Groups of parameters: frozen ones stay to the bit and cost no gradient; rates and weight decay by pattern, against
+ * the update formulas; patterns that match nothing.
  */
 #include <math.h>
 #include <setjmp.h>

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Damaged and hostile files by the hundred, the same ones every time: files that soma wrote (none may be accepted), files of
- * other programs (none may be accepted where a size or an offset does not fit), pictures. Whatever is refused leaves the
- * model, its tensors' every bit and the memory in use as they were.
+ * Damaged and hostile files by the hundred, the same ones every time: files that soma wrote (none may be accepted),
+ * files of other programs (none may be accepted where a size or an offset does not fit), pictures. Whatever is refused
+ * leaves the model, its tensors' every bit and the memory in use as they were.
  * usage: test_hostile [MUTANTS]   of each kind (150)
  */
 #include <setjmp.h>
@@ -61,8 +61,8 @@ static size_t shift(uint8_t *bytes, size_t size, size_t at, long by)
     return size + (size_t)by;
 }
 
-/* One to three changes; half of them within the first `head` bytes, where sizes, names and tables stand. `bytes` has room for
- * 512 more. Returns the new size. */
+/* One to three changes; half of them within the first `head` bytes, where sizes, names and tables stand. `bytes` has
+ * room for 512 more. Returns the new size. */
 static size_t mutate(uint32_t *r, uint8_t *bytes, size_t size, size_t head)
 {
     for (uint32_t n = 1 + below(r, 3); n; n--) {
@@ -250,7 +250,8 @@ static void spoil(uint32_t *r, entry *entries)
     }
 }
 
-/* By the format's own rules: every tensor as large as its type and shape say, all data covered once, none beyond the end. */
+/* By the format's own rules: every tensor as large as its type and shape say, all data covered once, none beyond the
+ * end. */
 static bool fits(const soma_safetensors *f)
 {
     static const struct {

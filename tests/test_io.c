@@ -174,8 +174,8 @@ static void saving_again_is_the_same(void **state)
     soma_close(s);
 }
 
-/* Everything that a graph can hold: scopes, constants of all types (with NaN and infinities), frozen and unused tensors, a
- * fixed batch beside N, two outputs, f64. */
+/* Everything that a graph can hold: scopes, constants of all types (with NaN and infinities), frozen and unused
+ * tensors, a fixed batch beside N, two outputs, f64. */
 static soma_model *build_odd(soma *s)
 {
     soma_model *m = soma_model_new(s, "odd \"name\"");
@@ -641,7 +641,8 @@ static void descriptions_have_limits(void **state)
     soma_close(s);
 }
 
-/* Descriptions with a few wrong letters and a right hash: taken or refused with a sentence, never more memory than before. */
+/* Descriptions with a few wrong letters and a right hash: taken or refused with a sentence, never more memory than
+ * before. */
 static void mutated_descriptions_do_no_harm(void **state)
 {
     (void)state;

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Every kernel of convolution, matmul, pooling, reorder and some elementwise ops, in every layout it takes, on one and two
- * threads, against the f64 reference on the samples of the op: |error| <= 4 sqrt(K) eps sum|a||b|, where the sum is the
- * reference on absolute values. Kernels that take bf16 once more on inputs rounded to bf16, and half an ulp of bf16 more
- * where they write it.
+ * Every kernel of convolution, matmul, pooling, reorder and some elementwise ops, in every layout it takes, on one and
+ * two threads, against the f64 reference on the samples of the op: |error| <= 4 sqrt(K) eps sum|a||b|, where the sum is
+ * the reference on absolute values. Kernels that take bf16 once more on inputs rounded to bf16, and half an ulp of bf16
+ * more where they write it.
  */
 #include "layout_call.h"
 
@@ -32,8 +32,8 @@ typedef struct subject {
     double terms; /* K of the bound */
 } subject;
 
-/* Gradients of overlapping windows are added where they are stored: every term is rounded. So is what a library makes of dx
- * before another gradient is added to it. */
+/* Gradients of overlapping windows are added where they are stored: every term is rounded. So is what a library makes
+ * of dx before another gradient is added to it. */
 static bool adds_up(const soma_op *op)
 {
     return strstr(op->name, "pool2d_grad") != NULL;

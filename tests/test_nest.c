@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Concat in place: networks whose concats share one array, whose slices are views and whose parts are written in place give
- * what the reference gives, which copies; in plain and blocked layouts, whole, in pieces and one sample at a time.
+ * Concat in place: networks whose concats share one array, whose slices are views and whose parts are written in place
+ * give what the reference gives, which copies; in plain and blocked layouts, whole, in pieces and one sample at a time.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -38,7 +38,8 @@ static soma_value weight(net *n, int64_t out, int64_t in, int k)
     return soma_parameter(n->m, "w", SOMA_SHAPE(out, in, k, k), .init = "he_normal");
 }
 
-/* A dense block: every layer reads all before it, scaled (by a kernel that takes strides), and adds `growth` channels. */
+/* A dense block: every layer reads all before it, scaled (by a kernel that takes strides), and adds `growth`
+ * channels. */
 static void build_dense(net *n, bool exact, int64_t channels, int64_t growth)
 {
     open_net(n, exact, channels);
@@ -293,8 +294,8 @@ static void exceptions_are_copied(void **state)
     free(want);
 }
 
-/* Concats along one axis within concats along another, against what each element is: the reference shares arrays of one sample
- * as well. */
+/* Concats along one axis within concats along another, against what each element is: the reference shares arrays of one
+ * sample as well. */
 static void other_axes_are_copied(void **state)
 {
     (void)state;

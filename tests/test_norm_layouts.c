@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The fast kernels of batch_norm and its gradient in every layout, at every instruction set of this machine and on one to three
- * threads, against the f64 reference on the samples of the ops; results in place of x and dy too. Kernels for bf16 read samples that
- * are rounded to bf16, and may be off by half an ulp of it more where they store it.
+ * The fast kernels of batch_norm and its gradient in every layout, at every instruction set of this machine and on one
+ * to three threads, against the f64 reference on the samples of the ops; results in place of x and dy too. Kernels for
+ * bf16 read samples that are rounded to bf16, and may be off by half an ulp of it more where they store it.
  */
 #include "op_samples.h"
 
@@ -45,8 +45,8 @@ typedef struct call {
     char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
 } call;
 
-/* The kernel on the sample's inputs with all arrays of x's shape in one layout; in_place: output 0 lies over input 0; n_out: how many are
- * asked for. */
+/* The kernel on the sample's inputs with all arrays of x's shape in one layout; in_place: output 0 lies over input 0;
+ * n_out: how many are asked for. */
 static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kind kind, int threads, bool in_place,
                 int n_out)
 {

@@ -67,8 +67,8 @@ static void centre_crops(void **state)
     soma_close(s);
 }
 
-/* A border is black before the scale, as in torchvision: 0 becomes (0 - mean) / deviation; bgr turns channels round, and mean
- * and deviation are of the channels as the model sees them. */
+/* A border is black before the scale, as in torchvision: 0 becomes (0 - mean) / deviation; bgr turns channels round,
+ * and mean and deviation are of the channels as the model sees them. */
 static void borders_scales_and_channel_order(void **state)
 {
     (void)state;

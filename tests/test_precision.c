@@ -270,7 +270,8 @@ static void what_is_read_is_f32(void **state)
     soma_close(s);
 }
 
-/* A concat of f32 arrays is the beginning of one that is stored in bf16: it is converted, and does not share its array. */
+/* A concat of f32 arrays is the beginning of one that is stored in bf16: it is converted, and does not share its
+ * array. */
 static void concats_of_two_types_share_no_array(void **state)
 {
     (void)state;

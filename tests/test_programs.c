@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Whole programs of a convolutional network: fast kernels against the reference, pieces against the whole batch, what the
- * simplifier merged, what the plan shows and what memory it takes.
+ * Whole programs of a convolutional network: fast kernels against the reference, pieces against the whole batch, what
+ * the simplifier merged, what the plan shows and what memory it takes.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -146,8 +146,8 @@ static int count_ops(const soma_program *p, const char *op)
     return n;
 }
 
-/* An activation read by two convolutions, whose result nobody else reads: the gradients of both meet, and pass the gate,
- * where the later convolution's is written. */
+/* An activation read by two convolutions, whose result nobody else reads: the gradients of both meet, and pass the
+ * gate, where the later convolution's is written. */
 static soma_value branches(soma *s, soma_model **m, const char *act, soma_value *dw)
 {
     *m = soma_model_new(s, "branches");

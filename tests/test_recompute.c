@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Training in less memory than the plan wants: with values computed again the losses and the trained tensors stay the same to the
- * bit, through batch normalisation too; micro-batches within rounding; what cannot fit is refused with a figure that does.
+ * Training in less memory than the plan wants: with values computed again the losses and the trained tensors stay the
+ * same to the bit, through batch normalisation too; micro-batches within rounding; what cannot fit is refused with a
+ * figure that does.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -26,7 +27,8 @@ typedef struct net {
     int n_updates;
 } net;
 
-/* Residual blocks with all that may run again: convolutions, relu, dropout, add, concat, both poolings, views, sigmoid. */
+/* Residual blocks with all that may run again: convolutions, relu, dropout, add, concat, both poolings, views,
+ * sigmoid. */
 static soma_value blocks(soma_value h)
 {
     for (int i = 0; i < BLOCKS; i++) {
@@ -42,7 +44,8 @@ static soma_value blocks(soma_value h)
     return soma_average_pool2d(soma_concat(sides, 2, 1), .size = {2, 2});
 }
 
-/* A small ResNet: normalisations keep their statistics for the update of the running ones, and may run again all the same. */
+/* A small ResNet: normalisations keep their statistics for the update of the running ones, and may run again all the
+ * same. */
 static soma_value residual(soma_value h)
 {
     for (int i = 0; i < BLOCKS / 2; i++) {
@@ -290,8 +293,8 @@ static void packed_gradients_do_not_pile_up(void **state)
     soma_close(n.s);
 }
 
-/* Large packed copies of a program that updates lie in the work block, each from its reorder to the one step behind it; they are
- * kept between steps where several pieces, or several steps, read them. */
+/* Large packed copies of a program that updates lie in the work block, each from its reorder to the one step behind it;
+ * they are kept between steps where several pieces, or several steps, read them. */
 static void packed_weights_pass(void **state)
 {
     (void)state;

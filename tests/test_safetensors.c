@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/test_safetensors.c: the container by itself. A list of files that a reader must refuse, each with the words and the
- * byte that the sentence must name, and of files that it must take. The verdicts are those of the format's reference reader
- * (safetensors 0.8), except where soma is stricter: "reference takes it" stands there.
+ * tests/test_safetensors.c: the container by itself. A list of files that a reader must refuse, each with the words and
+ * the byte that the sentence must name, and of files that it must take. The verdicts are those of the format's
+ * reference reader (safetensors 0.8), except where soma is stricter: "reference takes it" stands there.
  */
 #include <setjmp.h>
 #include <stdarg.h>

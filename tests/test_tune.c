@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Kernels chosen by the clock, which is the test's own here: who is timed, what a reorder costs, what the cache file and a
- * model's record keep, and that neither is believed when it is damaged or another machine's.
+ * Kernels chosen by the clock, which is the test's own here: who is timed, what a reorder costs, what the cache file
+ * and a model's record keep, and that neither is believed when it is damaged or another machine's.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -268,8 +268,8 @@ static void scratch_is_bounded(void **state)
     soma_close(s);
 }
 
-/* Three in a row, whose middle one may write over what it reads: so it is timed, and so it runs, unless its kernel says that
- * it must not. What a kernel says that then refuses counts for nothing. */
+/* Three in a row, whose middle one may write over what it reads: so it is timed, and so it runs, unless its kernel says
+ * that it must not. What a kernel says that then refuses counts for nothing. */
 static void results_lie_apart_where_a_kernel_says_so(void **state)
 {
     (void)state;

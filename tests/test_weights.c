@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Weights of other programs into a model that exists: names, orders, types; what must be refused; nothing changed then. Keras'
- * orders are checked against a network computed here in NHWC, as Keras does.
+ * Weights of other programs into a model that exists: names, orders, types; what must be refused; nothing changed then.
+ * Keras' orders are checked against a network computed here in NHWC, as Keras does.
  */
 #include <math.h>
 #include <setjmp.h>
@@ -428,7 +428,8 @@ static void a_head_is_replaced(void **state)
 
 /* ---- a published file ---- */
 
-/* SqueezeNet's authors' names become ours; $SOMA_WEIGHTS or beside the tree (its check: photos, in bench/bars/limit-07). */
+/* SqueezeNet's authors' names become ours; $SOMA_WEIGHTS or beside the tree (its check: photos, in
+ * bench/bars/limit-07). */
 static void squeezenet_loads_from_its_authors_release(void **state)
 {
     (void)state;

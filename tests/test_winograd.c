@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Winograd convolutions against the f64 reference: the bounds of docs/architecture.md on wide layers with normal data,
- * every way a tile can hang over an edge, the same bits twice, and who may use which kernel. Kernels for bf16 read numbers that
- * bf16 can hold, and may be off by half an ulp of it more where they write it.
+ * every way a tile can hang over an edge, the same bits twice, and who may use which kernel. Kernels for bf16 read
+ * numbers that bf16 can hold, and may be off by half an ulp of it more where they write it.
  */
 #include <float.h>
 #include <math.h>
@@ -164,7 +164,8 @@ static bool only(const soma_op *op, const char *name, int isa, soma_op *copy, co
     return false;
 }
 
-/* ---- the bounds: largest error over 4 sqrt(terms) eps (largest sum |a| |b|); root of mean squares over the result's ---- */
+/* ---- the bounds: largest error over 4 sqrt(terms) eps (largest sum |a| |b|); root of mean squares over the result's
+ * ---- */
 
 static void check_levels(const problem *q, const char *name, double typical, bool print, int first, int last)
 {
@@ -280,8 +281,8 @@ static void threads_may_share_a_block(void **state)
     }
 }
 
-/* U of more than 16 MB: threads share blocks of many tiles, one thread works in the same way, and the bits are the same for
- * any number of them. */
+/* U of more than 16 MB: threads share blocks of many tiles, one thread works in the same way, and the bits are the same
+ * for any number of them. */
 static void wide_layers_share_blocks(void **state)
 {
     (void)state;
@@ -302,8 +303,8 @@ static void wide_layers_share_blocks(void **state)
     }
 }
 
-/* U of less than 16 MB, but own blocks would take more than 64 MB of scratch: threads share smaller ones, however many there
- * are. The first pictures alone have a block of their own, for the same bits. */
+/* U of less than 16 MB, but own blocks would take more than 64 MB of scratch: threads share smaller ones, however many
+ * there are. The first pictures alone have a block of their own, for the same bits. */
 static void blocks_are_shared_where_memory_is_short(void **state)
 {
     (void)state;

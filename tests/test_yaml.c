@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * tests/test_yaml.c: models described in YAML: the example is the network of the zoo, and wrong descriptions end in a sentence
- * that names the line and, where one is near, the key that was meant.
+ * tests/test_yaml.c: models described in YAML: the example is the network of the zoo, and wrong descriptions end in a
+ * sentence that names the line and, where one is near, the key that was meant.
  */
 #include <setjmp.h>
 #include <stdarg.h>

@@ -25,9 +25,10 @@ enum { MAX_THREADS = 1024, CHUNK = 4096 }; /* a chunk of FMAs takes about 10 us,
 #define R12(X) X(0) X(1) X(2) X(3) X(4) X(5) X(6) X(7) X(8) X(9) X(10) X(11)
 #define R16(X) R12(X) X(12) X(13) X(14) X(15)
 
-/* `count` steps of independent chains v = v*m + a, one a register. A CPU with two FMA pipes of latency 4 needs 8 chains,
- * one with four (NEON) needs 16; 12 is what 16 registers hold beside the constants, and clang spills more than that even
- * where there are 32. m = a = 0.5 draws every chain to 1, so nothing overflows or turns denormal. The chains start at different values, or the compiler would merge them. */
+/* `count` steps of independent chains v = v*m + a, one a register. A CPU with two FMA pipes of latency 4 needs 8
+ * chains, one with four (NEON) needs 16; 12 is what 16 registers hold beside the constants, and clang spills more than
+ * that even where there are 32. m = a = 0.5 draws every chain to 1, so nothing overflows or turns denormal. The chains
+ * start at different values, or the compiler would merge them. */
 #define START(i) V v##i = SET(seed + (float)(i));
 #define STEP(i) v##i = FMA(v##i, m, a);
 #define FOLD(i) v0 = ADD(v0, v##i);

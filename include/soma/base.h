@@ -103,8 +103,8 @@ typedef struct soma_allocator {
 /** Seam 2. Calls return 0 or a count on success and a negative errno on failure; short reads and writes are allowed. */
 typedef struct soma_files {
     void *user;
-    int (*open)(void *user, const char *path, bool write); /**< write: a new file, -EEXIST where there is one; never
-                                                                through a link. Returns a handle >= 0 */
+    /** write: a new file, -EEXIST where there is one; never through a link. Returns a handle >= 0 */
+    int (*open)(void *user, const char *path, bool write);
     int64_t (*size)(void *user, int handle);
     int64_t (*read)(void *user, int handle, void *bytes, size_t size);
     int64_t (*write)(void *user, int handle, const void *bytes, size_t size);
@@ -123,8 +123,8 @@ typedef struct soma_files {
      *  killed process left behind is not removed. */
     int (*lock)(void *user, const char *path);
     /** May the file at path be replaced? 0 also where there is none; -EISDIR or -ESPIPE: it is no regular file. With a
-     *  handle
-     *  >= 0, the file behind it, which is to take its place, gets its mode and, as far as permitted, its owner. May be NULL. */
+     *  handle >= 0, the file behind it, which is to take its place, gets its mode and, as far as permitted, its owner.
+     *  May be NULL. */
     int (*inherit)(void *user, const char *path, int handle);
     /** Can the file hold `size` bytes, as far as is known (space, quota, limits)? May be NULL. */
     int (*reserve)(void *user, int handle, uint64_t size);
@@ -158,9 +158,9 @@ typedef struct soma_context_options {
     soma_files files;
     soma_random random;
     soma_clock clock;
-    const char
-        *data_path; /**< folders in which soma_dataset_open looks for a data set's name, a colon between them, the
-                                first that has it counts; copied. NULL: #SOMA_DATA_PATH; "": none */
+    /** folders in which soma_dataset_open looks for a data set's name, a colon between them, the first that has it
+     *  counts; copied. NULL: #SOMA_DATA_PATH; "": none */
+    const char *data_path;
     /** How whoever uses this program writes a field of an option struct, such as "--batch-size" for "batch_size"; NULL
      *  where they have no word for it. Errors then speak of that instead of C's `.batch_size = 32`, and name no calls
      *  and no places in C. NULL: C. */

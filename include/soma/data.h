@@ -20,54 +20,56 @@ typedef struct soma_dataset soma_dataset;
  *  dimension). */
 typedef struct soma_transform {
     double scale; /**< 0: 1/255 for pictures and u8 input, 1 otherwise; must not be zero */
-    double
-        mean[4]; /**< per channel, as the model sees them; the first alone: for all; else one a channel. SOMA_ZERO: 0,
-                              which {0.5, 0, 0} would not say */
+    /** per channel, as the model sees them; the first alone: for all; else one a channel. SOMA_ZERO: 0, which {0.5,
+     *  0, 0} would not say */
+    double mean[4];
     double deviation[4]; /**< likewise; 0: 1; must not be zero */
     int64_t resize[2];   /**< {height, width} or {shorter side}, bilinear, antialiased as in Pillow; 0: as it is */
     int64_t crop[2]; /**< {height, width} or {side} in the middle, black (0) where a picture is smaller; 0: all of it */
     bool bgr;        /**< blue, green, red (Caffe, OpenCV) instead of red, green, blue */
-    bool
-        invert; /**< light and dark exchanged: 255 - x before all else; of pictures in bytes; what is black around them stays */
+    /** light and dark exchanged: 255 - x before all else; of pictures in bytes; what is black around them stays */
+    bool invert;
     bool has_background; /**< background was measured */
-    double
-        background; /**< how light the training pictures' outermost pixels are on average, 0 to 255 (soma_dataset_background) */
+    /** how light the training pictures' outermost pixels are on average, 0 to 255 (soma_dataset_background) */
+    double background;
 } soma_transform;
 
 /** What is drawn for each sample and epoch while training, and never for evaluation. The draws depend on (seed, epoch,
  *  sample) only. For pictures [C, H, W]; inputs keep the size that the transform gives them. */
 typedef struct soma_augment {
-    bool flip;                  /**< mirror every second picture, left and right */
-    bool random_crop;           /**< the transform's crop anywhere in the resized picture instead of its middle */
-    int64_t padding;            /**< black pixels that random_crop may reach into on every side (CIFAR: 4) */
-    double random_resized_crop; /**< a part with at least this share of the picture's area and an aspect ratio of 3/4 to
-                                     4/3, resized to the input's size (ImageNet: 0.08); 0: none */
+    bool flip;        /**< mirror every second picture, left and right */
+    bool random_crop; /**< the transform's crop anywhere in the resized picture instead of its middle */
+    int64_t padding;  /**< black pixels that random_crop may reach into on every side (CIFAR: 4) */
+    /** a part with at least this share of the picture's area and an aspect ratio of 3/4 to 4/3, resized to the
+     *  input's size (ImageNet: 0.08); 0: none */
+    double random_resized_crop;
 } soma_augment;
 
 typedef struct soma_dataset_options {
     size_t struct_size;
     soma_at at;
-    const char *path;   /**< of a file or a folder; or a name without a slash, looked for in the context's .data_path
-                             where there is no such path */
+    /** of a file or a folder; or a name without a slash, looked for in the context's .data_path where there is no
+     *  such path */
+    const char *path;
     const char *format; /**< "idx" or "image-folder"; NULL: from what is there */
-    const char *
-        split; /**< part: "train" (default) or "test": IDX files (t10k), or a sub-folder (train; test, val). A folder of
-                             pictures without parts is "train", and "all"; as "test" it is refused, because it may be what was
-                             trained on, unless it is called test or val itself. "all" takes whole what has no parts; a single
-                             file is taken whole under any name */
+    /** part: "train" (default) or "test": IDX files (t10k), or a sub-folder (train; test, val). A folder of pictures
+     *  without parts is "train", and "all"; as "test" it is refused, because it may be what was trained on, unless
+     *  it is called test or val itself. "all" takes whole what has no parts; a single file is taken whole under any
+     *  name */
+    const char *split;
     const char *labels; /**< IDX: path of the labels; NULL: beside the images, by MNIST's names */
     soma_transform transform;
     int64_t resize[2]; /**< the transform's resize, in short */
     int64_t crop[2];   /**< the transform's crop, in short */
     soma_augment augment;
     int channels; /**< of pictures in folders: 3 (default) or 1, luma */
-    bool
-        skip_broken; /**< folders: the next picture stands in for one that cannot be read, with a warning; more than 1 %
-                           of an epoch (and more than one) are an error all the same */
-    const char *const
-        *classes;  /**< names, NULL-terminated; NULL: "0", "1", ... (fashion-mnist: its own; folders: theirs) */
-    int64_t limit; /**< use so many samples: of each class its share (largest remainders), the first of it, in their
-                        order; 0: all */
+    /** folders: the next picture stands in for one that cannot be read, with a warning; more than 1 % of an epoch
+     *  (and more than one) are an error all the same */
+    bool skip_broken;
+    /** names, NULL-terminated; NULL: "0", "1", ... (fashion-mnist: its own; folders: theirs) */
+    const char *const *classes;
+    /** use so many samples: of each class its share (largest remainders), the first of it, in their order; 0: all */
+    int64_t limit;
 } soma_dataset_options;
 
 /** Opens a dataset: an IDX image file (plain or .gz), a folder with MNIST's four files, or a folder with a folder of
@@ -87,9 +89,8 @@ SOMA_API size_t soma_dataset_find(soma *s, const char *name, char *path, size_t 
 typedef struct soma_arrays_options {
     size_t struct_size;
     soma_at at;
-    soma_tensor
-        x; /**< [samples, ...] f32 or u8; borrowed: must outlive the dataset and whatever uses it (parts, loaders,
-                        trainings) */
+    /** [samples, ...] f32 or u8; borrowed: must outlive the dataset and whatever uses it (parts, loaders, trainings) */
+    soma_tensor x;
     soma_tensor y; /**< [samples] i32 classes, or [samples, ...] f32; data NULL: no targets */
     soma_transform transform;
     soma_augment augment;

@@ -47,13 +47,15 @@ typedef struct soma_tensor_options {
     soma_at at;
     soma_shape shape;
     soma_dtype dtype; /**< default f32 */
-    const char *init; /**< "zeros" (default), "ones", "constant", "uniform", "normal", "he_uniform", "he_normal",
-                            "glorot_uniform", "glorot_normal", "lecun_uniform", "he_normal_out" (by fan_out),
-                            "pytorch_uniform" (1 / sqrt(fan_in) is the limit: PyTorch's default) */
-    double a, b;      /**< constant: a; uniform: from a to b; normal: mean a, deviation b. Both 0: 0 to 1, or 0
-                           and 1; SOMA_ZERO for both: 0. a without b, b < a or a deviation < 0, and either number
-                           for an initialiser that takes none are errors */
-    int64_t fan_in;   /**< he, glorot, lecun; 0: from the shape (OIHW, or out x in) */
+    /** "zeros" (default), "ones", "constant", "uniform", "normal", "he_uniform", "he_normal", "glorot_uniform",
+     *  "glorot_normal", "lecun_uniform", "he_normal_out" (by fan_out), "pytorch_uniform" (1 / sqrt(fan_in) is the
+     *  limit: PyTorch's default) */
+    const char *init;
+    /** constant: a; uniform: from a to b; normal: mean a, deviation b. Both 0: 0 to 1, or 0 and 1; SOMA_ZERO for
+     *  both: 0. a without b, b < a or a deviation < 0, and either number for an initialiser that takes none are
+     *  errors */
+    double a, b;
+    int64_t fan_in; /**< he, glorot, lecun; 0: from the shape (OIHW, or out x in) */
     int64_t fan_out;
     bool frozen; /**< not trained */
     bool buffer; /**< kept up to date by the model itself, as running statistics: no parameter; implies frozen */
@@ -70,7 +72,8 @@ SOMA_API soma_value soma_parameter_with(soma_model *m, const char *name, const s
  *      soma_value w = soma_parameter_value(m, "dense1.weight");
  *      soma_value penalty = soma_reduce_sum(soma_square(w));
  *
- *  Shape: the tensor's, without a batch. Fails, naming the nearest, where the model has no such tensor, and for state of an optimizer. */
+ *  Shape: the tensor's, without a batch. Fails, naming the nearest, where the model has no such tensor, and for state
+ *  of an optimizer. */
 SOMA_API soma_value soma_parameter_value_at(soma_model *m, const char *name, soma_at at);
 #define soma_parameter_value(m, name) soma_parameter_value_at(m, name, SOMA_AT)
 
@@ -84,7 +87,8 @@ SOMA_API soma_value soma_scalar_at(soma_value x, double number, soma_at at);
 /* ---- ops ---- */
 
 /** Names one call of an op; `attrs` points to the op's attribute struct (NULL: all defaults), n_out outputs are written
- *  (absent optional ones at the end may be left out). layer: a name for errors, plans and random draws; NULL: automatic. */
+ *  (absent optional ones at the end may be left out). layer: a name for errors, plans and random draws; NULL:
+ *  automatic. */
 typedef struct soma_apply_options {
     size_t struct_size;
     soma_at at;
@@ -113,8 +117,8 @@ SOMA_API soma_value soma_model_input(const soma_model *m, int index); /**< the f
 SOMA_API soma_value soma_model_output(const soma_model *m, int index);
 SOMA_API const char *soma_model_output_name(const soma_model *m, int index);
 
-/** Gradients of the scalar y with respect to x[0..n-1] as values of the same graph, so they may be differentiated again.
- *  An op on the way that has no gradient is an error that names it. Where y does not depend on x[i], zeros. */
+/** Gradients of the scalar y with respect to x[0..n-1] as values of the same graph, so they may be differentiated
+ *  again. An op on the way that has no gradient is an error that names it. Where y does not depend on x[i], zeros. */
 SOMA_API soma_status soma_grad_at(soma_value y, const soma_value *x, int n, soma_value *dx, soma_at at);
 #define soma_grad(y, x, n, dx) soma_grad_at(y, x, n, dx, SOMA_AT)
 
@@ -140,7 +144,8 @@ typedef struct soma_named_tensor {
     bool buffer; /**< no parameter: running statistics */
 } soma_named_tensor;
 SOMA_API int soma_tensor_count(soma_model *m);
-/** Fills the tensors on first use (initialisers), so the data is readable and writable; call soma_touch after writing. */
+/** Fills the tensors on first use (initialisers), so the data is readable and writable; call soma_touch after
+ *  writing. */
 SOMA_API soma_named_tensor soma_tensor_at(soma_model *m, int index);
 SOMA_API soma_named_tensor soma_tensor_find(soma_model *m, const char *name);
 /** Says that tensors were written from outside: packed copies are made anew before the next step. */
@@ -151,8 +156,8 @@ SOMA_API soma_status soma_check_finite(soma_model *m);
 /** Draws the initial values (again), from the context's seed unless seeded otherwise. */
 SOMA_API soma_status soma_initialize(soma_model *m, uint64_t seed);
 
-/** A rule for names: wherever `from` stands in a name it becomes `to`; "^" in front of `from` means only at the beginning.
- *  {"^module.", ""}, {"fire2/", "features.3."}. */
+/** A rule for names: wherever `from` stands in a name it becomes `to`; "^" in front of `from` means only at the
+ *  beginning. {"^module.", ""}, {"fire2/", "features.3."}. */
 typedef struct soma_rename {
     const char *from, *to;
 } soma_rename;
@@ -173,20 +178,20 @@ typedef struct soma_program_options {
     const soma_value *updates; /**< outputs of assigning ops that must run */
     int n_updates;
     bool training; /**< layers behave as in training (dropout drops); always so with updates */
-    int64_t
-        micro_batch; /**< the batch runs in pieces of that many samples (a divisor of it), gradients are the whole batch's;
-                              0: the plan chooses; the batch itself: one piece */
-    uint64_t
-        max_memory; /**< bytes of the whole plan; 0: no budget. A plan that needs more cuts the batch into smaller pieces
-                              where that is possible and micro_batch is 0, then computes values again instead of keeping
-                              them (Chen et al. 2016, arXiv 1604.06174); SOMA_MEMORY with the least figure when neither
-                              is enough */
-    bool
-        tune; /**< times the kernels that could run a node, on its real shapes, and takes the fastest, unless the model's record
-                    says which; compiling takes seconds. Scratch of a kernel is bounded by 512 MB, or an eighth of max_memory.
-                    Not under exact. Otherwise a fixed rule on shapes chooses */
-    const char *precision; /**< "f32" (default), or "bf16": activations stored and products computed in bf16, tensors,
-                                their gradients, statistics and losses in f32; needs avx512_bf16 and oneDNN, never exact */
+    /** the batch runs in pieces of that many samples (a divisor of it), gradients are the whole batch's; 0: the plan
+     *  chooses; the batch itself: one piece */
+    int64_t micro_batch;
+    /** bytes of the whole plan; 0: no budget. A plan that needs more cuts the batch into smaller pieces where that
+     *  is possible and micro_batch is 0, then computes values again instead of keeping them (Chen et al. 2016, arXiv
+     *  1604.06174); SOMA_MEMORY with the least figure when neither is enough */
+    uint64_t max_memory;
+    /** times the kernels that could run a node, on its real shapes, and takes the fastest, unless the model's record
+     *  says which; compiling takes seconds. Scratch of a kernel is bounded by 512 MB, or an eighth of max_memory.
+     *  Not under exact. Otherwise a fixed rule on shapes chooses */
+    bool tune;
+    /** "f32" (default), or "bf16": activations stored and products computed in bf16, tensors, their gradients,
+     *  statistics and losses in f32; needs avx512_bf16 and oneDNN, never exact */
+    const char *precision;
 } soma_program_options;
 
 /** Compiles. All values must be of one graph; m owns the parameters, and lives on inside the program when it is freed
@@ -197,10 +202,11 @@ SOMA_API soma_program *soma_compile_with(soma_model *m, const soma_program_optio
  *  (soma_trainer_program, soma_plan_fn), which belongs to that. */
 SOMA_API void soma_program_free(soma_program *p);
 
-/** Where to write input `x`: plain, batch of the program; data NULL when x is not an input of the program. Each input has
- *  two slots: one is written, one is run on. At first they are the same one; after soma_flip the slot just written is run on
- *  and the other one is free to be written while the step runs. The slots are the model's: another program of it that is fed
- *  writes over them, and compiling one may move them (what they hold moves along), so ask again after that. */
+/** Where to write input `x`: plain, batch of the program; data NULL when x is not an input of the program. Each input
+ *  has two slots: one is written, one is run on. At first they are the same one; after soma_flip the slot just written
+ *  is run on and the other one is free to be written while the step runs. The slots are the model's: another program of
+ *  it that is fed writes over them, and compiling one may move them (what they hold moves along), so ask again after
+ *  that. */
 SOMA_API soma_tensor soma_program_input(soma_program *p, soma_value x);
 SOMA_API void soma_flip(soma_program *p);
 /** Copies a batch into the input slot. */
@@ -226,9 +232,9 @@ SOMA_API soma_plan_memory soma_program_memory(const soma_program *p);
 typedef struct soma_plan_node {
     const char *op, *layer, *kernel, *note;
     const char *refused; /**< "cpu: reason; onednn: reason" of the kernels that came before; "" if none */
-    const char
-        *chosen; /**< "timed: onednn 1.25 ms, winograd 0.98 ms", "timed before: ..." (in this context, or in the cache
-                              file), "recorded: ..." (in the model's record); "" where the rule on shapes chose */
+    /** "timed: onednn 1.25 ms, winograd 0.98 ms", "timed before: ..." (in this context, or in the cache file),
+     *  "recorded: ..." (in the model's record); "" where the rule on shapes chose */
+    const char *chosen;
     const char *phase;   /**< "prologue", "body", "epilogue" */
     const char *output;  /**< type and layout of output 0 */
     double flops, bytes; /**< of one step (all pieces) */
@@ -247,12 +253,14 @@ SOMA_API int soma_program_nodes(const soma_program *p);
 SOMA_API soma_plan_node soma_program_node(const soma_program *p, int index);
 SOMA_API int64_t soma_program_micro_batch(const soma_program *p);
 SOMA_API const char *soma_program_micro_batch_reason(const soma_program *p);
-/** Timed choices are read from this file and added to it whenever a program was timed (written anew and atomically; the folder
- *  must exist). A missing file is an empty one; a damaged or foreign one is ignored with a warning through the log. */
+/** Timed choices are read from this file and added to it whenever a program was timed (written anew and atomically; the
+ *  folder must exist). A missing file is an empty one; a damaged or foreign one is ignored with a warning through the
+ *  log. */
 SOMA_API soma_status soma_tune_cache_open(soma *s, const char *path);
-/** soma_program_record of the model's last training (its full batches), also when that was before it was saved; 0: none, or
- *  exact. Kernels that were timed are saved with the model; loaded on the same machine, with the same threads and libraries, they
- *  are taken again for the same shapes, tuned or not, so that training goes on with the same bits. */
+/** soma_program_record of the model's last training (its full batches), also when that was before it was saved; 0:
+ *  none, or exact. Kernels that were timed are saved with the model; loaded on the same machine, with the same
+ *  threads and libraries, they are taken again for the same shapes, tuned or not, so that training goes on with the
+ *  same bits. */
 SOMA_API uint64_t soma_model_record(const soma_model *m);
 /** Threads that a step of the program uses: the context's, or fewer where its shapes give them too little work. Never
  *  by how busy the machine is, so that bits do not depend on it. 0 for NULL. */
@@ -264,9 +272,9 @@ SOMA_API soma_status soma_program_time(soma_program *p, int steps);
 
 /* ---- predicting from several threads ---- */
 
-/** A caller's own activations and inputs for a finished program that updates nothing: one run per thread. Made and freed on the
- *  context's thread when it is not under way; program and model may be freed before it, on that thread, too. While runs are under
- *  way the model's tensors must stay as they are. */
+/** A caller's own activations and inputs for a finished program that updates nothing: one run per thread. Made and
+ *  freed on the context's thread when it is not under way; program and model may be freed before it, on that thread,
+ *  too. While runs are under way the model's tensors must stay as they are. */
 typedef struct soma_run_object soma_run_object;
 SOMA_API soma_run_object *soma_run_new(soma_program *p);
 SOMA_API void soma_run_free(soma_run_object *r);

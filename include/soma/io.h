@@ -32,9 +32,9 @@ SOMA_API soma_model *soma_load(soma *s, const char *path);
 /** What soma_load_weights found. Names are in alphabetical order and live until the model's next
  *  soma_load_weights, or until the model is freed. */
 typedef struct soma_weights_report {
-    int loaded; /**< tensors of the model that were (or would have been) written */
-    int n_missing,
-        n_unused; /**< tensors of the model without one in the file; of the file that the model does not want */
+    int loaded;                 /**< tensors of the model that were (or would have been) written */
+    int n_missing;              /**< tensors of the model without one in the file */
+    int n_unused;               /**< tensors of the file that the model does not want */
     const char *const *missing; /**< names of the model */
     const char *const *unused;  /**< names as they stand in the file */
 } soma_weights_report;
@@ -43,10 +43,10 @@ typedef struct soma_load_weights_options {
     size_t struct_size;
     soma_at at;
     const char *path;
-    const char
-        *layout; /**< "torch" (default): names and orders are soma's own (OIHW, [out, in]). "keras": kernel, gamma,
-                             beta, moving_mean, moving_variance; HWIO, [in, out], depthwise [h, w, c, m], and rows of the
-                             first dense layer after a flatten in NHWC order */
+    /** "torch" (default): names and orders are soma's own (OIHW, [out, in]). "keras": kernel, gamma, beta,
+     *  moving_mean, moving_variance; HWIO, [in, out], depthwise [h, w, c, m], and rows of the first dense layer
+     *  after a flatten in NHWC order */
+    const char *layout;
     const soma_rename *map; /**< rules for the file's names, applied one after the other before the layout's own */
     int n_map;
     const char *map_file; /**< a YAML mapping of such rules, OLD: NEW, applied after `map` */

@@ -59,20 +59,20 @@ typedef struct soma_batch_norm_options {
     soma_value x;    /**< [N, C, H, W], [N, C] or any [N, C, ...] */
     double momentum; /**< 0: 0.1 (pytorch) or 0.99 (keras); SOMA_ZERO: 0 */
     double epsilon;  /**< added to the variance; 0: 1e-5 (pytorch) or 1e-3 (keras) */
-    const char
-        *convention; /**< NULL: "pytorch", running = (1 - momentum) running + momentum new, the new variance divided
-                                 by M - 1; "keras": running = momentum running + (1 - momentum) new, divided by M */
+    /** NULL: "pytorch", running = (1 - momentum) running + momentum new, the new variance divided by M - 1; "keras":
+     *  running = momentum running + (1 - momentum) new, divided by M */
+    const char *convention;
     bool no_scale, no_shift;
     const char *activation;
-    bool
-        frozen; /**< normalises with the running statistics while training too and leaves them alone; weight and bias are
-                      not trained (Keras' trainable = false; PyTorch's eval() and requires_grad = False) */
+    /** normalises with the running statistics while training too and leaves them alone; weight and bias are not
+     *  trained (Keras' trainable = false; PyTorch's eval() and requires_grad = False) */
+    bool frozen;
     const char *name;
 } soma_batch_norm_options;
-/** y = act(weight (x - mean) / sqrt(variance + epsilon) + bias) per channel, over the M values of a channel in the batch
- *  (Ioffe and Szegedy 2015; ONNX BatchNormalization; PyTorch's BatchNorm1d and 2d; Keras' BatchNormalization). Tensors weight,
- *  bias, running_mean, running_var, all [C]. A program that only evaluates or predicts uses the running statistics; a step that
- *  updates parameters updates them last. Training with one value per channel is refused. */
+/** y = act(weight (x - mean) / sqrt(variance + epsilon) + bias) per channel, over the M values of a channel in the
+ *  batch (Ioffe and Szegedy 2015; ONNX BatchNormalization; PyTorch's BatchNorm1d and 2d; Keras' BatchNormalization).
+ *  Tensors weight, bias, running_mean, running_var, all [C]. A program that only evaluates or predicts uses the running
+ *  statistics; a step that updates parameters updates them last. Training with one value per channel is refused. */
 SOMA_API soma_value soma_batch_norm_with(const soma_batch_norm_options *o);
 #define soma_batch_norm(...) soma_batch_norm_with(SOMA_OPTIONS(soma_batch_norm_options, .x = __VA_ARGS__))
 
@@ -80,8 +80,8 @@ typedef struct soma_dropout_options {
     size_t struct_size;
     soma_at at;
     soma_value x;
-    double
-        rate;  /**< share of elements set to zero while training, 0 <= rate < 1; the rest is scaled by 1 / (1 - rate) */
+    /** share of elements set to zero while training, 0 <= rate < 1; the rest is scaled by 1 / (1 - rate) */
+    double rate;
     bool maps; /**< whole feature maps x[n,c] are dropped: PyTorch's Dropout2d, Keras' SpatialDropout2D */
     const char *name;
 } soma_dropout_options;
@@ -116,8 +116,9 @@ typedef struct soma_adam_options {
     double beta1, beta2; /**< defaults 0.9, 0.999; SOMA_ZERO: 0 */
     double epsilon;      /**< default 1e-8, SOMA_ZERO: 0; added to sqrt(v / (1 - beta2^t)) as in PyTorch 2.15 */
     double weight_decay;
-    double peak_lr; /**< > 0: one-cycle (Smith 2018, PyTorch's OneCycleLR with cosine annealing): from peak / 25 up to
-                              the peak during the first 30 % of all steps, then down to peak / 250,000; momentum is not cycled */
+    /** > 0: one-cycle (Smith 2018, PyTorch's OneCycleLR with cosine annealing): from peak / 25 up to the peak during
+     *  the first 30 % of all steps, then down to peak / 250,000; momentum is not cycled */
+    double peak_lr;
 } soma_adam_options;
 
 /** An optimizer by value: a name and its resolved numbers. */
@@ -132,17 +133,18 @@ SOMA_API soma_optimizer soma_adam_with(const soma_adam_options *o);
 #define soma_sgd(...) soma_sgd_with(SOMA_OPTIONS(soma_sgd_options, __VA_ARGS__))
 #define soma_adam(...) soma_adam_with(SOMA_OPTIONS(soma_adam_options, __VA_ARGS__))
 
-/** Parameters that are trained in their own way. A pattern names tensors ("*" any letters, "?" one) or a layer above them:
- *  "features.0", "layer1.*", "*.bias". Of several groups that match, the last one that says a thing decides it. */
+/** Parameters that are trained in their own way. A pattern names tensors ("*" any letters, "?" one) or a layer above
+ *  them: "features.0", "layer1.*", "*.bias". Of several groups that match, the last one that says a thing decides
+ *  it. */
 typedef struct soma_group {
     const char *pattern;
     double lr; /**< learning rate, or peak of a one-cycle rate, instead of the optimizer's; 0: not said, SOMA_ZERO: 0 */
     double lr_scale;     /**< times the optimizer's; 0: not said, SOMA_ZERO: 0 */
     double weight_decay; /**< instead of the optimizer's; 0: not said, SOMA_ZERO: none, as no_weight_decay */
     bool no_weight_decay;
-    bool
-        frozen; /**< not trained: its gradients are not computed at all; batch norms whose running statistics match use them
-                       as they are */
+    /** not trained: its gradients are not computed at all; batch norms whose running statistics match use them as
+     *  they are */
+    bool frozen;
     bool trained; /**< undoes an earlier group's frozen: "*" frozen, then "fc" trained */
 } soma_group;
 

@@ -35,7 +35,7 @@ typedef enum soma_field_type {
     SOMA_FIELD_SHAPE  /* soma_shape; dimensions may be symbolic */
 } soma_field_type;
 
-/** One attribute. The table drives defaults, checking, saving, reading YAML, `soma ops` and the docs. */
+/** One attribute. The table drives defaults, checking, saving in model files and `soma ops`. */
 typedef struct soma_field {
     const char *name;
     soma_field_type type;
@@ -60,7 +60,7 @@ typedef struct soma_infer {
 /** Writes the sentence into reason (capacity SOMA_REASON_MAX) and returns SOMA_INVALID. */
 #define SOMA_REASON_MAX 512
 SOMA_API soma_status soma_refuse(char *reason, const char *format, ...) SOMA_PRINTF(2, 3);
-/** The type as text, "f32[N,64,11,11]", into a ring of buffers of the caller's thread-local choice: give 96 bytes. */
+/** Writes the type as text, "f32[N,64,11,11]", into `text` and returns it. */
 SOMA_API const char *soma_type_text(const soma_type *type, char text[96]);
 
 /* ---- gradient: emits nodes ------------------------------------------------------------------------------------ */
@@ -77,8 +77,8 @@ typedef struct soma_gradient {
 
 /* ---- state that training carries along: emits assigning nodes -------------------------------------------------- */
 
-/** What update sees of a node in a program that updates the model. It sets `update` to output 0 of the assigning node that it
- *  built with the public builders (batch_norm: the running statistics), or leaves it absent. */
+/** What update sees of a node in a program that updates the model. It sets `update` to output 0 of the assigning node
+ *  that it built with the public builders (batch_norm: the running statistics), or leaves it absent. */
 typedef struct soma_state_update {
     const void *attrs;
     int n_in, n_out;
@@ -101,12 +101,13 @@ typedef struct soma_tiles {
 
 typedef struct soma_layout {
     soma_layout_kind kind;
-    soma_tiles tiles;     /* SOMA_PACKED: how, where that is said */
-    size_t bytes;         /* SOMA_PACKED: size of the array */
-    const void *detail;   /* SOMA_PACKED: the library's descriptor, owned by the program */
-    uint64_t key;         /* SOMA_PACKED: equal keys mean equal layouts */
-    int64_t batch_stride; /* elements from one sample to the next where the array lies inside a larger one (a part of a
-                             concat, a slice of channels); 0: dense. Only arguments that a kernel's `strided` names ever have one */
+    soma_tiles tiles;   /* SOMA_PACKED: how, where that is said */
+    size_t bytes;       /* SOMA_PACKED: size of the array */
+    const void *detail; /* SOMA_PACKED: the library's descriptor, owned by the program */
+    uint64_t key;       /* SOMA_PACKED: equal keys mean equal layouts */
+    /* elements from one sample to the next where the array lies inside a larger one (a part of a concat, a slice of
+     * channels); 0: dense. Only arguments that a kernel's `strided` names ever have one */
+    int64_t batch_stride;
 } soma_layout;
 
 /** One array as a kernel sees it at prepare: concrete shape (the piece's batch), type, layout. */
@@ -121,8 +122,9 @@ typedef struct soma_arg {
 
 typedef struct soma_run soma_run;
 
-/** Runs a prepared kernel. state: what prepare stored. arg: inputs, then outputs, then one scratch pointer (NULL if none
- *  was asked for); absent arguments are NULL. Never allocates, never writes its inputs (but for declared aliasing). */
+/** Runs a prepared kernel. state: what prepare stored. arg: inputs, then outputs, then one scratch pointer (NULL if
+ *  none was asked for); absent arguments are NULL. Never allocates, never writes its inputs (but for declared
+ *  aliasing). */
 typedef soma_status (*soma_run_fn)(const void *state, void *const *arg, soma_run *run);
 
 typedef struct soma_prepare {
@@ -175,26 +177,29 @@ typedef enum soma_layout_rule {
     SOMA_LAYOUT_ASK        /* wish() says */
 } soma_layout_rule;
 
-/** Where a program of precision bf16 may store arrays in bf16: arrays of f32 with the batch in front and another dimension. */
+/** Where a program of precision bf16 may store arrays in bf16: arrays of f32 with the batch in front and another
+ *  dimension. */
 typedef enum soma_bf16_rule {
     SOMA_BF16_NONE = 0, /* nowhere */
     SOMA_BF16_FOLLOW,   /* all of them or none: the kernel takes bf16 only, and computes in f32 */
-    SOMA_BF16_MULTIPLY  /* multiplies bf16: inputs all or none, outputs then bf16 or f32; prepare may ask for another
-                           dtype of inputs (weights in bf16) */
+    /* multiplies bf16: inputs all or none, outputs then bf16 or f32; prepare may ask for another dtype of inputs
+     * (weights in bf16) */
+    SOMA_BF16_MULTIPLY
 } soma_bf16_rule;
 
-/** One implementation of one op. accept: cheap, on types and attributes, whether it can (refuse with a sentence); suits: whether
- *  the fixed rule on shapes prefers it where it can: without tuning a kernel that does not suit is passed over, unless
- *  nothing else is left; prepare: once, at compile, with layouts fixed (may still refuse: then the next kernel is asked). */
+/** One implementation of one op. accept: cheap, on types and attributes, whether it can (refuse with a sentence);
+ *  suits: whether the fixed rule on shapes prefers it where it can: without tuning a kernel that does not suit is
+ *  passed over, unless nothing else is left; prepare: once, at compile, with layouts fixed (may still refuse: then the
+ *  next kernel is asked). */
 typedef struct soma_kernel {
     const char *name; /* "reference", "cpu", "onednn", ... */
     int isa;          /* instruction-set level it was compiled for: 0 any, 2 AVX2, 3 AVX-512 (see backend/cpu/isa.h) */
     bool exact;       /* same bits everywhere: allowed under --exact */
     soma_bf16_rule bf16;
     soma_layout_rule layouts;
-    uint32_t
-        strided; /* bit k: input k may have a batch_stride (bit 31: all from the 32nd on); outputs only have one where
-                         planning nests them (concat, slice) */
+    /* bit k: input k may have a batch_stride (bit 31: all from the 32nd on); outputs only have one where planning
+     * nests them (concat, slice) */
+    uint32_t strided;
     soma_status (*accept)(soma_prepare *p);
     bool (*suits)(const soma_prepare *p); /* NULL: always */
     void (*wish)(soma_prepare *p);        /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */
@@ -207,9 +212,9 @@ typedef struct soma_sample {
     const char *name;
     const char *attrs;    /* "stride=2,2 padding=1,1,1,1"; NULL: defaults */
     const soma_shape *in; /* n_in shapes, constant dimensions; the first dimension may be SOMA_N (bound to 3) */
-    const char *fill;     /* per input: 'n' normal, 'p' positive, 'u' in (0,1), 'k' class index below `classes`,
-                                'd' distinct values (no ties), 's' = well away from 0, 'g' from -3 to 9, 'o' one-hot rows,
-                                '-' absent; NULL: all 'n' */
+    /* per input: 'n' normal, 'p' positive, 'u' in (0,1), 'k' class index below `classes`, 'd' distinct values (no
+     * ties), 's' = well away from 0, 'g' from -3 to 9, 'o' one-hot rows, '-' absent; NULL: all 'n' */
+    const char *fill;
     int classes;
     bool no_gradient; /* not differentiable at all (argmax-like, updates) */
 } soma_sample;

@@ -123,12 +123,13 @@ typedef struct soma_pool2d_options {
     size_t struct_size;
     soma_at at;
     soma_value x;
-    int64_t size[2];    /**< the window; required */
-    int64_t stride[2];  /**< 0: the window */
-    int64_t pad[4];     /**< top, left, bottom, right; max: padding never wins */
-    bool ceil_mode;     /**< the last window may reach beyond x and its padding, but must begin inside (PyTorch) */
-    bool count_padding; /**< average: divide by the whole window at the border, as if padding were data (with ceil_mode:
-                             what lies beyond the padding does not count) */
+    int64_t size[2];   /**< the window; required */
+    int64_t stride[2]; /**< 0: the window */
+    int64_t pad[4];    /**< top, left, bottom, right; max: padding never wins */
+    bool ceil_mode;    /**< the last window may reach beyond x and its padding, but must begin inside (PyTorch) */
+    /** average: divide by the whole window at the border, as if padding were data (with ceil_mode: what lies beyond
+     *  the padding does not count) */
+    bool count_padding;
 } soma_pool2d_options;
 SOMA_API soma_value soma_max_pool2d_with(const soma_pool2d_options *o);
 SOMA_API soma_value soma_average_pool2d_with(const soma_pool2d_options *o);

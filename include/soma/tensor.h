@@ -13,8 +13,8 @@
 extern "C" {
 #endif
 
-/** SOMA_BF16 (the upper half of an f32) is how a program compiled with .precision = "bf16" stores activations; models and
- *  their tensors have none. */
+/** SOMA_BF16 (the upper half of an f32) is how a program compiled with .precision = "bf16" stores activations; models
+ *  and their tensors have none. */
 typedef enum soma_dtype { SOMA_F32, SOMA_F64, SOMA_I32, SOMA_U8, SOMA_BF16 } soma_dtype;
 
 /** Bytes of one element. */
@@ -70,7 +70,8 @@ typedef struct soma_tensor {
     void *data;
 } soma_tensor;
 
-/** Elements of a shape whose dimensions are constants; 0 where one is symbolic, not positive, or the product overflows. */
+/** Elements of a shape whose dimensions are constants; 0 where one is symbolic, not positive, or the product
+ *  overflows. */
 SOMA_API int64_t soma_shape_elements(const soma_shape *shape);
 
 #ifdef __cplusplus

@@ -51,26 +51,26 @@ typedef struct soma_fit_options {
     int64_t epochs;     /**< default 1 */
     soma_dataset *validation;
     double validation_split; /**< share of `data` held out for validation, when that is NULL; see split_order */
-    const char *split_order; /**< which samples: "stratified" (default for classes), "shuffled" (otherwise) or "end"
-                                  (default with no_shuffle, for samples in an order; Keras), by the seed; see
-                                  soma_dataset_split */
+    /** which samples: "stratified" (default for classes), "shuffled" (otherwise) or "end" (default with no_shuffle,
+     *  for samples in an order; Keras), by the seed; see soma_dataset_split */
+    const char *split_order;
     bool no_shuffle;
     uint64_t seed; /**< of shuffling and dropout; 0: the context's, SOMA_ZERO: 0 */
     soma_progress_fn on_progress;
     void *user;
-    double progress_seconds; /**< at most one call per that many seconds, plus one per epoch; 0: one per epoch only;
-                                   < 0: after every step */
-    int64_t micro_batch;     /**< samples that run at a time; gradients are the whole batch's; 0: the plan chooses */
-    uint64_t max_memory;     /**< bytes of the plan, 0: no budget; see soma_program_options */
-    bool tune;               /**< kernels are timed, see soma_program_options */
-    soma_plan_fn on_plan;    /**< gets `user` as well; may be NULL */
-    int64_t max_steps;       /**< > 0: stop after that many steps */
-    soma_progress *result;   /**< the last epoch's figures, also of one that was stopped or failed; may be NULL */
-    const char *precision;   /**< "f32" (default) or "bf16", see soma_program_options */
-    soma_stop_fn stop;       /**< gets `user` as well; may be NULL */
-    soma_schedule_fn
-        schedule; /**< called before every step, gets `user` as well; NULL: the optimizer's rate. Not beside
-                                     the optimizer's own schedules, peak_lr and decay */
+    /** at most one call per that many seconds, plus one per epoch; 0: one per epoch only; < 0: after every step */
+    double progress_seconds;
+    int64_t micro_batch;   /**< samples that run at a time; gradients are the whole batch's; 0: the plan chooses */
+    uint64_t max_memory;   /**< bytes of the plan, 0: no budget; see soma_program_options */
+    bool tune;             /**< kernels are timed, see soma_program_options */
+    soma_plan_fn on_plan;  /**< gets `user` as well; may be NULL */
+    int64_t max_steps;     /**< > 0: stop after that many steps */
+    soma_progress *result; /**< the last epoch's figures, also of one that was stopped or failed; may be NULL */
+    const char *precision; /**< "f32" (default) or "bf16", see soma_program_options */
+    soma_stop_fn stop;     /**< gets `user` as well; may be NULL */
+    /** called before every step, gets `user` as well; NULL: the optimizer's rate. Not beside the optimizer's own
+     *  schedules, peak_lr and decay */
+    soma_schedule_fn schedule;
 } soma_fit_options;
 /** Trains the model's first output on the dataset: soma_fit(m, data, .epochs = 5). Where the model has names of classes
  *  (soma_model_set_classes, or from its file), data and validation data may know fewer of them or in another order:
@@ -88,12 +88,12 @@ typedef struct soma_evaluation {
     int64_t samples;
     double loss, accuracy;
     int classes; /**< the model's outputs, 0 where targets are not classes; beside .confusion also set by the caller */
-    int64_t
-        *confusion; /**< [classes, classes], row: truth, column: answer, by the model's outputs; each sample is counted
-                             once, but for those with a NaN among the outputs, which answer nothing (accuracy takes them
-                             for wrong). Owned by the caller, who sets .classes to say how large it is; NULL: not wanted */
-    int64_t not_finite; /**< samples for which an output was NaN or infinite; where a softmax ends the model, a number
-                       that it was given */
+    /** [classes, classes], row: truth, column: answer, by the model's outputs; each sample is counted once, but for
+     *  those with a NaN among the outputs, which answer nothing (accuracy takes them for wrong). Owned by the
+     *  caller, who sets .classes to say how large it is; NULL: not wanted */
+    int64_t *confusion;
+    /** samples for which an output was NaN or infinite; where a softmax ends the model, a number that it was given */
+    int64_t not_finite;
 } soma_evaluation;
 typedef struct soma_evaluate_options {
     size_t struct_size;

@@ -14,8 +14,9 @@ extern "C" {
 /** How large an architecture is built. */
 typedef struct soma_zoo_size {
     int64_t classes; /**< or outputs */
-    double width; /**< multiplies the channels and units of every layer but the last; products are rounded to multiples
-                          of 8 (of 1 where the original is none), at least 8, not below 90 %: MobileNetV2's rule */
+    /** multiplies the channels and units of every layer but the last; products are rounded to multiples of 8 (of 1
+     *  where the original is none), at least 8, not below 90 %: MobileNetV2's rule */
+    double width;
     bool no_dropout;
     int reading; /**< which of the entry's `reading->choices` */
 } soma_zoo_size;

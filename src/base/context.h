@@ -32,15 +32,15 @@ struct soma {
     soma_object *objects;
     const char *(*field_name)(void *user, const char *field); /* NULL: sentences are for C (base/words.h) */
     void *field_user;
-    const soma_at
-        *builder; /* while the library builds for someone: the place of mistakes, whatever its own source says */
+    /* while the library builds for someone: the place of mistakes, whatever its own source says */
+    const soma_at *builder;
     soma_status status;
     soma_at place; /* of the error */
     char error[1024];
 };
 
-/* A context for another thread: memory and seams of the parent, an error of its own, no log. Lives in the caller's memory;
- * the parent must outlive it. */
+/* A context for another thread: memory and seams of the parent, an error of its own, no log. Lives in the caller's
+ * memory; the parent must outlive it. */
 void soma_child_open(soma *child, soma *parent);
 void soma_child_close(soma *child);
 

@@ -33,8 +33,8 @@ static inline void soma_philox_rounds(uint32_t c[4], uint32_t k0, uint32_t k1)
     }
 }
 
-/* The counter of draw block `index` (four 32-bit numbers each): {index low, index high ^ step high bits, step, mix of stream
- * and site}. Defined here once, used by every kernel that draws. */
+/* The counter of draw block `index` (four 32-bit numbers each): {index low, index high ^ step high bits, step, mix of
+ * stream and site}. Defined here once, used by every kernel that draws. */
 static inline void soma_counter(uint32_t c[4], soma_stream stream, uint64_t site, uint64_t step, uint64_t index)
 {
     c[0] = (uint32_t)index;

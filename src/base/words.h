@@ -13,7 +13,7 @@
  *
  *     SOMA_IN_C("soma_fit: ") "the batch is larger than the data; set " SOMA_FIELD("batch_size")
  *     SOMA_FIELD_IS("size", "{2, 2}")      C: .size = {2, 2}    description: size: [2, 2]    command: --size 2x2
- *     SOMA_FIELD_IS("partial", "true")                 .partial = true                  partial: true              --partial
+ *     SOMA_FIELD_IS("partial", "true")     C: .partial = true   description: partial: true   command: --partial
  *
  * What stands in SOMA_IN_C is only for C, what stands in SOMA_ELSEWHERE for the others; neither may hold a directive
  * (%), for the arguments stay the same. */

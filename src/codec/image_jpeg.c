@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * codec/image_jpeg.c: JPEG through libjpeg(-turbo), which reports errors by longjmp: every call that may fail stands in a
- * step, run by `guarded`, and all state lies in the coder. What libjpeg calls a warning but costs pixels (a file cut
+ * codec/image_jpeg.c: JPEG through libjpeg(-turbo), which reports errors by longjmp: every call that may fail stands in
+ * a step, run by `guarded`, and all state lies in the coder. What libjpeg calls a warning but costs pixels (a file cut
  * short, damaged codes) is an error here. Pictures are always decoded in full: at a half, quarter or eighth of the
  * size, which libjpeg offers, they are up to 28 grey levels away on average, and what lies in blocks beyond the edge
  * leaks into it. Knows nothing of files or tensors.
@@ -141,8 +141,8 @@ static int orientation_of(const coder *c)
 
 /* ---- decoding ---- */
 
-/* Refuses sizes that the file's bytes cannot hold, before memory is asked for them: a block of 8 x 8 pixels takes one bit
- * at least. */
+/* Refuses sizes that the file's bytes cannot hold, before memory is asked for them: a block of 8 x 8 pixels takes one
+ * bit at least. */
 static soma_status check_size(coder *c)
 {
     int64_t height = c->jpeg.image_height, width = c->jpeg.image_width;

@@ -17,7 +17,8 @@ typedef struct soma_notes {
 } soma_notes;
 #define SOMA_NOTES_TOLD 3
 
-/* What one thread needs to read: memory of the dataset's context and an error of its own, and whose numbers it draws. */
+/* What one thread needs to read: memory of the dataset's context and an error of its own, and whose numbers it
+ * draws. */
 typedef struct soma_reader {
     soma s;
     bool augment; /* training data: draw by `chance` */
@@ -35,8 +36,8 @@ int64_t soma_reader_report(soma_reader *r, const soma_dataset *d);
 /* Warns of how many pictures were noted and not told of. */
 void soma_notes_end(const soma_dataset *d);
 
-/* Writes samples index[0 .. n-1], which are in range; may be called from several loader threads at once, each with a reader
- * of its own, whose context says what went wrong. */
+/* Writes samples index[0 .. n-1], which are in range; may be called from several loader threads at once, each with a
+ * reader of its own, whose context says what went wrong. */
 typedef soma_status (*soma_dataset_read_fn)(const soma_dataset *d, soma_reader *r, const int64_t *index, int64_t n,
                                             void *x, void *y);
 

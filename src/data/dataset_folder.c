@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/dataset_folder.c: a folder with a folder of pictures per class. Names are kept in memory, pictures are decoded when
- * they are read. Knows no picture formats.
+ * data/dataset_folder.c: a folder with a folder of pictures per class. Names are kept in memory, pictures are decoded
+ * when they are read. Knows no picture formats.
  */
 #include "base/file.h"
 #include "base/size.h"

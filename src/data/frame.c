@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * data/frame.c: the geometry of evaluation (resize, then crop the centre) and of augmentation (drawn by sample and epoch
- * alone). Sizes round as torchvision's Resize, CenterCrop, RandomCrop and RandomResizedCrop do.
+ * data/frame.c: the geometry of evaluation (resize, then crop the centre) and of augmentation (drawn by sample and
+ * epoch alone). Sizes round as torchvision's Resize, CenterCrop, RandomCrop and RandomResizedCrop do.
  */
 #include "data/frame.h"
 
@@ -216,7 +216,8 @@ static int64_t below(uint32_t bits, int64_t n)
     return (int64_t)((uint64_t)bits * (uint64_t)n >> 32);
 }
 
-/* The window anywhere in the picture, which has `padding` black pixels around it and at least those of an evaluation. */
+/* The window anywhere in the picture, which has `padding` black pixels around it and at least those of an
+ * evaluation. */
 static void move(soma_axis *a, int64_t padding, uint32_t bits)
 {
     int64_t middle = a->offset, rest = a->to - a->out;
@@ -240,8 +241,8 @@ static void middle_box(soma_frame *frame, int64_t height, int64_t width)
     frame->x.high = frame->x.low + w;
 }
 
-/* A box of a drawn share of the area and a drawn aspect ratio, seen at the input's size (Szegedy et al. 2014, "Going deeper
- * with convolutions", section 6; torchvision's RandomResizedCrop). */
+/* A box of a drawn share of the area and a drawn aspect ratio, seen at the input's size (Szegedy et al. 2014, "Going
+ * deeper with convolutions", section 6; torchvision's RandomResizedCrop). */
 static void draw_box(const soma_framing *f, const soma_chance *chance, int64_t sample, int64_t height, int64_t width,
                      soma_frame *frame)
 {

@@ -27,8 +27,8 @@ typedef struct soma_framing {
     int64_t channels, height, width; /* of an input */
 } soma_framing;
 
-/* One axis: pixels [low, high) of the source are seen at `to` pixels, of which `out`, from `offset` on, are written; those
- * before 0 and from `to` on are black. */
+/* One axis: pixels [low, high) of the source are seen at `to` pixels, of which `out`, from `offset` on, are written;
+ * those before 0 and from `to` on are black. */
 typedef struct soma_axis {
     int64_t low, high, to, offset, out;
     bool mirrored;
@@ -43,8 +43,8 @@ typedef struct soma_chance {
     uint64_t seed, epoch;
 } soma_chance;
 
-/* The scale of a transform for data of so many channels, each `plane` elements; fills in its defaults. natural: the scale
- * where none is given. */
+/* The scale of a transform for data of so many channels, each `plane` elements; fills in its defaults. natural: the
+ * scale where none is given. */
 soma_status soma_scale_resolve(soma *s, soma_at at, soma_transform *t, int64_t channels, int64_t plane, double natural,
                                soma_scale *scale);
 /* Fills in what the transform leaves open, the size of an input and the scale; channels is set. Pictures are height x

@@ -2,8 +2,8 @@
  *
  * data/loader.c: a dataset seen as batches, in an order that depends on (seed, epoch) only. Without threads a batch is
  * written by the caller, at the cost of the copy; with threads each writes its share of the rows, while the caller does
- * something else. Threads touch the dataset, the buffers and readers of their own, never the context's error: what they have
- * to say surfaces at soma_loader_wait.
+ * something else. Threads touch the dataset, the buffers and readers of their own, never the context's error: what they
+ * have to say surfaces at soma_loader_wait.
  */
 #include "base/random.h"
 #include "base/words.h"

@@ -174,7 +174,8 @@ static soma_status tables(soma_program *p, soma_binding *b)
     return SOMA_OK;
 }
 
-/* The program's own binding lies in the workspace; a run object's buffers are set already. Allocates only the first time. */
+/* The program's own binding lies in the workspace; a run object's buffers are set already. Allocates only the first
+ * time. */
 soma_status soma_bind(soma_program *p, soma_binding *b)
 {
     bool own = b == &p->own;

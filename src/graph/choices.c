@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/choices.c: the table of chosen kernels and its text form. A text is believed whole or not at all: its first line
- * holds a hash of the rest.
+ * graph/choices.c: the table of chosen kernels and its text form. A text is believed whole or not at all: its first
+ * line holds a hash of the rest.
  *
  *     soma kernels 1 0123456789abcdef
  *     machine <tab> key <tab> kernel <tab> detail

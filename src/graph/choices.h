@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/choices.h: which kernel was chosen for what, on which machine: a table with a text form, for the cache file of timed
- * choices and for the record in a model file. Knows no kernel: everything is text.
+ * graph/choices.h: which kernel was chosen for what, on which machine: a table with a text form, for the cache file of
+ * timed choices and for the record in a model file. Knows no kernel: everything is text.
  */
 #ifndef SOMA_GRAPH_CHOICES_H
 #define SOMA_GRAPH_CHOICES_H
@@ -31,8 +31,8 @@ const soma_choice *soma_choices_find(const soma_choices *c, const char *machine,
 soma_status soma_choices_put(soma_choices *c, const soma_choice *choice);
 /* The text form: a line with a hash of all that follows, then a line for each choice. */
 void soma_choices_write(const soma_choices *c, soma_text *text);
-/* Adds what a text holds and the table does not; *why says what is wrong with a text that is not believed (then nothing was
- * added), else NULL. */
+/* Adds what a text holds and the table does not; *why says what is wrong with a text that is not believed (then nothing
+ * was added), else NULL. */
 soma_status soma_choices_read(soma_choices *c, const char *text, size_t size, const char **why);
 
 /* The library that runs and the instruction set it uses: "oneDNN 2.6.3 isa e7", or "no library". Defined by the backend

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/classify.c: from a simplified graph to plan values and steps in running order: what runs once, once per step, once
- * per piece of the batch, and after the last piece. Chooses the piece.
+ * graph/classify.c: from a simplified graph to plan values and steps in running order: what runs once, once per step,
+ * once per piece of the batch, and after the last piece. Chooses the piece.
  */
 #include "base/size.h"
 #include "base/words.h"
@@ -237,8 +237,8 @@ static void traffic(const soma_program *p, double *sample, double *sums)
     }
 }
 
-/* The largest divisor of the batch whose activations stay in the cache; all of it where they do anyway, or where adding up the
- * sums once per piece would cost more than the cache saves. */
+/* The largest divisor of the batch whose activations stay in the cache; all of it where they do anyway, or where adding
+ * up the sums once per piece would cost more than the cache saves. */
 static int64_t choose_piece(soma_program *p)
 {
     double sample, sums, cache = (double)soma_cache_bytes();
@@ -417,7 +417,8 @@ static soma_status bind_values(soma_program *p)
     return SOMA_OK;
 }
 
-/* Work below this runs on one thread: a second one saves less than it costs to wake, and a busy core would stall both. */
+/* Work below this runs on one thread: a second one saves less than it costs to wake, and a busy core would stall
+ * both. */
 #define FLOPS_PER_THREAD 16e6
 #define FLOPS_PER_THREAD_EXACT                                                                                         \
     0.25e6 /* reference kernels take 64 times as long, and give the same bits for any number */

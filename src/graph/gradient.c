@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/gradient.c: reverse-mode differentiation that emits nodes, so a gradient is planned, fused, run and differentiated
- * like anything else.
+ * graph/gradient.c: reverse-mode differentiation that emits nodes, so a gradient is planned, fused, run and
+ * differentiated like anything else.
  */
 #include "graph/graph.h"
 #include <soma/ops.h>

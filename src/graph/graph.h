@@ -95,7 +95,7 @@ struct soma_model {
     struct soma_attachment *attachments;
 };
 
-/* Something a higher floor keeps with a model under a key (a string literal's address is compared by content). */
+/* Something a higher floor keeps with a model under a key, which is compared by content. */
 typedef struct soma_attachment {
     struct soma_attachment *next;
     const char *key;
@@ -132,10 +132,11 @@ soma_value soma_graph_slot(soma_graph *graph, const char *name, soma_type type, 
 soma_status soma_model_reset_slots(soma_model *m);
 /* The index of a named tensor, or -1. */
 int soma_model_tensor_index(const soma_model *m, const char *name);
-/* Does the pattern (soma_glob) match the name, or a part of it that ends before a dot: "layer1" and "layer1.*" both match
- * "layer1.0.conv1.weight", but "layer1" does not match "layer10.weight". */
+/* Does the pattern (soma_glob) match the name, or a part of it that ends before a dot: "layer1" and "layer1.*" both
+ * match "layer1.0.conv1.weight", but "layer1" does not match "layer10.weight". */
 bool soma_tensor_matches(const char *pattern, const char *name);
-/* Marks the tensors (of m->n_tensors) that the last layer with tensors reads, seen from output 0; returns its node or -1. */
+/* Marks the tensors (of m->n_tensors) that the last layer with tensors reads, seen from output 0; returns its node or
+ * -1. */
 int soma_model_head(const soma_model *m, bool *head);
 /* Allocates and fills whatever has no memory yet. */
 soma_status soma_model_materialize(soma_model *m);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/negotiate.c: one layout for every array of a program, from what the chosen kernels ask for and what the others follow,
- * convert or leave plain; it chooses no kernel and inserts no reorder.
+ * graph/negotiate.c: one layout for every array of a program, from what the chosen kernels ask for and what the others
+ * follow, convert or leave plain; it chooses no kernel and inserts no reorder.
  */
 #include "graph/select.h"
 
@@ -67,8 +67,8 @@ static bool moves_along(const soma_program *p, const soma_plan_step *step, soma_
     return (rule == SOMA_LAYOUT_CONVERT || rule == SOMA_LAYOUT_TOGETHER) && converts(p, id);
 }
 
-/* Wishes spread over ops whose arguments follow each other until nothing changes, then over the next one that may convert
- * (so that what lies between two wishes is converted where that costs nothing), and so on. */
+/* Wishes spread over ops whose arguments follow each other until nothing changes, then over the next one that may
+ * convert (so that what lies between two wishes is converted where that costs nothing), and so on. */
 static void spread(const soma_program *p, soma_layout_kind *wished, bool *is_wished)
 {
     bool converting = false;
@@ -109,8 +109,9 @@ static int32_t group_of(int32_t *group, int32_t id)
     return id;
 }
 
-/* What only plain kernels make is plain. Values that follow each other are one group: it is plain where a plain kernel makes
- * or reads one of them, or the world outside does, and no kernel asks for another layout; what converts does so free. */
+/* What only plain kernels make is plain. Values that follow each other are one group: it is plain where a plain kernel
+ * makes or reads one of them, or the world outside does, and no kernel asks for another layout; what converts does so
+ * free. */
 static soma_status settle(const soma_program *p, soma_layout_kind *wished, const bool *is_wished)
 {
     enum { MADE = 1, PLAIN = 2, ASKED = 4 };

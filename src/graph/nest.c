@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/nest.c: concat along channels without copies. In plain and blocked layouts a part of a concat is one run of bytes in every
- * sample, so it may be written where the concat has it, and a slice of channels may be read where it lies. With one sample a
- * part is dense and any kernel does; with more there is a distance from sample to sample (soma_layout.batch_stride), and only
- * kernels that say `strided` read such arrays.
+ * graph/nest.c: concat along channels without copies. In plain and blocked layouts a part of a concat is one run of
+ * bytes in every sample, so it may be written where the concat has it, and a slice of channels may be read where it
+ * lies. With one sample a part is dense and any kernel does; with more there is a distance from sample to sample
+ * (soma_layout.batch_stride), and only kernels that say `strided` read such arrays.
  *
- *     concat([concat([f0, f1]), f2]), ...   all these concats share the storage of the last: each copies only its new part
+ *     concat([concat([f0, f1]), f2]), ...   these concats share the storage of the last: each copies its new part only
  *     slice(dy) read by strided kernels     a view of dy
  *     concat([a, b]) of one sample          a and b are written in place
  */

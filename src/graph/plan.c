@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/plan.c: where every array lies. Lifetimes in running order, sharing (views, in place), then offsets: several orders, each
- * array at a place that is free while it lives; the order that needs least is taken.
+ * graph/plan.c: where every array lies. Lifetimes in running order, sharing (views, in place), then offsets: several
+ * orders, each array at a place that is free while it lives; the order that needs least is taken.
  */
 #include "base/size.h"
 #include "graph/program.h"
@@ -153,11 +153,12 @@ static void share(soma_program *p)
     }
 }
 
-/* A gradient of that many bytes gains nothing from a neighbour and lies in the work block from its making to its update, over
- * activations that are gone by then. */
+/* A gradient of that many bytes gains nothing from a neighbour and lies in the work block from its making to its
+ * update, over activations that are gone by then. */
 #define LARGE_GRADIENT (1 << 20)
 
-/* What assigning steps read and nobody has storage for yet: small ones are laid out one after the other in their order. */
+/* What assigning steps read and nobody has storage for yet: small ones are laid out one after the other in their
+ * order. */
 static void gradients(soma_program *p)
 {
     p->gradient_size = p->large_gradients = 0;
@@ -259,8 +260,8 @@ static int earlier_first(const void *a, const void *b)
     return x->first != y->first ? x->first - y->first : larger_first(a, b);
 }
 
-/* n items placed in [0, total) in their order, each at the lowest place that is free while it lives, or in the tightest one.
- * placed: room for n pointers. */
+/* n items placed in [0, total) in their order, each at the lowest place that is free while it lives, or in the tightest
+ * one. placed: room for n pointers. */
 static size_t place(item *items, int n, bool tightest, const item **placed)
 {
     size_t total = 0;

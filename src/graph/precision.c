@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/precision.c: which activations a program of precision bf16 stores in bf16. The graph knows nothing of it: tensors of
- * the model, gradients of parameters, statistics and losses stay f32, and so does whatever has no batch. Knows ops by the
- * rules of their kernels only (soma_bf16_rule).
+ * graph/precision.c: which activations a program of precision bf16 stores in bf16. The graph knows nothing of it:
+ * tensors of the model, gradients of parameters, statistics and losses stay f32, and so does whatever has no batch.
+ * Knows ops by the rules of their kernels only (soma_bf16_rule).
  */
 #include "backend/cpu/parallel.h"
 #include "base/text.h"
@@ -76,7 +76,8 @@ static bool reads_halves(const soma_program *p, const soma_plan_step *step, bool
     return false;
 }
 
-/* In running order: products begin, and what can follow in bf16 does. A product writes bf16 only for somebody who can read it. */
+/* In running order: products begin, and what can follow in bf16 does. A product writes bf16 only for somebody who can
+ * read it. */
 static void spread(soma_program *p, const soma_bf16_rule *rule, const bool *readable)
 {
     for (int i = 0; i < p->n_steps; i++) {

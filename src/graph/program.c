@@ -51,8 +51,8 @@ void soma_program_free(soma_program *p)
         soma_model_drop(m);
 }
 
-/* Where the caller's values are found after simplification: keep[0 .. n_values) wanted, then updates: the caller's, and what the
- * nodes on the way bring up to date themselves. */
+/* Where the caller's values are found after simplification: keep[0 .. n_values) wanted, then updates: the caller's, and
+ * what the nodes on the way bring up to date themselves. */
 static soma_status translate(soma_program *p, const soma_program_options *o, int32_t **keep, int *n_keep)
 {
     int n = o->n_values + o->n_updates;
@@ -94,8 +94,8 @@ static uint64_t needed(const soma_program *p)
     return soma_program_memory(p).total + tables_to_come(p);
 }
 
-/* The largest divisor of the batch below the piece with which the program fits when the work block grows with the piece; 0
- * where none does. */
+/* The largest divisor of the batch below the piece with which the program fits when the work block grows with the
+ * piece; 0 where none does. */
 static int64_t smaller_piece(const soma_program *p, uint64_t budget)
 {
     double fixed = (double)(needed(p) - p->work_size), each = (double)p->work_size / (double)p->piece;
@@ -128,8 +128,8 @@ static soma_status over_budget(soma_program *p, uint64_t budget)
                      p->tune ? ", or do not tune: kernels that the clock chose may want more scratch" : "");
 }
 
-/* Time for memory where the plan is larger than the budget: first smaller pieces (*piece is set and the program must be made
- * again), then recomputation. */
+/* Time for memory where the plan is larger than the budget: first smaller pieces (*piece is set and the program must be
+ * made again), then recomputation. */
 static soma_status fit_budget(soma_program *p, const soma_program_options *o, int64_t *piece)
 {
     uint64_t budget = o->max_memory, need = needed(p);
@@ -147,7 +147,8 @@ static soma_status fit_budget(soma_program *p, const soma_program_options *o, in
     return needed(p) <= budget ? SOMA_OK : over_budget(p, budget);
 }
 
-/* Prepares, and counts what libraries take for themselves meanwhile: what the heap grows by beyond the context's own. */
+/* Prepares, and counts what libraries take for themselves meanwhile: what the heap grows by beyond the context's
+ * own. */
 static soma_status select_kernels(soma_program *p)
 {
     uint64_t heap = soma_heap_bytes(), own = soma_memory_use(p->s).now;

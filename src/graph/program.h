@@ -25,7 +25,7 @@ typedef enum soma_storage {
     SOMA_STORE_TENSOR,   /* a named tensor of the model */
     SOMA_STORE_CONSTANT, /* bytes in the graph */
     SOMA_STORE_WORK,     /* the activation block, shared by all programs of the model */
-    SOMA_STORE_GRADIENT, /* small arrays that assigning ops read, in order; shared by the model's programs that update */
+    SOMA_STORE_GRADIENT, /* small arrays that assigning ops read, in order; shared by the model's updating programs */
     SOMA_STORE_KEPT      /* constants and packed copies of tensors: this program's own, kept between steps */
 } soma_storage;
 
@@ -167,7 +167,8 @@ typedef struct soma_prepare_owner {
 
 /* ---- passes ---- */
 
-/* Lets every node that keep[0 .. *n) depend on emit its assigning nodes and appends those; keep has room for one per node. */
+/* Lets every node that keep[0 .. *n) depend on emit its assigning nodes and appends those; keep has room for one per
+ * node. */
 soma_status soma_add_updates(soma_graph *graph, int32_t *keep, int *n);
 /* Removes what is not needed, merges what can be. keep: graph values that must survive, n of them; entries may be
  * redirected (keep[i] is where the value is found afterwards). */
@@ -183,8 +184,8 @@ soma_status soma_precision(soma_program *p);
 extern const char *const soma_precisions[]; /* names, NULL-terminated */
 /* "f32", "bf16" or NULL (f32); what: who asks, for the sentence. bf16 only where this machine and build can do it. */
 soma_status soma_precision_parse(soma *s, const char *what, const char *name, soma_at at, bool *bf16);
-/* Parts of a concat written in place, slices of channels read in place (nest.c). strides: with layouts chosen and before kernels are
- * prepared; parts: afterwards. */
+/* Parts of a concat written in place, slices of channels read in place (nest.c). strides: with layouts chosen and
+ * before kernels are prepared; parts: afterwards. */
 void soma_nest_strides(soma_program *p);
 void soma_nest_parts(soma_program *p);
 /* May argument `at` of n_in inputs and the outputs have a batch_stride? */
@@ -202,7 +203,8 @@ void soma_lifetimes(soma_program *p);
 size_t soma_alive(const soma_program *p, size_t *alive);
 /* Offsets and totals. */
 soma_status soma_place(soma_program *p);
-/* Adds clones of steps until the work block is at most `work` bytes; when that cannot be, it is as small as was found. */
+/* Adds clones of steps until the work block is at most `work` bytes; when that cannot be, it is as small as was
+ * found. */
 soma_status soma_recompute(soma_program *p, size_t work);
 /* Pointers. */
 soma_status soma_bind(soma_program *p, soma_binding *b);

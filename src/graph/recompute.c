@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/recompute.c: time for memory (Chen et al. 2016, arXiv 1604.06174). A step whose result is read early and then late is
- * dropped: its late readers get a clone's result, run just before the first of them with the same prepared kernel, so with the
- * same bits and the same random numbers. Each step runs at most once more. Which ones is chosen by what a second of
- * recomputation takes off the bytes above the target, summed over the step (a lazy greedy cover: cached scores are
- * looked at again before they win). What is read outside the body besides (the statistics that an update of a normalisation
- * reads) stays as the first run made it, for all readers. Never cloned: steps that assign, that add up pieces, or whose result is
- * read from outside or outside the body.
+ * graph/recompute.c: time for memory (Chen et al. 2016, arXiv 1604.06174). A step whose result is read early and then
+ * late is dropped: its late readers get a clone's result, run just before the first of them with the same prepared
+ * kernel, so with the same bits and the same random numbers. Each step runs at most once more. Which ones is chosen by
+ * what a second of recomputation takes off the bytes above the target, summed over the step (a lazy greedy cover:
+ * cached scores are looked at again before they win). What is read outside the body besides (the statistics that an
+ * update of a normalisation reads) stays as the first run made it, for all readers. Never cloned: steps that assign,
+ * that add up pieces, or whose result is read from outside or outside the body.
  */
 #include "base/size.h"
 #include "graph/program.h"
@@ -165,7 +165,7 @@ static int last_reader(const pass *w, int32_t value)
     return w->first[value + 1] > w->first[value] ? w->reader[w->first[value + 1] - 1] : -1;
 }
 
-/* Readers of the value, those of its views for a view; visit(step) in ascending order is not needed: only gaps count. */
+/* Marks the steps that read the value, through views of it as well. */
 static void mark_readers(const pass *w, int32_t value, bool *read)
 {
     for (int k = w->first[value]; k < w->first[value + 1]; k++) {
@@ -315,8 +315,9 @@ static soma_status try_place(pass *w)
     return status;
 }
 
-/* Straight to the budget, a little lower where placing leaves holes; then, where that gets stuck, down in small steps; then
- * straight to a little less than the best so far, as long as that helps: a refusal names the least that was found. */
+/* Straight to the budget, a little lower where placing leaves holes; then, where that gets stuck, down in small
+ * steps; then straight to a little less than the best so far, as long as that helps: a refusal names the least that
+ * was found. */
 static soma_status search(pass *w, size_t work)
 {
     size_t start = w->best_size;

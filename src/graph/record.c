@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/record.c: where choices of kernels are kept: in the context (with a cache file, if its user names one) and in each
- * model (which a model file carries along). A file that is damaged or foreign is never believed and never an error.
+ * graph/record.c: where choices of kernels are kept: in the context (with a cache file, if its user names one) and in
+ * each model (which a model file carries along). A file that is damaged or foreign is never believed and never an
+ * error.
  */
 #include "base/file.h"
 #include "base/limits.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/select.c: a kernel for every step, prepare, and visible reorders where the layouts of a producer and a consumer differ;
- * which layouts those are negotiate.c says.
+ * graph/select.c: a kernel for every step, prepare, and visible reorders where the layouts of a producer and a consumer
+ * differ; which layouts those are negotiate.c says.
  */
 #include "backend/cpu/parallel.h"
 #include "base/random.h"
@@ -281,8 +281,9 @@ typedef struct insertion {
     int n_made, capacity;
 } insertion;
 
-/* A program that updates packs its weights in every step. Where the batch is one piece, large copies are made just before each
- * reader, forward and backward, and lie in the work block only that long: packing twice costs far less than keeping them all. */
+/* A program that updates packs its weights in every step. Where the batch is one piece, large copies are made just
+ * before each reader, forward and backward, and lie in the work block only that long: packing twice costs far less than
+ * keeping them all. */
 #define LARGE_COPY (128 << 10)
 
 static bool is_passing_copy(const soma_program *p, int32_t id, const soma_layout *layout, soma_dtype dtype,
@@ -363,8 +364,8 @@ static bool makes(const soma_plan_step *step, int32_t value)
     return false;
 }
 
-/* The last step, a gradient's reorder for an update, moves up to right behind the step that makes the gradient: it is still in the
- * cache, and its packed form need not live until all others are made. */
+/* The last step, a gradient's reorder for an update, moves up to right behind the step that makes the gradient: it is
+ * still in the cache, and its packed form need not live until all others are made. */
 static void hoist(soma_program *p)
 {
     int last = p->n_steps - 1, at = last;

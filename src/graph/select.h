@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/select.h: a step as kernels see it, for those who choose them: the rule (select.c) and the clock (tune.c), and for
- * layouts (negotiate.c).
+ * graph/select.h: a step as kernels see it, for those who choose them: the rule (select.c) and the clock (tune.c), and
+ * for layouts (negotiate.c).
  */
 #ifndef SOMA_GRAPH_SELECT_H
 #define SOMA_GRAPH_SELECT_H
@@ -28,16 +28,18 @@ soma_status soma_view_make(soma_program *p, const soma_plan_step *step, soma_vie
 const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, soma_view *v);
 /* Layouts plain but for what the kernel asks for. */
 void soma_view_wish(const soma_kernel *kernel, soma_view *v);
-/* The layouts in which another kernel than the chosen one would run the step: what it asks for, or what was negotiated. */
+/* The layouts in which another kernel than the chosen one would run the step: what it asks for, or what was
+ * negotiated. */
 void soma_view_layouts(const soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, soma_view *v);
 bool soma_same_layout(const soma_layout *a, const soma_layout *b);
 const char *soma_layout_name(soma_layout_kind kind);
 
-/* Fixes every step's layouts, and strides of arrays that lie within others; each step has a kernel and what it asks for. */
+/* Fixes every step's layouts, and strides of arrays that lie within others; each step has a kernel and what it asks
+ * for. */
 soma_status soma_negotiate(soma_program *p);
 
-/* Replaces the rule's kernel, and layouts with it, where the model's record or the clock knows better (tune.c). The step's
- * layouts are negotiated, nothing is prepared. */
+/* Replaces the rule's kernel, and layouts with it, where the model's record or the clock knows better (tune.c). The
+ * step's layouts are negotiated, nothing is prepared. */
 soma_status soma_tune_step(soma_program *p, soma_plan_step *step);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/simplify.c: a program's graph made smaller before kernels are chosen: ops that do nothing when predicting, activations
- * merged into the op before them or the pool behind them, relu's gradient merged into that of max-pooling or of the
- * convolution behind it, dead code. Knows ops by the fields of their attribute tables, not by their structs.
+ * graph/simplify.c: a program's graph made smaller before kernels are chosen: ops that do nothing when predicting,
+ * activations merged into the op before them or the pool behind them, relu's gradient merged into that of max-pooling
+ * or of the convolution behind it, dead code. Knows ops by the fields of their attribute tables, not by their structs.
  */
 #include "graph/simplify.h"
 
-/* Kernels of a grouped convolution take every array in a layout of its own, and so neither add nor gate. */
+/* Grouped convolutions support no fused addition or gate, because their arrays may differ in layout. */
 static bool is_input_gradient(const soma_graph_node *node)
 {
     const soma_field *groups = soma_pass_is(node, "conv2d_input_grad") ? soma_pass_field(node->op, "groups") : NULL;
@@ -117,8 +117,8 @@ static bool same_type(const soma_graph *graph, int32_t a, int32_t b)
            !memcmp(x->shape.dim, y->shape.dim, (size_t)x->shape.rank * sizeof x->shape.dim[0]);
 }
 
-/* conv2d(x, w, b) + z becomes conv2d(x, w, b, z), and so for batch_norm: what a residual block adds is added before the result
- * is first written. Of two candidates the later one takes the other's result. */
+/* conv2d(x, w, b) + z becomes conv2d(x, w, b, z), and so for batch_norm: what a residual block adds is added before the
+ * result is first written. Of two candidates the later one takes the other's result. */
 static soma_status merge_adds(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
@@ -161,8 +161,8 @@ static int *applied_activation(const soma_graph_node *node)
     return gradient ? NULL : soma_activation_of(node);
 }
 
-/* act(conv2d(...)) becomes conv2d(..., activation): when nobody else reads what the convolution made. The activation's value
- * survives (its gradient reads it); it now comes from the convolution. */
+/* act(conv2d(...)) becomes conv2d(..., activation): when nobody else reads what the convolution made. The activation's
+ * value survives (its gradient reads it); it now comes from the convolution. */
 static void merge_activations(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
@@ -186,8 +186,8 @@ static void merge_activations(soma_pass *p)
     }
 }
 
-/* relu_grad(max_pool2d_grad(dy, index), relu's y), where the pool read that y: the pool's gradient can itself leave out what relu
- * stopped, by looking at the pooled y (a window's largest y is > 0 or nothing of it passes). */
+/* relu_grad(max_pool2d_grad(dy, index), relu's y), where the pool read that y: the pool's gradient can itself leave out
+ * what relu stopped, by looking at the pooled y (a window's largest y is > 0 or nothing of it passes). */
 static soma_status merge_pool_relu(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
@@ -242,8 +242,8 @@ static void move_relu_behind_pool(soma_pass *p)
     }
 }
 
-/* relu_grad(conv2d_input_grad(dy, w, -, z), y) becomes conv2d_input_grad(dy, w, y, z), and so for relu6: what the activation
- * stopped is left out where dx is first written. */
+/* relu_grad(conv2d_input_grad(dy, w, -, z), y) becomes conv2d_input_grad(dy, w, y, z), and so for relu6: what the
+ * activation stopped is left out where dx is first written. */
 static soma_status merge_gates(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/simplify_fold.c: in programs that only predict, a batch normalisation behind a convolution becomes part of its weights: one
- * node makes them (op/batch_norm/batch_norm_fold.c), in the prologue, whenever the parameters have changed.
- * Knows both ops by their names, inputs and attribute tables, not by their structs.
+ * graph/simplify_fold.c: in programs that only predict, a batch normalisation behind a convolution becomes part of its
+ * weights: one node makes them (op/batch_norm/batch_norm_fold.c), in the prologue, whenever the parameters have
+ * changed. Knows both ops by their names, inputs and attribute tables, not by their structs.
  */
 #include "graph/simplify.h"
 

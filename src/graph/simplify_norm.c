@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/simplify_norm.c: passes about batch normalisation. Knows its ops by name, by the fields of their attribute tables and by
- * the places of their arguments:
+ * graph/simplify_norm.c: passes about batch normalisation. Knows its ops by name, by the fields of their attribute
+ * tables and by the places of their arguments:
  *     batch_norm       (x, running_mean, running_var, scale, shift, z) -> y, mean, variance
  *     batch_norm_grad  (dy, x, mean, variance, scale, shift, y, added) -> dx, dscale, dshift, dz
  */
@@ -56,8 +56,8 @@ static soma_graph_node *gradient_of(const soma_pass *p, const soma_graph_node *n
     return NULL;
 }
 
-/* act_grad(dr, r) -> g; batch_norm_grad(g, x, ...) -> dx: becomes batch_norm_grad(dr, x, ..., act) -> dx, .., g in the place of
- * the activation's gradient, because others may read g before dx is made. */
+/* act_grad(dr, r) -> g; batch_norm_grad(g, x, ...) -> dx: becomes batch_norm_grad(dr, x, ..., act) -> dx, .., g in the
+ * place of the activation's gradient, because others may read g before dx is made. */
 static soma_status merge(soma_pass *p, soma_graph_node *act, const soma_graph_node *norm, soma_graph_node *grad)
 {
     int32_t g = act->out[0];

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/tune.c: which kernel a step gets when the rule on shapes is not the last word: the one in the model's record, or
- * the fastest on the real shapes. Layouts are those that the rule has negotiated; what a candidate wants otherwise costs
- * it a reorder. Knows no op.
+ * graph/tune.c: which kernel a step gets when the rule on shapes is not the last word: the one in the model's record,
+ * or the fastest on the real shapes. Layouts are those that the rule has negotiated; what a candidate wants otherwise
+ * costs it a reorder. Knows no op.
  */
 #include "graph/tune.h"
 #include "backend/cpu/parallel.h"
@@ -162,7 +162,8 @@ static void fill(void *data, const soma_arg *arg, size_t bytes, uint32_t state)
     }
 }
 
-/* The input that the plan may overwrite with output 0, or -1: candidates then work in place, as a step does, if they can. */
+/* The input that the plan may overwrite with output 0, or -1: candidates then work in place, as a step does, if they
+ * can. */
 static int in_place(const timing *t)
 {
     int in = t->step->op->inplace_in - 1, out = t->step->n_in;
@@ -175,8 +176,8 @@ static int in_place(const timing *t)
     return may ? in : -1;
 }
 
-/* Each argument in the largest of the candidates' sizes. Numbers of f32 read as bf16 are in range as well, and so the other
- * way round. */
+/* Each argument in the largest of the candidates' sizes. Numbers of f32 read as bf16 are in range as well, and so the
+ * other way round. */
 static soma_status make_data(timing *t)
 {
     size_t scratch = 0;
@@ -259,8 +260,8 @@ static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg 
     return status;
 }
 
-/* What the layouts and types that a candidate wants cost a step. A weight is reordered once a step, and not at all where it
- * never changes. */
+/* What the layouts and types that a candidate wants cost a step. A weight is reordered once a step, and not at all
+ * where it never changes. */
 static soma_status add_reorders(timing *t, trial *c)
 {
     double runs = soma_runs_per_step(t->p, t->step);
@@ -326,7 +327,7 @@ static void time_all(timing *t)
 
 /* ---- the choice ---- */
 
-/* "winograd 1.234 ms, onednn 1.567 ms", the fastest first is not needed: the rule's stands first. */
+/* "winograd 1.234 ms, onednn 1.567 ms": the kernel that the rule on shapes prefers stands first, then the others. */
 static void describe(const timing *t, char text[SOMA_REASON_MAX])
 {
     size_t used = 0;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/updates.c: state that a training step brings up to date beside its parameters, such as running statistics: every
- * op on the way may emit assigning nodes, as it emits gradients. Knows no single op.
+ * graph/updates.c: state that a training step brings up to date beside its parameters, such as running statistics:
+ * every op on the way may emit assigning nodes, as it emits gradients. Knows no single op.
  */
 #include "graph/program.h"
 

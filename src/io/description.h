@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/description.h: descriptions that name a model instead of listing layers. The floor that knows architectures builds it.
+ * io/description.h: descriptions that name a model instead of listing layers. The floor that knows architectures builds
+ * it.
  */
 #ifndef SOMA_IO_DESCRIPTION_H
 #define SOMA_IO_DESCRIPTION_H

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/head.c: a model with another last layer: its graph is built again by the same inference as a person's calls, with the
- * head's tensors as large as the new classes need, and every other tensor is copied.
+ * io/head.c: a model with another last layer: its graph is built again by the same inference as a person's calls, with
+ * the head's tensors as large as the new classes need, and every other tensor is copied.
  */
 #include "io/knowledge.h"
 #include "op/element.h"

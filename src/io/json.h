@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/json.h: JSON (RFC 8259) as strict as files need it: every mistake has a place, memory comes from the context, its want is
- * an error like others. Knows no models.
+ * io/json.h: JSON (RFC 8259) as strict as files need it: every mistake has a place, memory comes from the context, its
+ * want is an error like others. Knows no models.
  */
 #ifndef SOMA_IO_JSON_H
 #define SOMA_IO_JSON_H
@@ -56,8 +56,8 @@ typedef struct soma_json {
     soma_json_type type;
 } soma_json;
 
-/* Reads the one value that the text is. NULL: c->why tells, or memory was wanting. Objects with more than SOMA_LIMIT_KEYS keys, keys
- * that stand there twice, and nesting beyond SOMA_LIMIT_DEPTH are refused. */
+/* Reads the one value that the text is. NULL: c->why tells, or memory was wanting. Objects with more than
+ * SOMA_LIMIT_KEYS keys, keys that stand there twice, and nesting beyond SOMA_LIMIT_DEPTH are refused. */
 const soma_json *soma_json_parse(soma_cursor *c);
 /* All take NULL and values of other types: then there is nothing. */
 const soma_json *soma_json_get(const soma_json *object, const char *key);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/layers_yaml.c: the layers that a description may list, with their keys. Knows no documents. Compiled only with libyaml.
+ * io/layers_yaml.c: the layers that a description may list, with their keys. Knows no documents. Compiled only with
+ * libyaml.
  */
 #include "io/keys_yaml.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/model_json.h: a model's graph as JSON and back. Attributes are resolved text; ops are named. Tensors' bytes are not here.
+ * io/model_json.h: a model's graph as JSON and back. Attributes are resolved text; ops are named. Tensors' bytes are
+ * not here.
  */
 #ifndef SOMA_IO_MODEL_JSON_H
 #define SOMA_IO_MODEL_JSON_H

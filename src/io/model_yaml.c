@@ -161,8 +161,8 @@ static soma_status read_value(reader *r, const key *k, const yaml_node_t *value,
     return SOMA_OK;
 }
 
-/* The key that `name` names; NULL after telling what is wrong with it. seen: of the keys in their order, for keys that stand
- * there twice (at most 32). */
+/* The key that `name` names; NULL after telling what is wrong with it. seen: of the keys in their order, for keys that
+ * stand there twice (at most 32). */
 static const key *find_key(reader *r, const yaml_node_t *name, const char *what, const key *keys, uint32_t *seen)
 {
     char kind[64];

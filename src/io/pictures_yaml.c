@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/pictures_yaml.c: what a description says of pictures: the fields of soma_transform and soma_augment by their names.
+ * io/pictures_yaml.c: what a description says of pictures: the fields of soma_transform and soma_augment by their
+ * names.
  */
 #include "io/keys_yaml.h"
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/safetensors.c: reading treats the file as hostile: every number is checked before it is used, nothing is allocated for
- * what the file does not hold.
+ * io/safetensors.c: reading treats the file as hostile: every number is checked before it is used, nothing is allocated
+ * for what the file does not hold.
  */
 #include "io/safetensors.h"
 #include "base/file.h"

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * io/weights_order.c: names and element orders of Keras' weights in terms of soma's, which are PyTorch's. Knows no files.
+ * io/weights_order.c: names and element orders of Keras' weights in terms of soma's, which are PyTorch's. Knows no
+ * files.
  *
  *   Conv2D           kernel [h, w, in, out]        weight [out, in, h, w]
  *   DepthwiseConv2D  depthwise_kernel [h, w, c, m] weight [c m, 1, h, w]
- *   Dense            kernel [in, out]              weight [out, in]; behind a flatten, `in` counts H, W, C there and C, H, W here
+ *   Dense            kernel [in, out]              weight [out, in]; behind a flatten `in` is H, W, C, not C, H, W
  *   BatchNorm        gamma, beta, moving_mean, moving_variance: weight, bias, running_mean, running_var
  */
 #include "io/weights.h"
@@ -53,8 +54,8 @@ static const soma_graph_node *matmul_of(const soma_model *m, int tensor)
     return NULL;
 }
 
-/* The shape [N, C, H, W] that was flattened into the input of the layer with this tensor; rank 0 where none was. Between them
- * only ops may stand that keep places: dropout, activations. */
+/* The shape [N, C, H, W] that was flattened into the input of the layer with this tensor; rank 0 where none was.
+ * Between them only ops may stand that keep places: dropout, activations. */
 static soma_shape flattened(const soma_model *m, int tensor)
 {
     const soma_graph *g = m->graph;

@@ -31,7 +31,8 @@ typedef struct soma_way {
 /* ways: one per tensor of the model. Refuses patterns that match nothing. */
 soma_status soma_groups_resolve(soma_graph *graph, const soma_optimizer *opt, const soma_updates_options *o,
                                 soma_way *ways);
-/* Layers with statistics of their own stop following the batch where those are frozen. The graph must be a copy of its own. */
+/* Layers with statistics of their own stop following the batch where those are frozen. The graph must be a copy of its
+ * own. */
 void soma_groups_freeze_statistics(soma_graph *graph, const soma_way *ways);
 
 /* A number of an objective's graph that every update with this rate reads; a program's copy of it may be written to. */

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/activation.h: the activations that conv2d and matmul can apply to their result (attribute "activation"). Layers never set
- * it: the simplifier merges conv2d/matmul + relu/sigmoid/tanh/relu6 into it.
+ * op/activation.h: the activations that conv2d and matmul apply to their result (attribute "activation"); batch_norm
+ * has an enum of its own for relu and relu6. Layers never set the attribute: the simplifier fuses relu, sigmoid, tanh
+ * or relu6 with the op before it.
  */
 #ifndef SOMA_OP_ACTIVATION_H
 #define SOMA_OP_ACTIVATION_H

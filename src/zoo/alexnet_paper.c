@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/alexnet_paper.c: AlexNet (Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional neural
- * networks"): two towers, which meet in the third convolution and in the dense layers, as groups; local response
- * normalisation (section 3.3: k 2, n 5, alpha 1e-4, which is not divided by n, beta 0.75); overlapping pools (3.4).
- * 224 pixels and windows of 11 at stride 4 make 55 positions only with 3 pixels of padding. Initial values as in section
- * 5: deviation 0.01; biases 1 in the second, fourth and fifth convolution and the hidden dense layers.
+ * zoo/alexnet_paper.c: AlexNet (Krizhevsky, Sutskever, Hinton 2012, "ImageNet classification with deep convolutional
+ * neural networks"): two towers, which meet in the third convolution and in the dense layers, as groups; local response
+ * normalisation (section 3.3: k 2, n 5, alpha 1e-4, which is not divided by n, beta 0.75); overlapping pools (3.4). 224
+ * pixels and windows of 11 at stride 4 make 55 positions only with 3 pixels of padding. Initial values as in section 5:
+ * deviation 0.01; biases 1 in the second, fourth and fifth convolution and the hidden dense layers.
  */
 #include "zoo/zoo.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/densenet.c: DenseNet-121 (Huang, Liu, van der Maaten, Weinberger 2017, "Densely connected convolutional networks", table 1,
- * growth 32) as in torchvision: every layer reads the maps of all layers before it in its block; batch norm and relu come
- * before the convolutions. Initial values: He et al.'s normal; PyTorch's default for the dense layer. The recipe is the
- * paper's without its two tenfold cuts of the learning rate.
+ * zoo/densenet.c: DenseNet-121 (Huang, Liu, van der Maaten, Weinberger 2017, "Densely connected convolutional
+ * networks", table 1, growth 32) as in torchvision: every layer reads the maps of all layers before it in its block;
+ * batch norm and relu come before the convolutions. Initial values: He et al.'s normal; PyTorch's default for the dense
+ * layer. The recipe is the paper's without its two tenfold cuts of the learning rate.
  */
 #include "zoo/zoo.h"
 

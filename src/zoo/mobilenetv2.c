@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/mobilenetv2.c: MobileNetV2 (Sandler et al. 2018, "MobileNetV2: inverted residuals and linear bottlenecks", table 2) as in
- * torchvision: 1x1 convolutions widen, depthwise 3x3 convolutions filter, 1x1 convolutions narrow without activation. Initial
- * values: He et al.'s normal by fan_out; deviation 0.01 for the dense layer. The recipe is torchvision's (sgd; the paper
- * used RMSprop on 16 GPUs).
+ * zoo/mobilenetv2.c: MobileNetV2 (Sandler et al. 2018, "MobileNetV2: inverted residuals and linear bottlenecks", table
+ * 2) as in torchvision: 1x1 convolutions widen, depthwise 3x3 convolutions filter, 1x1 convolutions narrow without
+ * activation. Initial values: He et al.'s normal by fan_out; deviation 0.01 for the dense layer. The recipe is
+ * torchvision's (sgd; the paper used RMSprop on 16 GPUs).
  */
 #include "zoo/zoo.h"
 

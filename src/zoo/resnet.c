@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/resnet.c: ResNet-18, 34, 50, 101 and 152 (He, Zhang, Ren, Sun 2016, "Deep residual learning for image recognition",
- * table 1) as in torchvision: shortcuts that change shape are 1x1 convolutions (option B), and a bottleneck's stride is in its
- * 3x3 convolution ("v1.5"; the paper and Caffe have it in the first 1x1, which tensors do not tell). Initial values:
- * He et al.'s normal by fan_out, PyTorch's default for the dense layer. The recipe is the paper's without its two
- * tenfold cuts of the learning rate.
+ * zoo/resnet.c: ResNet-18, 34, 50, 101 and 152 (He, Zhang, Ren, Sun 2016, "Deep residual learning for image
+ * recognition", table 1) as in torchvision: shortcuts that change shape are 1x1 convolutions (option B), and a
+ * bottleneck's stride is in its 3x3 convolution ("v1.5"; the paper and Caffe have it in the first 1x1, which tensors do
+ * not tell). Initial values: He et al.'s normal by fan_out, PyTorch's default for the dense layer. The recipe is the
+ * paper's without its two tenfold cuts of the learning rate.
  */
 #include "zoo/zoo.h"
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/resnet20.c: ResNet-20 for CIFAR-10's 32x32 pictures (He et al. 2016, section 4.2, n = 3): three stages of three blocks
- * with 16, 32 and 64 channels. Shortcuts have no parameters (option A): where the shape changes, every second pixel is taken
- * and the new channels are zero. The paper does not say where they are; published weights have half of them on each
- * side of the old ones (Idelbayev's and who follows him), others all of them behind (fb.resnet.torch). Tensors do not
- * tell. Initial values: He et al.'s normal. The recipe is the paper's (64,000 steps) without its two tenfold cuts of
- * the learning rate.
+ * zoo/resnet20.c: ResNet-20 for CIFAR-10's 32x32 pictures (He et al. 2016, section 4.2, n = 3): three stages of three
+ * blocks with 16, 32 and 64 channels. Shortcuts have no parameters (option A): where the shape changes, every second
+ * pixel is taken and the new channels are zero. The paper does not say where they are; published weights have half of
+ * them on each side of the old ones (Idelbayev's and who follows him), others all of them behind (fb.resnet.torch).
+ * Tensors do not tell. Initial values: He et al.'s normal. The recipe is the paper's (64,000 steps) without its two
+ * tenfold cuts of the learning rate.
  */
 #include "zoo/zoo.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/squeezenet.c: SqueezeNet 1.0 (Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters and
- * <0.5MB model size", table 1) as in torchvision: max-pooling in ceil mode, initial values He et al.'s uniform. Weights
- * of the authors' own release are named after its layers (fire2/conv1x1_1 is the squeeze of fire2); `names` says what they are
- * here. The recipe is the paper's, whose learning rate falls in a line.
+ * zoo/squeezenet.c: SqueezeNet 1.0 (Iandola et al. 2016, "SqueezeNet: AlexNet-level accuracy with 50x fewer parameters
+ * and <0.5MB model size", table 1) as in torchvision: max-pooling in ceil mode, initial values He et al.'s uniform.
+ * Weights of the authors' own release are named after its layers (fire2/conv1x1_1 is the squeeze of fire2); `names`
+ * says what they are here. The recipe is the paper's, whose learning rate falls in a line.
  */
 #include "zoo/zoo.h"
 

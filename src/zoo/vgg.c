@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * zoo/vgg.c: VGG-11, 13, 16 and 19 (Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale image
- * recognition", table 1, configurations A, B, D and E), without and with batch norm after every convolution (not in
- * the paper), as in torchvision: where the last maps are not 7x7 they are pooled to 7x7. Initial values as in
+ * zoo/vgg.c: VGG-11, 13, 16 and 19 (Simonyan and Zisserman 2015, "Very deep convolutional networks for large-scale
+ * image recognition", table 1, configurations A, B, D and E), without and with batch norm after every convolution (not
+ * in the paper), as in torchvision: where the last maps are not 7x7 they are pooled to 7x7. Initial values as in
  * torchvision: He et al.'s normal by fan_out for convolutions, deviation 0.01 for dense layers. The recipe is the
  * paper's (section 3.1) without its three tenfold cuts of the learning rate.
  */

@@ -42,8 +42,8 @@
 SOMA_ZOO_LIST(SOMA_ZOO)
 #undef SOMA_ZOO
 
-/* `channels` times the width: as it stands at width 1, otherwise a multiple of 8 (of 1 where the original is none) that is
- * at least 8 and not below 90 % of the product: MobileNetV2's rule (Sandler et al. 2018, in their released code). */
+/* `channels` times the width: as it stands at width 1, otherwise a multiple of 8 (of 1 where the original is none) that
+ * is at least 8 and not below 90 % of the product: MobileNetV2's rule (Sandler et al. 2018, in their released code). */
 int64_t soma_zoo_wide(int64_t channels, soma_zoo_size size);
 static inline int64_t wide(int64_t channels, soma_zoo_size size)
 {

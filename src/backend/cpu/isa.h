@@ -21,12 +21,12 @@
 #define SOMA_ISA_JOIN(name, level) SOMA_ISA_JOIN2(name, level)
 #define SOMA_ISA(name) SOMA_ISA_JOIN(name, SOMA_ISA_LEVEL)
 
-/* Files in the list SOMA_BF16_SOURCES of CMakeLists.txt are compiled once more as level 4: AVX-512, with batched arrays stored in
- * bf16 and computed with in f32. Their source names the stored element soma_stored and its type SOMA_STORED (see
- * backend/cpu/vec.h for loads and stores), and lists the kernel before the others by SOMA_BF16_LIST.
+/* Files in the list SOMA_BF16_SOURCES of CMakeLists.txt are compiled once more as level 4: AVX-512, with batched arrays
+ * stored in bf16 and computed with in f32. Their source names the stored element soma_stored and its type SOMA_STORED
+ * (see backend/cpu/vec.h for loads and stores), and lists the kernel before the others by SOMA_BF16_LIST.
  *
- * SOMA_BF16_EMULATED (a build for tests): level 4 is AVX2 that converts by integer shifts, and there is no level 3. What a file
- * makes of wide registers therefore hangs on SOMA_LANES, not on the level. */
+ * SOMA_BF16_EMULATED (a build for tests): level 4 is AVX2 that converts by integer shifts, and there is no level 3.
+ * What a file makes of wide registers therefore hangs on SOMA_LANES, not on the level. */
 #if SOMA_ISA_LEVEL == 4
 #define SOMA_STORED SOMA_BF16
 #define SOMA_STORED_RULE SOMA_BF16_FOLLOW

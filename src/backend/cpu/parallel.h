@@ -30,8 +30,8 @@ const char *soma_parallel_refusal(int threads);
 int soma_parallel_enter(int threads);
 void soma_parallel_leave(int before);
 
-/* The floating-point control word: flush-to-zero and denormals-are-zero on (or IEEE), on every thread of the team. Returns the
- * caller's word before. Cheap (no region) when threads is 1. */
+/* The floating-point control word: flush-to-zero and denormals-are-zero on (or IEEE), on every thread of the team.
+ * Returns the caller's word before. Cheap (no region) when threads is 1. */
 unsigned soma_float_enter(bool flush, int threads);
 void soma_float_leave(unsigned before, int threads);
 

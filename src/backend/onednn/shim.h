@@ -33,8 +33,9 @@ dnnl_status_t soma_md_activation(soma_md *md, const soma_arg *a);
 /* Row-major of the descriptor's own rank and dimensions: the plain side of a packed array, grouped weights included. */
 dnnl_status_t soma_md_dense_like(soma_md *md, soma_dtype dtype, soma_md_ref like);
 
-/* Makes `layout` say what `md`, of that type, says: plain where it is row-major, else SOMA_PACKED with a copy that the program owns.
- * */
+/* Makes `layout` say what `md`, of that type, says: plain where it is row-major, else SOMA_PACKED with a copy that the
+ * program owns.
+ */
 soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_dtype dtype, soma_layout *layout);
 /* The descriptor of a packed layout. */
 soma_md_ref soma_md_of_layout(const soma_layout *layout);
@@ -84,8 +85,8 @@ soma_status soma_onednn_refuse_reference(soma_prepare *p, const_dnnl_primitive_d
 /* Turns a primitive descriptor into p's run, state, scratch and note. pd stays the caller's. */
 soma_status soma_onednn_commit(soma_prepare *p, dnnl_engine_t engine, const_dnnl_primitive_desc_t pd,
                                const soma_onednn_bind *bind, int n);
-/* The committed call adds to argument `to`, which first takes what lies in `from`: nothing to do where the plan has put both
- * into one place. */
+/* The committed call adds to argument `to`, which first takes what lies in `from`: nothing to do where the plan has put
+ * both into one place. */
 void soma_onednn_begin_with(soma_prepare *p, int from, int to, size_t bytes);
 /* The sentence for a call of the library that failed. */
 soma_status soma_onednn_refuse(soma_prepare *p, const char *what, dnnl_status_t status);

@@ -6,8 +6,8 @@
  *     mean = sum x / M        variance = sum (x - mean)^2 / M
  *     y = act(scale (x - mean) / sqrt(variance + epsilon) + shift + z)
  *
- * With use_running the running statistics take the place of the batch's: outside training (the simplifier sets it) and for
- * frozen layers. While training, `update` brings the running statistics up to date at the end of the step:
+ * With use_running the running statistics take the place of the batch's: outside training (the simplifier sets it) and
+ * for frozen layers. While training, `update` brings the running statistics up to date at the end of the step:
  *
  *     pytorch   running = (1 - momentum) running + momentum new, the variance with M - 1 in place of M
  *     keras     running = momentum running + (1 - momentum) new, the variance as above

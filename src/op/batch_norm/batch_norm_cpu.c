@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/batch_norm/batch_norm_cpu.c: batch_norm, any layout: a pass that reads x, and a pass that reads x (and z) and writes y.
- * Mean and squared deviations of each block of 8 KB are found in two loops over it while it is in the first cache, then
- * joined in f64 (Chan, Golub and LeVeque 1979): no difference of large numbers anywhere.
+ * op/batch_norm/batch_norm_cpu.c: batch_norm, any layout: a pass that reads x, and a pass that reads x (and z) and
+ * writes y. Mean and squared deviations of each block of 8 KB are found in two loops over it while it is in the first
+ * cache, then joined in f64 (Chan, Golub and LeVeque 1979): no difference of large numbers anywhere.
  */
 #include "op/batch_norm/norm_units.h"
 

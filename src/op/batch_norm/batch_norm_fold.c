@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/batch_norm/batch_norm_fold.c: a convolution (or product) followed by a normalisation with known statistics is a convolution
- * with other weights:
+ * op/batch_norm/batch_norm_fold.c: a convolution (or product) followed by a normalisation with known statistics is a
+ * convolution with other weights:
  *
  *     w'[k, ...] = w[k, ...] scale[k] / sqrt(variance[k] + epsilon)
  *     b'[k]      = (b[k] - mean[k]) scale[k] / sqrt(variance[k] + epsilon) + shift[k]
  *
- * Programs that only predict do this once per change of the parameters (graph/fold.c puts it there).
+ * Programs that only predict do this once per change of the parameters (graph/simplify_fold.c puts it there).
  */
 #include "backend/cpu/parallel.h"
 #include "base/exact.h"

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/batch_norm/batch_norm_grad.c: the gradient of batch_norm (Ioffe and Szegedy 2015, section 3). With
- * xhat = (x - mean) / sqrt(variance + epsilon), M values of a channel, and g = dy where the activation let pass, else 0:
+ * op/batch_norm/batch_norm_grad.c: the gradient of batch_norm (Ioffe and Szegedy 2015, section 3). With xhat = (x -
+ * mean) / sqrt(variance + epsilon), M values of a channel, and g = dy where the activation let pass, else 0:
  *
  *     dshift = sum g     dscale = sum g xhat     dz = g
  *     dx = scale / sqrt(variance + epsilon) (g - dshift / M - xhat dscale / M) + added
  *
- * and with use_running only the first term of dx, for then mean and variance are not x's. What passed is seen in y where
- * something was added in front of the activation; otherwise it is computed again from x, so that y need not be read. `added` is
- * another gradient of x: what a dense block's other readers give.
+ * and with use_running only the first term of dx, for then mean and variance are not x's. What passed is seen in y
+ * where something was added in front of the activation; otherwise it is computed again from x, so that y need not be
+ * read. `added` is another gradient of x: what a dense block's other readers give.
  */
 #include "op/batch_norm/batch_norm.h"
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/batch_norm/batch_norm_grad_cpu.c: batch_norm_grad, any layout: a pass that reads dy and x (and y) and sums, and a pass
- * that reads them again and writes dx. What the activation let pass, where it is asked for (dz), is written by the first
- * pass and read by the second in place of dy and y. Blocks of 128 vectors are summed in f32, blocks in f64.
+ * op/batch_norm/batch_norm_grad_cpu.c: batch_norm_grad, any layout: a pass that reads dy and x (and y) and sums, and a
+ * pass that reads them again and writes dx. What the activation let pass, where it is asked for (dz), is written by the
+ * first pass and read by the second in place of dy and y. Blocks of 128 vectors are summed in f32, blocks in f64.
  */
 #include "op/batch_norm/norm_units.h"
 

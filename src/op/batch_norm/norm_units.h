@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/batch_norm/norm_units.h: how the fast kernels of batch_norm and its gradient see x: as units of some channels, each a list of
- * runs of positions, whatever the layout. Lanes are channels, or the positions of one channel where x is plain.
+ * op/batch_norm/norm_units.h: how the fast kernels of batch_norm and its gradient see x: as units of some channels,
+ * each a list of runs of positions, whatever the layout. Lanes are channels, or the positions of one channel where x is
+ * plain.
  *
- * Both kernels read each unit twice: a pass that sums and a pass that writes. A unit that one thread does alone is in that thread's
- * cache when the second pass comes. Units that are left over when threads have got equally many are cut by positions and summed in
- * two regions, with partial results in scratch.
+ * Both kernels read each unit twice: a pass that sums and a pass that writes. A unit that one thread does alone is in
+ * that thread's cache when the second pass comes. Units that are left over when threads have got equally many are cut
+ * by positions and summed in two regions, with partial results in scratch.
  */
 #ifndef SOMA_OP_NORM_UNITS_H
 #define SOMA_OP_NORM_UNITS_H
@@ -27,9 +28,9 @@
 typedef struct soma_norm_units {
     soma_norm_case c;
     bool lines; /* lanes are positions of one channel */
-    bool
-        between; /* units lie between each other and positions are many: threads share positions, not units, for those that write
-                   * next to each other would take each other's lines away */
+    /* units lie between each other and positions are many: threads share positions, not units, for those that write
+     * next to each other would take each other's lines away */
+    bool between;
     int64_t units, width, unit_step;
     int64_t outer, outer_step;
     int64_t x_extra, added_extra; /* from a run of x, or of what is added, to the next, beyond outer_step */
@@ -124,8 +125,8 @@ typedef struct soma_norm_sums {
     double count, a[SOMA_NORM_WIDTH], b[SOMA_NORM_WIDTH];
 } soma_norm_sums;
 
-/* A kernel: sum adds positions begin .. end of a unit; join adds sums to others; apply makes the unit's results from its sums,
- * writes those that are per channel where `first`, and positions begin .. end. */
+/* A kernel: sum adds positions begin .. end of a unit; join adds sums to others; apply makes the unit's results from
+ * its sums, writes those that are per channel where `first`, and positions begin .. end. */
 typedef struct soma_norm_work {
     void (*sum)(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
                 soma_norm_sums *sums);

@@ -222,10 +222,9 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
         if (!s)                                                                                                        \
             return SOMA_MEMORY;                                                                                        \
         s->span = !s->a[0] ? fn##_left : !s->b[0] ? fn##_right : fn##_same;                                            \
-        p->run = p->parallel || SOMA_ISA_LEVEL == 4 ? run_shares                                                       \
-                 : !s->a[0]                         ? fn##_left_run                                                    \
-                 : !s->b[0]                         ? fn##_right_run                                                   \
-                                                    : fn##_same_run;                                                                           \
+        p->run = !s->a[0] ? fn##_left_run : !s->b[0] ? fn##_right_run : fn##_same_run;                                 \
+        if (p->parallel || SOMA_ISA_LEVEL == 4)                                                                        \
+            p->run = run_shares;                                                                                       \
         STRIDED_RUN(p, s);                                                                                             \
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \

@@ -5,7 +5,8 @@
  *     y[n,k,oh,ow] = act(b[k] + z[n,k,oh,ow] +
  *                        sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw] w[k,c,i,j])
  *
- * with c over the C / groups channels of k's group; z is what a residual block adds (He et al. 2016). Its gradients are ops of their own (conv2d_grad.c).
+ * with c over the C / groups channels of k's group; z is what a residual block adds (He et al. 2016). Its gradients are
+ * ops of their own (conv2d_grad.c).
  */
 #include "op/conv2d/conv2d.h"
 #include "backend/cpu/isa.h"

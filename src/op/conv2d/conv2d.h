@@ -136,8 +136,8 @@ extern const soma_kernel soma_conv2d_mixed_cpu, soma_conv2d_input_grad_mixed_cpu
 #define SOMA_CONV2D_MIXED(name)
 #endif
 extern const soma_kernel soma_conv2d_reference, soma_conv2d_input_grad_reference, soma_conv2d_weight_grad_reference;
-/* For a kernel of conv2d_input_grad that makes dx of dy and w alone: a pass behind its run, dx = gate(y, dx + z); with `done` it has added z
- * itself. To be called at the end of prepare; refuses where y or z lie otherwise than dx. */
+/* For a kernel of conv2d_input_grad that makes dx of dy and w alone: a pass behind its run, dx = gate(y, dx + z); with
+ * `done` it has added z itself. To be called at the end of prepare; refuses where y or z lie otherwise than dx. */
 soma_status soma_conv2d_finish(soma_prepare *p, bool done);
 /* Checks of infer that all three share: rank, groups, sizes. */
 soma_status soma_conv2d_check(const soma_conv2d_attrs *a, const soma_shape *x, const soma_shape *w, int64_t out[2],

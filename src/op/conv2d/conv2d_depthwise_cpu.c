@@ -212,8 +212,8 @@ static int forward_axis(phase *p, int64_t in, int64_t out, int64_t taps, int64_t
     return 1;
 }
 
-/* Input gradient: outputs (of dx) that leave one rest r modulo the stride meet the taps j with (r + pad - j) % stride == 0,
- * tap j at input (r + pad - j) / stride + t. */
+/* Input gradient: outputs (of dx) that leave one rest r modulo the stride meet the taps j with (r + pad - j) % stride
+ * == 0, tap j at input (r + pad - j) / stride + t. */
 static int backward_axis(phase *p, int64_t in, int64_t out, int64_t taps, int64_t stride, int64_t pad)
 {
     for (int64_t r = 0; r < stride; r++, p++) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_depthwise_weight_cpu.c: gradients of depthwise convolutions with respect to filters and bias. Lanes are
- * channels, x and dy nhwc or blocked. Each thread walks over its rows of dy with sums [taps][channels] of its own, which
- * stay in the cache; every thousand positions they are added to its totals, so that long sums lose no accuracy.
+ * op/conv2d/conv2d_depthwise_weight_cpu.c: gradients of depthwise convolutions with respect to filters and bias. Lanes
+ * are channels, x and dy nhwc or blocked. Each thread walks over its rows of dy with sums [taps][channels] of its own,
+ * which stay in the cache; every thousand positions they are added to its totals, so that long sums lose no accuracy.
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"

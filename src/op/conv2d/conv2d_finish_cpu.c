@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_finish_cpu.c: the end of conv2d_input_grad behind kernels that know only dy and w: one pass over the dx
- * that they made, dx = gate(y, dx + z). All lie alike, so elements pair up by position.
+ * op/conv2d/conv2d_finish_cpu.c: the end of conv2d_input_grad behind kernels that know only dy and w: one pass over the
+ * dx that they made, dx = gate(y, dx + z). All lie alike, so elements pair up by position.
  */
 #include "backend/cpu/parallel.h"
 #include "op/conv2d/product.h"

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/conv2d_mixed_cpu.c: 1x1 convolutions between a narrow array whose channels are no multiple of 16, nhwc, and a
- * wide one, nChw16c (MobileNetV2's 24 channels beside 96 and 144): libraries want one layout on both sides, and nhwc is
- * slow for the wide one. All three directions are one of two products, or the outer product of both arrays:
+ * op/conv2d/conv2d_mixed_cpu.c: 1x1 convolutions between a narrow array whose channels are no multiple of 16, nhwc, and
+ * a wide one, nChw16c (MobileNetV2's 24 channels beside 96 and 144): libraries want one layout on both sides, and nhwc
+ * is slow for the wide one. All three directions are one of two products, or the outer product of both arrays:
  *
  *     widen    wide[p][j]   = sum over i of narrow[p][i] m[i][j]     8 positions x 3 vectors of j in registers
  *     narrow   narrow[p][j] = sum over i of wide[p][i] m[i][j]       8 positions x 2 vectors of j

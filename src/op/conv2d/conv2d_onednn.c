@@ -255,8 +255,8 @@ const soma_kernel soma_conv2d_input_grad_onednn = {.name = "onednn",
                                                    .wish = input_wish,
                                                    .prepare = input_direct};
 
-/* Where bf16 images are narrower than the stride and windows reach into padding, the library (2.6) multiplies memory that
- * nobody has written: its transposed copy of x ends before the position that fills up a pair. */
+/* Where bf16 images are narrower than the stride and windows reach into padding, the library (2.6) multiplies memory
+ * that nobody has written: its transposed copy of x ends before the position that fills up a pair. */
 static soma_status weights_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_weight_case(p);

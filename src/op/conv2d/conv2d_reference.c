@@ -28,7 +28,8 @@ static void taps(int64_t position, int64_t dilation, int64_t window, int64_t siz
     *end = last < window ? last : window;
 }
 
-/* y[n,k,oh,ow] = act(b[k] + z[n,k,oh,ow] + sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw] w[k,c,i,j]) */
+/* y[n,k,oh,ow] = act(b[k] + z[n,k,oh,ow] + sum over c, i, j of x[n, c, oh sh - top + i dh, ow sw - left + j dw]
+ * w[k,c,i,j]) */
 #define SOMA_CONV2D_FORWARD(T, name)                                                                                   \
     static double name(const soma_conv2d_case *c, const T *x, const T *w, int64_t oh, int64_t ow)                      \
     {                                                                                                                  \
@@ -86,8 +87,8 @@ static inline bool divides(int64_t stride, int64_t i, int64_t size, int64_t *quo
     return i >= 0 && *quotient * stride == i && *quotient < size;
 }
 
-/* dx[n,c,h,w] = gate(y, z + sum) with sum over k of the group, i, j of dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j]
- * where the divisions leave no rest */
+/* dx[n,c,h,w] = gate(y, z + sum) with sum over k of the group, i, j of dy[n, k, (h + top - i dh) / sh, (w + left - j
+ * dw) / sw] w[k,c,i,j] where the divisions leave no rest */
 #define SOMA_CONV2D_INPUT(T, name)                                                                                     \
     static double name(const soma_conv2d_case *c, const T *dy, const T *w, int64_t h, int64_t v)                       \
     {                                                                                                                  \

@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/direct_weight_cpu.c: the gradient of weights as a product over positions, dw[k][i] = sum over p of
- * dy[p][k] x_i[p], where x_i are x's channels under one tap of the window: kernel pointwise for 1x1 windows (pointwise.h),
- * kernel direct for others.
- * Lanes are x's channels. Positions that lie side by side in dy are a segment, and a block of segments is what leaves two
- * or three vectors of x in the first-level cache while filters meet them. A 1x1 window without stride reads x where it
- * is, others from a copy of a vector's positions, with zeros for those in the padding (which an infinite dy turns into
- * NaN). Several blocks, whose dy lies in the second-level cache, are worked off before the next vectors of x, so that dw is read and written once for all of
- * them. Meanwhile the next vectors of x and the dy after it are fetched. Threads share blocks, each with a dw of its own
- * that is added up in their order, or filters, where dw is large for the positions there are.
+ * op/conv2d/direct_weight_cpu.c: the gradient of weights as a product over positions, dw[k][i] = sum over p of dy[p][k]
+ * x_i[p], where x_i are x's channels under one tap of the window: kernel pointwise for 1x1 windows (pointwise.h),
+ * kernel direct for others. Lanes are x's channels. Positions that lie side by side in dy are a segment, and a block of
+ * segments is what leaves two or three vectors of x in the first-level cache while filters meet them. A 1x1 window
+ * without stride reads x where it is, others from a copy of a vector's positions, with zeros for those in the padding
+ * (which an infinite dy turns into NaN). Several blocks, whose dy lies in the second-level cache, are worked off before
+ * the next vectors of x, so that dw is read and written once for all of them. Meanwhile the next vectors of x and the
+ * dy after it are fetched. Threads share blocks, each with a dw of its own that is added up in their order, or filters,
+ * where dw is large for the positions there are.
  */
 #include "backend/cpu/parallel.h"
 #include "op/conv2d/pointwise.h"
@@ -75,8 +75,8 @@ static void find_block(const weight_state *s, int64_t b, block *to)
     }
 }
 
-/* Positions whose windows begin in one row of x, and the first tap of the first of them: its place, row and column, which
- * may lie in the padding. */
+/* Positions whose windows begin in one row of x, and the first tap of the first of them: its place, row and column,
+ * which may lie in the padding. */
 typedef struct row_part {
     int64_t from, row, column, count;
 } row_part;
@@ -161,8 +161,8 @@ static const char *place_of(const ahead *a, int i, bool x)
     return (const char *)(a->from + (x ? p->x : p->dy) + (p->count * a->begin / SHARES) * L);
 }
 
-/* One register block: ROWS filters x some vectors of channels, over a block of positions; added to what lies in `sums` and `old`
- * unless NULL. */
+/* One register block: ROWS filters x some vectors of channels, over a block of positions; added to what lies in `sums`
+ * and `old` unless NULL. */
 typedef struct place {
     const float *dy, *x;
     const float *sums, *old;
@@ -485,8 +485,8 @@ static soma_status direct_accept(soma_prepare *p)
         return SOMA_OK;
     return SOMA_UNSUPPORTED;
 }
-/* The rule on shapes, from the table in docs/benchmarks.md: pictures that are large for their channels, where a register block takes
- * many positions for each weight that it reads and writes. With AVX2 the library is faster. */
+/* The rule on shapes, from the tables in docs/kernels/pointwise.md: pictures that are large for their channels, where a
+ * register block takes many positions for each weight that it reads and writes. With AVX2 the library is faster. */
 static bool pointwise_suits(const soma_prepare *p)
 {
 #ifdef SOMA_HAVE_ONEDNN

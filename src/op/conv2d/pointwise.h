@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/pointwise.h: 1x1 convolutions between blocked arrays, products of a matrix of positions with the weights: what
- * their kernels share.
+ * op/conv2d/pointwise.h: 1x1 convolutions between blocked arrays, products of a matrix of positions with the weights:
+ * what their kernels share.
  *
  *     y[p][k]  = act(sum over c of x[q(p)][c] w[k][c] + b[k] + z[p][k])   q(p): p's place at the stride
  *     dx[q][c] = gate(y[q][c], z[q][c] + sum over k of dy[p][k] w[k][c])   the sum is 0 where q is no q(p); the same

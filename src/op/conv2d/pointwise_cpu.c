@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/pointwise_cpu.c: 1x1 convolutions forward and backward to x (pointwise.h). Positions count over all images and
- * are taken in blocks of tiles, a tile being the rows of a register block. A block is copied into the second-level cache,
- * tile by tile, so that a product reads one stream whatever image, stride and size of the picture are; then a panel of
- * weights, two vectors of written channels for as many read ones as the cache holds, meets all tiles of the block. Nothing is
- * fetched ahead: the machine's own prefetching follows these streams, and fetches of ours took its places (docs/benchmarks.md).
+ * op/conv2d/pointwise_cpu.c: 1x1 convolutions forward and backward to x (pointwise.h). Positions count over all images
+ * and are taken in blocks of tiles, a tile being the rows of a register block. A block is copied into the second-level
+ * cache, tile by tile, so that a product reads one stream whatever image, stride and size of the picture are; then a
+ * panel of weights, two vectors of written channels for up to PANEL read ones, is multiplied with all tiles of the
+ * block. Reads are not prefetched: the hardware prefetcher follows these streams, and software prefetches took its line
+ * buffers (docs/kernels/pointwise.md). With AVX2 the lines of the result are.
  */
 #include "op/conv2d/pointwise.h"
 #include "backend/cpu/parallel.h"
@@ -18,8 +19,8 @@
 #define MOST_TILES (192 / ROWS)
 #define BLOCK_BYTES (192 << 10) /* of a block's copy, in the second-level cache */
 #define IN_PLACE 128
-/* Read channels of a panel. With AVX-512 128 KB in the second-level cache are as fast as the first level and spare the sums a
- * way to memory and back; with AVX2 16 KB. */
+/* Read channels of a panel. With AVX-512 128 KB in the second-level cache are as fast as the first level and spare the
+ * sums a way to memory and back; with AVX2 16 KB. */
 #define PANEL (L == 16 ? 1024 : 256)
 
 typedef struct point_state {
@@ -135,9 +136,9 @@ static void fill_between(const point_job *j, const place *p, int64_t at)
         }
 }
 
-/* A tile whose positions lie side by side waits here and is written by and by, while the next one is multiplied. All of it at
- * once would keep the store buffer full, and loads wait for stores to addresses with the same low 12 bits. Not with AVX2,
- * whose tiles are too short for the detour. */
+/* A tile whose positions lie side by side waits here and is written by and by, while the next one is multiplied. All of
+ * it at once would keep the store buffer full, and loads wait for stores to addresses with the same low 12 bits. Not
+ * with AVX2, whose tiles are too short for the detour. */
 typedef struct held {
     _Alignas(64) float sum[2 * ROWS * L];
     int halves, done; /* of vectors of written channels */
@@ -186,7 +187,8 @@ typedef struct panel {
     held *held;
 } panel;
 
-/* Where a tile after the next is written, and what is added there: stores wait for lines that are not in the cache. */
+/* AVX2: prefetches the lines that a tile two ahead writes and adds, because stores wait for lines that are not in the
+ * cache. */
 static void look_at_result(const point_job *j, int vectors, int64_t at)
 {
     for (int i = 0; i < vectors; i++, at += j->s->out_plane * L)
@@ -397,8 +399,8 @@ static soma_status input_accept(soma_prepare *p)
     soma_conv2d_case c = soma_conv2d_input_case(p);
     return soma_pointwise_check(p, &c, L);
 }
-/* The rule on shapes, from the table in docs/benchmarks.md: the library is not slower forward, nor where all arrays are in
- * the cache, nor with AVX-512; there, as everywhere, --tune may find it faster. */
+/* The rule on shapes, from the tables in docs/kernels/pointwise.md: the library is not slower forward, nor where all
+ * arrays are in the cache, nor with AVX-512; there, as everywhere, --tune may find this kernel faster. */
 static bool forward_suits(const soma_prepare *p)
 {
     (void)p;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/product.h: the block of a matrix product that stays in registers, for convolutions whose lanes are channels.
+ * op/conv2d/product.h: the block of a matrix product that stays in registers, for convolutions whose lanes are
+ * channels.
  */
 #ifndef SOMA_OP_CONV2D_PRODUCT_H
 #define SOMA_OP_CONV2D_PRODUCT_H
@@ -47,7 +48,8 @@ SOMA_INLINE soma_vf soma_conv2d_gate(soma_act act, soma_vf y, soma_vf g)
     return act == SOMA_ACT_RELU6 ? soma_vkeep(soma_vinside(y, soma_vset(0), soma_vset(6)), g) : g;
 }
 
-/* x, y, what is added and the gate in blocks of a vector's channels: the wish of these kernels, forward and backward to x. */
+/* x, y, what is added and the gate in blocks of a vector's channels: the wish of these kernels, forward and backward to
+ * x. */
 #define SOMA_CONV2D_BLOCKED (SOMA_LANES == 16 ? SOMA_NCHW16C : SOMA_NCHW8C)
 static inline void soma_conv2d_wish_blocks(soma_prepare *p)
 {

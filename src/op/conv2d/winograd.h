@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/conv2d/winograd.h: 3x3 convolutions of stride 1 by minimal filtering, F(m x m, 3 x 3) with m = 4 or 6 (Lavin and
- * Gray 2015, arXiv 1509.09308): what its kernels share. A tile of m x m outputs takes e = (m + 2)^2 products per pair of
- * channels where the direct sum takes 9 m^2: 4 (m = 4) and 5.06 (m = 6) times fewer.
+ * Gray 2015, arXiv 1509.09308): what its kernels share. A tile of m x m outputs takes e = (m + 2)^2 products per pair
+ * of channels where the direct sum takes 9 m^2: 4 (m = 4) and 5.06 (m = 6) times fewer.
  *
  *     y  = A' [ U . (B' x B) ] A      U = G w G'     forward; backward to x is forward with turned weights
  *     dw = G' [ (A dy A') . (B' x B) ] G             summed over all tiles before the last transform
  *
- * Knows layouts nChw8c and nChw16c (the block is a vector), no library. x, y and their gradients may be stored in bf16; what is in
- * the transformed domain is f32, and so is all arithmetic.
+ * Knows layouts nChw8c and nChw16c (the block is a vector), no library. x, y and their gradients may be stored in bf16;
+ * what is in the transformed domain is f32, and so is all arithmetic.
  */
 #ifndef SOMA_OP_CONV2D_WINOGRAD_H
 #define SOMA_OP_CONV2D_WINOGRAD_H
@@ -26,8 +26,8 @@ typedef struct soma_winograd {
     int64_t down, right, tiles;
 } soma_winograd;
 
-/* Errors keep to 4 sqrt(K) eps S, K products to a sum, S the largest sum of |x| |w| in the result; docs/architecture.md has
- * measurements. */
+/* Errors keep to 4 sqrt(K) eps S, K products to a sum, S the largest sum of |x| |w| in the result
+ * (docs/kernels/winograd.md: derivation and measurements). */
 
 /* Most bytes of scratch that a run may take; prepare refuses beyond. */
 #define SOMA_WINOGRAD_SCRATCH ((size_t)64 << 20)
@@ -94,8 +94,8 @@ static inline soma_status soma_winograd_check(soma_prepare *p, const soma_conv2d
     return SOMA_UNSUPPORTED;
 }
 
-/* How many times fewer products the rule on shapes asks for: as many as save a third in f32. Libraries multiply bf16 twice as
- * fast; the gradient of the weights, whose sums are transformed, is slower here and not there. */
+/* How many times fewer products the rule on shapes asks for: as many as save a third in f32. Libraries multiply bf16
+ * twice as fast; the gradient of the weights, whose sums are transformed, is slower here and not there. */
 #define SOMA_WINOGRAD_SAVES (SOMA_STORED == SOMA_BF16 ? 3 : 1.5)
 #define SOMA_WINOGRAD_WEIGHTS_SAVE (SOMA_STORED == SOMA_BF16 ? 3.5 : 1.5)
 

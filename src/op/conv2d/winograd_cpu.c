@@ -2,9 +2,9 @@
  *
  * op/conv2d/winograd_cpu.c: Winograd convolution forward and backward to x (winograd.h). The tiles are worked off in
  * blocks: transform a block's input (V), multiply it with U (M), transform that back into y. Each thread has blocks of
- * its own, of few tiles, and M of a few channels at a time, so that V and M lie in its second-level cache. Where U is what
- * costs time, threads share blocks of many tiles: tiles and channels of the input, then elements of a tile and channels of
- * the products, then tiles and channels of the output.
+ * its own, of few tiles, and M of a few channels at a time, so that V and M lie in its second-level cache. Where U is
+ * what costs time, threads share blocks of many tiles: tiles and channels of the input, then elements of a tile and
+ * channels of the products, then tiles and channels of the output.
  */
 #include "op/conv2d/winograd.h"
 #include "backend/cpu/parallel.h"
@@ -133,8 +133,8 @@ static void output(const wino_job *j, int64_t kb, int64_t first, int64_t count, 
 
 /* ---- products: M of one element and one group of written channels ---- */
 
-/* Some of the read channels. What is needed next of U comes into the second-level cache meanwhile, a few lines with each
- * block of channels: all at once they would hold up what is read now. */
+/* Some of the read channels. What is needed next of U comes into the second-level cache meanwhile, a few lines with
+ * each block of channels: all at once they would hold up what is read now. */
 typedef struct wino_panel {
     int64_t blocks; /* of read channels */
     bool first;     /* M begins here, else it goes on */
@@ -202,7 +202,8 @@ static const float *u_of(const wino_job *j, int64_t e, int64_t group)
     return j->u + (2 * group * tile_elements(s) + e * width) * L * s->g.c;
 }
 
-/* Elements and groups in the order of reading them: begin .. end - 1 of elements x groups from .. last - 1, M after M. */
+/* Elements and groups in the order of reading them: begin .. end - 1 of elements x groups from .. last - 1, M after
+ * M. */
 static void products(const wino_job *j, int64_t from, int64_t last, int64_t begin, int64_t end, int64_t count,
                      const float *v, float *m, const float *after)
 {
@@ -358,9 +359,9 @@ static void divide(wino_state *s, bool shared)
 }
 
 /* How many tiles at once, and for whom. 28 of 4x4 outputs fill two register blocks, 14 of 6x6 one, and their V and M
- * lie in the second-level cache; where U is large, more tiles share a reading of it. Where it is so large that reading it
- * is what takes the time, where tiles are so few that each thread would read all of it for its own, and where blocks for
- * each thread would take too much memory, threads share blocks. */
+ * lie in the second-level cache; where U is large, more tiles share a reading of it. Where it is so large that reading
+ * it is what takes the time, where tiles are so few that each thread would read all of it for its own, and where blocks
+ * for each thread would take too much memory, threads share blocks. */
 static void schedule(wino_state *s)
 {
     const soma_winograd *g = &s->g;

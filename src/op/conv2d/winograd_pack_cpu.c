@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/conv2d/winograd_pack_cpu.c: a reorder: weights [k,c,3,3] into U = G w G' in the order of winograd.h. Turned, taps run
- * backwards. Knows no convolution.
+ * op/conv2d/winograd_pack_cpu.c: a reorder: weights [k,c,3,3] into U = G w G' in the order of winograd.h. Turned, taps
+ * run backwards. Knows no convolution.
  */
 #include "op/conv2d/pack.h"
 #include "op/conv2d/winograd.h"

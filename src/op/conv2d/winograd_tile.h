@@ -172,7 +172,8 @@ SOMA_INLINE void soma_winograd_look_ahead(int size, const float *v, int64_t v_st
             __builtin_prefetch(v + i * v_step + 2 * SOMA_LANES, 0);
 }
 
-/* v = B' x B of tiles first .. first + count - 1, one block of channels; elements lie v_step apart, far or in the cache */
+/* v = B' x B of tiles first .. first + count - 1, one block of channels; elements lie v_step apart, far or in the
+ * cache */
 SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const soma_stored *x, int64_t cb,
                                            int64_t first, int64_t count, float *v, int64_t v_step, bool far)
 {

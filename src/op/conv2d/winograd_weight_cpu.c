@@ -261,9 +261,9 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     return SOMA_OK;
 }
 
-/* A thread's own D costs memory and adding up, a shared block makes threads read each other's V: own ones where tiles are
- * many for the weights there are. D is read and written once a block, so blocks are larger than forward: what the second
- * or, for a large D, the third level of the cache and the limit of scratch memory allow. */
+/* A thread's own D costs memory and adding up, a shared block makes threads read each other's V: own ones where tiles
+ * are many for the weights there are. D is read and written once a block, so blocks are larger than forward: what the
+ * second or, for a large D, the third level of the cache and the limit of scratch memory allow. */
 static void schedule(weight_state *s)
 {
     const soma_winograd *g = &s->g;

@@ -2,8 +2,8 @@
  *
  * op/dropout/dropout.c: inverted dropout (Srivastava et al. 2014): y = 0 with probability rate, else x / (1 - rate).
  * Linear in x with a mask that is never stored: the gradient is the same op on dy, drawing the same numbers again from
- * the same site. Where nothing is trained the op is left out (training_only). With maps, feature maps x[n,c] are dropped
- * as a whole (Tompson et al. 2015; PyTorch's Dropout2d, Keras' SpatialDropout2D).
+ * the same site. Where nothing is trained the op is left out (training_only). With maps, feature maps x[n,c] are
+ * dropped as a whole (Tompson et al. 2015; PyTorch's Dropout2d, Keras' SpatialDropout2D).
  */
 #include "op/dropout/dropout.h"
 

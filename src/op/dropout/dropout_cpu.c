@@ -1,11 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/dropout/dropout_cpu.c: dropout with Philox in vector registers.
- * A 64-bit lane holds one 32-bit word of one draw block; the 32 x 32 -> 64 bit multiplication reads low halves only,
- * so whatever a round leaves in the high halves is never looked at, and a round is two multiplications, two shifts and
- * four exclusive-ors. Lane i of a register starts at block order[i], chosen so that two unpack instructions at the end
- * give the numbers of consecutive blocks in memory order. Where channels lie side by side, the numbers of 16 channels are
- * drawn in their logical order and transposed.
+ * op/dropout/dropout_cpu.c: dropout with Philox in vector registers. A 64-bit lane holds one 32-bit word of one draw
+ * block; the 32 x 32 -> 64 bit multiplication reads low halves only, so whatever a round leaves in the high halves is
+ * never looked at, and a round is two multiplications, two shifts and four exclusive-ors. Lane i of a register starts
+ * at block order[i], chosen so that two unpack instructions at the end give the numbers of consecutive blocks in memory
+ * order. Where channels lie side by side, the numbers of 16 channels are drawn in their logical order and transposed.
  */
 #include "op/dropout/dropout.h"
 

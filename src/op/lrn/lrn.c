@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/lrn/lrn.c: normalisation over neighbouring channels (Krizhevsky et al. 2012, section 3.3; torch.nn.LocalResponseNorm;
- * ONNX LRN, which has the other side longer where size is even).
+ * op/lrn/lrn.c: normalisation over neighbouring channels (Krizhevsky et al. 2012, section 3.3;
+ * torch.nn.LocalResponseNorm; ONNX LRN, which has the other side longer where size is even).
  *
  *     local_response_norm        y_c = x_c d_c^-beta,  d_c = k + alpha / size * sum of x_j^2 over j = c - size / 2 ..
  *                                c + (size - 1) / 2, channels that do not exist count as 0

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/lrn/lrn_cpu.c: local response normalisation in f32, all arguments in one layout. The channels of one position (or, plain,
- * of 32 positions side by side) pass through buffers with zeros for the channels that do not exist, so that a window is
- * `size` loads a fixed distance apart. Each byte of memory is touched once.
+ * op/lrn/lrn_cpu.c: local response normalisation in f32, all arguments in one layout. The channels of one position (or,
+ * plain, of 32 positions side by side) pass through buffers with zeros for the channels that do not exist, so that a
+ * window is `size` loads a fixed distance apart. Each byte of memory is touched once.
  */
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/matmul/matmul_thin_cpu.c: products of at most 8 rows with a matrix far larger than the cache: the dense layers of AlexNet and
- * VGG at small batches. The large matrix goes past once, so the speed is that of memory. Three ways, as a layer needs them:
- *     dot      y[i,j] = act(bias[j] + a[i,:] . b[j,:])     b [n,k] row by row
- *     combine  y[i,:] = sum over q of a[i,q] b[q,:]        b [k,n] row by row, four rows at a time onto columns kept in cache
- *     outer    y[i,:] = sum over q of a[q,i] b[q,:]        k at most 8: y [m,n] is the large one, written past the cache a run
- *                                                 of each row at a time, for which b stays in the cache
+ * op/matmul/matmul_thin_cpu.c: products of at most 8 rows with a matrix far larger than the cache: the dense layers of
+ * AlexNet and VGG at small batches. The large matrix is read or written once, at the speed of memory. Three forms, as a
+ * layer needs them:
+ *     dot      y[i,j] = act(bias[j] + a[i,:] . b[j,:])   b [n,k] row by row
+ *     combine  y[i,:] = sum over q of a[i,q] b[q,:]      b [k,n], four rows at a time onto columns kept in the cache
+ *     outer    y[i,:] = sum over q of a[q,i] b[q,:]      k at most 8: y [m,n] is the large one, streamed past the cache
+ *                                                        a run of each row at a time, for which b stays in the cache
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"

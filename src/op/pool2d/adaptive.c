@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/pool2d/adaptive.c: mean pooling to a given size, torch.nn.AdaptiveAvgPool2d; to 1 x 1 it is ONNX GlobalAveragePool.
+ * op/pool2d/adaptive.c: mean pooling to a given size, torch.nn.AdaptiveAvgPool2d; to 1 x 1 it is ONNX
+ * GlobalAveragePool.
  *
- *     adaptive_average_pool2d        y[n,c,i,j] = mean of x over bin (i, j): rows floor(i H / h) .. ceil((i + 1) H / h) - 1
- *                                    and columns likewise; bins overlap where H is no multiple of h
- *     adaptive_average_pool2d_grad   dx = sum over the bins that hold dx's element of dy / elements of the bin
+ *     adaptive_average_pool2d       y[n,c,i,j] = mean of x over bin (i, j): rows floor(i H / h) to
+ *                                   ceil((i + 1) H / h) - 1, columns likewise; bins overlap where h does not divide H
+ *     adaptive_average_pool2d_grad  dx = sum over the bins that hold dx's element of dy / elements of the bin
  */
 #include "op/pool2d/adaptive.h"
 

@@ -43,7 +43,8 @@ static inline void soma_pool2d_taps(int64_t o, int64_t stride, int64_t pad, int6
     *end = in - at < size ? in - at : size;
 }
 
-/* What average pooling divides window (oh, ow) by: its elements, or with count_padding what lies on x and its padding. */
+/* What average pooling divides window (oh, ow) by: its elements, or with count_padding what lies on x and its
+ * padding. */
 static inline double soma_pool2d_divisor(const soma_pool2d_case *c, int64_t oh, int64_t ow)
 {
     const soma_pool2d_attrs *a = &c->a;

@@ -2,8 +2,11 @@
  *
  * op/reduce/reduce.c: sum, mean and maximum over a set of axes, and sum_to, which sums down to a given shape (the
  * gradient of broadcasting). A mean divides by the elements of the full batch, so that pieces of the batch add up to
- * it. reduce_sum    dx = dy, copied along the axes reduce_mean   dx = dy / count, copied along the axes reduce_max dx =
- * dy where x is the maximum, shared evenly among ties, as by PyTorch 2.15's torch.amax (ONNX leaves it open)
+ * it. Gradients:
+ *     reduce_sum    dx = dy, copied along the axes
+ *     reduce_mean   dx = dy / count, copied along the axes
+ *     reduce_max    dx = dy where x is the maximum, shared evenly among ties, as by PyTorch 2.15's torch.amax (ONNX
+ *                   leaves it open)
  */
 #include "op/reduce/reduce.h"
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/reorder/cast_cpu.c: reorder between f32 and bf16 where the layout stays, at the speed of memory. Exists at level 4 only.
+ * op/reorder/cast_cpu.c: reorder between f32 and bf16 where the layout stays, at the speed of memory. Exists at level 4
+ * only.
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/reorder/reorder_tiles_cpu.c: weights and gradients of 1x1 convolutions between plain and a library's square tiles, which it
- * says in soma_tiles. Libraries' own reorders of plain results reach a tenth of the speed of memory here.
+ * op/reorder/reorder_tiles_cpu.c: weights and gradients of 1x1 convolutions between plain and a library's square tiles,
+ * which it says in soma_tiles. Libraries' own reorders of plain results reach a tenth of the speed of memory here.
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"

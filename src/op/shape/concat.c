@@ -61,8 +61,8 @@ static void gradient(soma_gradient *g)
     }
 }
 
-/* Blocks of the result, each the inputs' blocks one after the other. A block is what stands from the axis on; in a blocked layout all of
- * a sample's channels, in nhwc those of a position. Steps: bytes from a block to the next. */
+/* Blocks of the result, each the inputs' blocks one after the other. A block is what stands from the axis on; in a
+ * blocked layout all of a sample's channels, in nhwc those of a position. Steps: bytes from a block to the next. */
 typedef struct concat_state {
     int64_t blocks;
     int n, threads;
@@ -189,8 +189,9 @@ static bool joins(const soma_graph *graph, const soma_graph_node *node, const so
     return false;
 }
 
-/* The longest beginning of x that an earlier concat has joined: how many, and its result. Dense blocks join all layers so far before
- * every layer; with the beginning as one input, gradients add up along the chain and planning lets all of it share one array. */
+/* The longest beginning of x that an earlier concat has joined: how many, and its result. Dense blocks join all layers
+ * so far before every layer; with the beginning as one input, gradients add up along the chain and planning lets all of
+ * it share one array. */
 static int find_beginning(const soma_value *x, int n, int64_t axis, soma_value *joined)
 {
     const soma_graph *graph = x[0].graph;

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/unary/clip.c: y = min(max(x, min), max), ONNX Clip and torch.clamp, and its gradient, which reads x:
- *     clip_grad     dx = dy where min < x < max or x is NaN, else 0      (0 at the limits, as in PyTorch since 2.15; before, dy)
+ *     clip_grad     dx = dy where min < x < max or x is NaN, else 0
+ * At the limits it is 0, as in PyTorch since 2.15.
  */
 #include "op/unary/clip.h"
 

@@ -3,7 +3,7 @@
  * op/unary/unary.c: elementwise functions of one array,
  *     neg exp log sqrt square relu sigmoid tanh relu6                          y = f(x)
  * and the gradients of relu, sigmoid, tanh and relu6, which read y, not x, so that x may be overwritten or never exist:
- *     relu_grad     dx = dy where y > 0, else 0                              (NaN in y passes dy on, as in PyTorch 2.15)
+ *     relu_grad     dx = dy where y > 0, else 0                    (NaN in y passes dy on, as in PyTorch 2.15)
  *     sigmoid_grad  dx = dy y (1 - y)
  *     tanh_grad     dx = dy (1 - y^2)
  *     relu6_grad    dx = dy where 0 < y < 6, else 0
@@ -71,7 +71,8 @@ UNARY_GRADIENT(sigmoid, from_y(&soma_op_sigmoid_grad, dy, y))
 UNARY_GRADIENT(tanh, from_y(&soma_op_tanh_grad, dy, y))
 UNARY_GRADIENT(relu6, from_y(&soma_op_relu6_grad, dy, y))
 
-/* Second derivatives: inputs dy and y, gradient g. Linear in dy; with respect to y, relu's and relu6's are 0 everywhere. */
+/* Second derivatives: inputs dy and y, gradient g. Linear in dy; with respect to y, relu's and relu6's are 0
+ * everywhere. */
 static void relu_grad_gradient(soma_gradient *g)
 {
     if (g->want[0])
