@@ -160,7 +160,7 @@ static void normalisations_run_again_without_their_statistics(void **state)
         build_with(&all, exact, 1, residual);
         build_with(&half, exact, 1, residual);
         soma_program *p = compile(&all, 0, 0);
-        uint64_t budget = soma_program_memory(p).total - (uint64_t)(0.48 * (double)soma_program_memory(p).activations);
+        uint64_t budget = soma_program_memory(p).total - (uint64_t)(0.45 * (double)soma_program_memory(p).activations);
         train(&all, p, want);
         p = compile(&half, 0, budget);
         train(&half, p, got);
