@@ -181,7 +181,7 @@ static void check_op(const char *name)
     }
     for (int k = 0; op->kernels[k]; k++) {
         bool takes = op->kernels[k]->bf16 != SOMA_BF16_NONE;
-#ifdef SOMA_BF16_EMULATED
+#if defined(SOMA_BF16_EMULATED) || defined(SOMA_AVX512_EMULATED)
         takes = op->kernels[k]->isa == 4; /* what the library does for bf16, it does where the CPU can */
 #endif
         assert_true(halves > 0 || soma_cpu_isa() < 4 || !takes);

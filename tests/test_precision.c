@@ -30,7 +30,7 @@ int __wrap_soma_cpu_isa(void)
     return pretended_isa >= 0 ? pretended_isa : __real_soma_cpu_isa();
 }
 
-#ifdef SOMA_BF16_EMULATED
+#if defined(SOMA_BF16_EMULATED) || defined(SOMA_AVX512_EMULATED)
 #define EMULATED true /* the library's products run in f32, where the CPU has no bf16 */
 #else
 #define EMULATED false

@@ -23,7 +23,7 @@ int soma_cpu_isa(void)
     __builtin_cpu_init();
     if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma"))
         return 0;
-#ifdef SOMA_BF16_EMULATED
+#if defined(SOMA_BF16_EMULATED) || defined(SOMA_AVX512_EMULATED)
     return 4;
 #endif
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512cd") &&
@@ -37,6 +37,8 @@ int soma_cpu_isa(void)
 
 #ifdef SOMA_BF16_EMULATED
 #define BF16_NAME "AVX2, bf16 emulated"
+#elif defined(SOMA_AVX512_EMULATED)
+#define BF16_NAME "AVX-512 bf16, emulated"
 #else
 #define BF16_NAME "AVX-512 bf16"
 #endif

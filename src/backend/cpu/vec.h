@@ -12,7 +12,8 @@
 #include <string.h>
 
 /* Keeps a loaded vector in a register: gcc would rather load it again for every use, and then loads set the speed. */
-#if SOMA_LANES == 16
+#if defined(SOMA_VPIN) /* an emulation of AVX-512 */
+#elif SOMA_LANES == 16
 #define SOMA_VPIN(v) __asm__("" : "+v"(v))
 #elif SOMA_LANES == 8
 #define SOMA_VPIN(v) __asm__("" : "+x"(v))
