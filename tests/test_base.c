@@ -134,11 +134,11 @@ static void the_log_goes_to_the_caller(void **state)
     (void)state;
     char kept[64] = "";
     soma *s = soma_open(OPTIONS(.log = keep_log, .log_user = kept));
-    soma_log(s, SOMA_LOG_WARNING, "%d of %d", 1, 2);
+    soma_say(s, SOMA_LOG_WARNING, "%d of %d", 1, 2);
     assert_string_equal(kept, "1 1 of 2");
     soma_close(s);
     s = soma_open(NULL);
-    soma_log(s, SOMA_LOG_INFO, "nobody listens");
+    soma_say(s, SOMA_LOG_INFO, "nobody listens");
     assert_false(soma_failed(s));
     soma_close(s);
 }

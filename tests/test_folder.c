@@ -2,7 +2,7 @@
  *
  * Folders of pictures and of IDX files of which something may not be read: an error, never an absence.
  */
-#include "base/file.h" /* before the ops: soma_log is one of them */
+#include "base/file.h"
 
 #include "training.h"
 

@@ -261,7 +261,7 @@ static bool fits(const soma_safetensors *f)
                  {"I8", 1},  {"U64", 8}, {"U32", 4}, {"U16", 2},  {"U8", 1},  {"BOOL", 1}};
     uint64_t covered = 0;
     for (int i = 0; i < f->n_tensors; i++) {
-        const soma_stored *t = &f->tensors[i];
+        const soma_file_tensor *t = &f->tensors[i];
         uint64_t elements = 1, bytes = 0;
         for (int d = 0; d < t->shape.rank; d++)
             elements *= (uint64_t)t->shape.dim[d];

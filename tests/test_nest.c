@@ -14,7 +14,6 @@
 
 #include <cmocka.h>
 #include <soma/soma.h>
-#undef soma_log /* the library's own names follow */
 #include "graph/program.h"
 
 enum { LAYERS = 5, SIDE = 6, MOST = 16 };

@@ -15,7 +15,6 @@
 
 #include <cmocka.h>
 #include <soma/soma.h>
-#undef soma_log /* the library's own names follow */
 #include "graph/program.h"
 
 enum { BATCH = 8, SIDE = 16, CLASSES = 4, BLOCKS = 10, STEPS = 3 };
@@ -318,7 +317,7 @@ static void packed_weights_pass(void **state)
         assert_true((soma_program_recomputed(p).nodes > 0) == (c == 3));
         int copies = 0;
         for (int i = 0; i < p->n_steps; i++) {
-            const soma_plan_step *step = &p->steps[i];
+            const soma_task *step = &p->steps[i];
             const soma_plan_value *in = &p->values[step->in[0]], *out = &p->values[step->out[0]];
             if (strcmp(step->op->name, "reorder") != 0 || in->storage != SOMA_STORE_TENSOR || out->size < 256000)
                 continue;

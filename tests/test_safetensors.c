@@ -317,7 +317,7 @@ static void a_file_of_the_reference_is_read(void **state)
     assert_string_equal(soma_safetensors_text(&f, "format"), "pt");
     assert_null(soma_safetensors_text(&f, "soma.model"));
     assert_false(soma_safetensors_hashed(&f));
-    const soma_stored *w = soma_safetensors_find(&f, "w"), *mask = soma_safetensors_find(&f, "mask");
+    const soma_file_tensor *w = soma_safetensors_find(&f, "w"), *mask = soma_safetensors_find(&f, "mask");
     assert_true(w && w->known && w->dtype == SOMA_F32 && w->shape.rank == 2 && w->shape.dim[0] == 2 &&
                 w->shape.dim[1] == 1);
     float numbers[2];
@@ -325,7 +325,7 @@ static void a_file_of_the_reference_is_read(void **state)
     assert_true(numbers[0] == 1 && numbers[1] == -2.5f);
     assert_true(mask && !mask->known && mask->end - mask->begin == 3);
     assert_string_equal(mask->dtype_name, "BOOL");
-    const soma_stored *half = soma_safetensors_find(&f, "half \xc3\xa9\xf0\x9f\x98\x80\n");
+    const soma_file_tensor *half = soma_safetensors_find(&f, "half \xc3\xa9\xf0\x9f\x98\x80\n");
     assert_true(half && half->shape.rank == 0 && half->begin == 11);
     assert_true(soma_safetensors_find(&f, "none") && !soma_safetensors_find(&f, "nothing"));
     soma_safetensors_close(&f);
@@ -378,7 +378,7 @@ static void what_was_written_is_read(void **state)
     const char *const order[] = {"d", "a", "b", "z\"\\\n\x01"}; /* by size of the type, then by name */
     uint64_t end = 0;
     for (int i = 0; i < 4; i++) {
-        const soma_stored *t = soma_safetensors_find(&f, order[i]);
+        const soma_file_tensor *t = soma_safetensors_find(&f, order[i]);
         assert_non_null(t);
         assert_int_equal(t->begin, end);
         end = t->end;

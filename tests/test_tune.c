@@ -699,7 +699,7 @@ static void a_record_takes_all_or_nothing(void **state)
     enum { LONG = 3000 };
     char machine[SOMA_MACHINE_TEXT], keys[3][LONG + 1] = {"known"};
     soma_choice old = {.key = keys[0], .kernel = "old", .detail = ""}, choices[3];
-    soma_plan_step first = {.choice = &old}, steps[4] = {0};
+    soma_task first = {.choice = &old}, steps[4] = {0};
     memset(keys[1], 'b', LONG);
     memset(keys[2], 'c', LONG);
     for (int i = 0; i < 3; i++) {

@@ -15,7 +15,7 @@
 #include <cmocka.h>
 
 #include "faults.h"
-#include "io/safetensors.h" /* before soma.h, whose soma_log is a macro */
+#include "io/safetensors.h"
 
 #include <soma/soma.h>
 

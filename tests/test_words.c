@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "base/words.h" /* before the public headers, whose soma_log is a macro */
+#include "base/words.h"
 
 #include <soma/soma.h>
 

@@ -268,7 +268,7 @@ void soma_clear(soma *s)
 
 /* ---- the rest ---- */
 
-void soma_log(soma *s, soma_log_level level, const char *format, ...)
+void soma_say(soma *s, soma_log_level level, const char *format, ...)
 {
     char text[1024], words[1024];
     if (!s || !s->log)

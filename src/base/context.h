@@ -76,7 +76,7 @@ static inline soma_at soma_nowhere(void)
 {
     return (soma_at){NULL, 0};
 }
-void soma_log(soma *s, soma_log_level level, const char *format, ...) SOMA_PRINTF(3, 4);
+void soma_say(soma *s, soma_log_level level, const char *format, ...) SOMA_PRINTF(3, 4);
 double soma_now(soma *s);
 
 /* CPUs that this process may use. */

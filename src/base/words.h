@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * base/words.h: sentences in the words of whoever made the mistake. A field is called `.units` by a C program, "units"
- * by who wrote a description, and --units by who typed a command; the formats of soma_fail and soma_log mark what
+ * by who wrote a description, and --units by who typed a command; the formats of soma_fail and soma_say mark what
  * differs.
  */
 #ifndef SOMA_BASE_WORDS_H

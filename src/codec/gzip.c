@@ -114,7 +114,7 @@ static soma_status pass_zeros(soma_gzip *g)
         if (!fill(g))
             return soma_error_status(g->s);
     }
-    soma_log(g->s, SOMA_LOG_WARNING,
+    soma_say(g->s, SOMA_LOG_WARNING,
              "%s: %" PRIu64 " zeros behind the end of the gzip data (byte %" PRIu64 ") are passed over", g->name,
              place(g) - from, from);
     return SOMA_OK;

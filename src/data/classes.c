@@ -191,7 +191,7 @@ static soma_status tell(const soma_dataset *d, const char *const *names, int n, 
     if (d->classes > NAMES_SHOWN)
         soma_text_add(&text, ", ...");
     if (!text.failed && text.bytes)
-        soma_log(s, SOMA_LOG_INFO, "%sthe data's %d class%s %s %d of the model, by name: %s", what, d->classes,
+        soma_say(s, SOMA_LOG_INFO, "%sthe data's %d class%s %s %d of the model, by name: %s", what, d->classes,
                  d->classes == 1 ? " is" : "es are", d->classes < n ? "among the" : "in another order than the", n,
                  text.bytes);
     soma_status status = text.failed ? SOMA_MEMORY : SOMA_OK;

@@ -421,7 +421,7 @@ static soma_status tell(const soma_dataset *d, names *over, names *empty)
         add_list(&text, empty);
     }
     if (!text.failed)
-        soma_log(s, SOMA_LOG_WARNING, "%s: %s", d->root, text.bytes);
+        soma_say(s, SOMA_LOG_WARNING, "%s: %s", d->root, text.bytes);
     soma_status status = text.failed ? SOMA_MEMORY : SOMA_OK;
     soma_text_free(&text);
     return status;

@@ -145,7 +145,7 @@ soma_status soma_image_read_with(soma *s, const soma_image_options *given)
     if (!status && o.background)
         *o.background = soma_framing_background(&f, o.pixels);
     if (!status && *note)
-        soma_log(s, SOMA_LOG_WARNING, "%s", note);
+        soma_say(s, SOMA_LOG_WARNING, "%s", note);
     soma_release(s, scratch.block);
     return status;
 }

@@ -100,12 +100,12 @@ int64_t soma_reader_report(soma_reader *r, const soma_dataset *d)
     int64_t n = r->skipped;
     r->skipped = 0;
     if (n > 1)
-        soma_log(s, SOMA_LOG_WARNING, "%s (skipped, with %" PRId64 " other%s)", r->skip, n - 1, n == 2 ? "" : "s");
+        soma_say(s, SOMA_LOG_WARNING, "%s (skipped, with %" PRId64 " other%s)", r->skip, n - 1, n == 2 ? "" : "s");
     else if (n)
-        soma_log(s, SOMA_LOG_WARNING, "%s (skipped)", r->skip);
+        soma_say(s, SOMA_LOG_WARNING, "%s (skipped)", r->skip);
     for (int64_t i = 0; i < r->noted; i++)
         if (i < SOMA_NOTES_TOLD && d->notes->told < SOMA_NOTES_TOLD) {
-            soma_log(s, SOMA_LOG_WARNING, "%s", r->note[i]);
+            soma_say(s, SOMA_LOG_WARNING, "%s", r->note[i]);
             d->notes->told++;
         } else {
             d->notes->untold++;
@@ -118,7 +118,7 @@ void soma_notes_end(const soma_dataset *d)
 {
     if (!d->notes || !d->notes->untold)
         return;
-    soma_log(d->object.s, SOMA_LOG_WARNING, "%" PRId64 " more picture%s a fault that costs no pixel", d->notes->untold,
+    soma_say(d->object.s, SOMA_LOG_WARNING, "%" PRId64 " more picture%s a fault that costs no pixel", d->notes->untold,
              d->notes->untold == 1 ? " has" : "s have");
     d->notes->untold = 0;
 }

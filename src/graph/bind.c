@@ -90,7 +90,7 @@ static void *pointer(const soma_program *p, const soma_binding *b, int32_t value
 
 static void bind_call(const soma_program *p, soma_binding *b, int slot, int64_t piece, int index, int call, void **args)
 {
-    const soma_plan_step *step = &p->steps[index];
+    const soma_task *step = &p->steps[index];
     int n = 0;
     for (int j = 0; j < step->n_in; j++)
         args[n++] = pointer(p, b, step->in[j], slot, piece);
@@ -104,18 +104,13 @@ static void bind_call(const soma_program *p, soma_binding *b, int slot, int64_t 
     b->calls[slot][call] = (soma_call){step->run, step->state, args, piece * p->piece, index};
 }
 
-static bool in_body(const soma_plan_step *step)
-{
-    return !step->assigns && (step->class == SOMA_CLASS_SAMPLE || step->class == SOMA_CLASS_SUM);
-}
-
 /* A view's kernel has nothing to do when its result shares the input's bytes. */
-static bool nothing_to_do(const soma_program *p, const soma_plan_step *step)
+static bool nothing_to_do(const soma_program *p, const soma_task *step)
 {
     return (step->op->view || step->nested) && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
 }
 
-static int args_of(const soma_plan_step *step)
+static int args_of(const soma_task *step)
 {
     return step->n_in + step->n_out + 1;
 }
@@ -129,12 +124,12 @@ static void each_call(const soma_program *p, soma_binding *b, int slot, int *n_c
     int refresh_begin = 0, refresh_end = 0;
     for (int i = 0; i < p->n_steps;) {
         int end = i + 1;
-        bool body = in_body(&p->steps[i]);
-        while (body && end < p->n_steps && in_body(&p->steps[end]))
+        bool body = soma_in_body(&p->steps[i]);
+        while (body && end < p->n_steps && soma_in_body(&p->steps[end]))
             end++;
         for (int64_t piece = 0; piece < (body ? pieces : 1); piece++)
             for (int k = i; k < end; k++) {
-                const soma_plan_step *step = &p->steps[k];
+                const soma_task *step = &p->steps[k];
                 if (nothing_to_do(p, step) || (step->skip_first && piece == 0))
                     continue;
                 if (b)

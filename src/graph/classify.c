@@ -18,7 +18,7 @@ int32_t soma_plan_add_value(soma_program *p, const soma_plan_value *value)
     return p->n_values++;
 }
 
-soma_plan_step *soma_plan_add_step(soma_program *p, const soma_plan_step *step)
+soma_task *soma_plan_add_task(soma_program *p, const soma_task *step)
 {
     if (soma_grow(p->s, &p->steps, &p->step_capacity, p->n_steps + 1, sizeof *step) != SOMA_OK)
         return NULL;
@@ -26,7 +26,7 @@ soma_plan_step *soma_plan_add_step(soma_program *p, const soma_plan_step *step)
     return &p->steps[p->n_steps++];
 }
 
-bool soma_op_assigns(const soma_plan_step *step, int out, int *in)
+bool soma_op_assigns(const soma_task *step, int out, int *in)
 {
     int which = step->op->assign ? step->op->assign(step->attrs, step->n_in, out) : -1;
     if (in)
@@ -167,12 +167,12 @@ static soma_status add_steps(soma_program *p, char **whole)
         soma_status status = check_reads(p, node);
         if (status != SOMA_OK)
             return status;
-        soma_plan_step step = {.op = node->op,
-                               .attrs = node->attrs,
-                               .n_in = node->n_in,
-                               .n_out = node->n_out,
-                               .layer = node->layer,
-                               .site = node->site};
+        soma_task step = {.op = node->op,
+                          .attrs = node->attrs,
+                          .n_in = node->n_in,
+                          .n_out = node->n_out,
+                          .layer = node->layer,
+                          .site = node->site};
         step.in = soma_arena_array(&p->arena, (size_t)node->n_in + 1, sizeof *step.in);
         step.out = soma_arena_array(&p->arena, (size_t)node->n_out + 1, sizeof *step.out);
         if (!step.in || !step.out)
@@ -199,7 +199,7 @@ static soma_status add_steps(soma_program *p, char **whole)
             why = "assigns from the single samples";
         if (why && !*whole)
             *whole = soma_arena_format(&p->arena, "%s \"%s\" %s", node->op->name, node->layer, why);
-        if (!soma_plan_add_step(p, &step))
+        if (!soma_plan_add_task(p, &step))
             return SOMA_MEMORY;
     }
     return SOMA_OK;
@@ -304,7 +304,7 @@ static soma_status add_sums(soma_program *p)
 {
     const soma_op *accumulate = soma_op_find("accumulate");
     int n = p->n_steps;
-    soma_plan_step *old = p->steps;
+    soma_task *old = p->steps;
     p->steps = NULL;
     p->n_steps = p->step_capacity = 0;
     soma_status status = SOMA_OK;
@@ -312,7 +312,7 @@ static soma_status add_sums(soma_program *p)
         for (int j = 0; j < old[i].n_in; j++)
             if (old[i].in[j] >= 0 && p->values[old[i].in[j]].sum >= 0)
                 old[i].in[j] = p->values[old[i].in[j]].sum;
-        status = soma_plan_add_step(p, &old[i]) ? SOMA_OK : SOMA_MEMORY;
+        status = soma_plan_add_task(p, &old[i]) ? SOMA_OK : SOMA_MEMORY;
         for (int j = 0; j < old[i].n_out && status == SOMA_OK; j++) {
             int32_t part = old[i].out[j];
             if (part < 0 || p->values[part].class != SOMA_CLASS_SUM)
@@ -320,16 +320,16 @@ static soma_status add_sums(soma_program *p)
             soma_plan_value sum = p->values[part];
             sum.class = SOMA_CLASS_WHOLE;
             int32_t id = soma_plan_add_value(p, &sum);
-            soma_plan_step add = {.op = accumulate,
-                                  .n_in = 2,
-                                  .n_out = 1,
-                                  .layer = old[i].layer,
-                                  .site = old[i].site,
-                                  .class = SOMA_CLASS_SAMPLE,
-                                  .skip_first = true};
+            soma_task add = {.op = accumulate,
+                             .n_in = 2,
+                             .n_out = 1,
+                             .layer = old[i].layer,
+                             .site = old[i].site,
+                             .class = SOMA_CLASS_SAMPLE,
+                             .skip_first = true};
             add.in = soma_arena_array(&p->arena, 3, sizeof *add.in);
             add.attrs = soma_arena_alloc(&p->arena, 1);
-            if (id < 0 || !add.in || !add.attrs || !accumulate || !soma_plan_add_step(p, &add)) {
+            if (id < 0 || !add.in || !add.attrs || !accumulate || !soma_plan_add_task(p, &add)) {
                 status = SOMA_MEMORY;
                 break;
             }
@@ -345,7 +345,7 @@ static soma_status add_sums(soma_program *p)
     return status;
 }
 
-static bool reads(const soma_plan_step *step, int32_t value)
+static bool reads(const soma_task *step, int32_t value)
 {
     for (int j = 0; j < step->n_in; j++)
         if (step->in[j] == value)
@@ -354,7 +354,7 @@ static bool reads(const soma_plan_step *step, int32_t value)
 }
 
 /* Must assigning step `a` come after assigning step `b`, because b still reads what a overwrites? */
-static bool overwrites_input(const soma_plan_step *a, const soma_plan_step *b)
+static bool overwrites_input(const soma_task *a, const soma_task *b)
 {
     int in;
     for (int j = 0; j < a->n_out; j++)
@@ -363,7 +363,7 @@ static bool overwrites_input(const soma_plan_step *a, const soma_plan_step *b)
     return false;
 }
 
-static int phase(const soma_plan_step *step)
+static int phase(const soma_task *step)
 {
     return step->assigns ? SOMA_CLASS_WHOLE + 1 : step->class == SOMA_CLASS_SUM ? SOMA_CLASS_SAMPLE : (int)step->class;
 }
@@ -371,7 +371,7 @@ static int phase(const soma_plan_step *step)
 /* Stable, by phase; among assigning steps those that overwrite what others read come last. */
 soma_status soma_order(soma_program *p)
 {
-    soma_plan_step *sorted = soma_alloc_array(p->s, (size_t)p->n_steps + 1, sizeof *sorted);
+    soma_task *sorted = soma_alloc_array(p->s, (size_t)p->n_steps + 1, sizeof *sorted);
     if (!sorted)
         return SOMA_MEMORY;
     int n = 0, assigns;
@@ -392,7 +392,7 @@ soma_status soma_order(soma_program *p)
             if (free_to_run)
                 pick = j;
         }
-        soma_plan_step chosen = sorted[pick];
+        soma_task chosen = sorted[pick];
         memmove(sorted + i + 1, sorted + i, (size_t)(pick - i) * sizeof *sorted);
         sorted[i] = chosen;
     }
@@ -427,7 +427,7 @@ static void choose_threads(soma_program *p)
 {
     double flops = 0;
     for (int i = 0; i < p->n_steps; i++) {
-        const soma_plan_step *step = &p->steps[i];
+        const soma_task *step = &p->steps[i];
         soma_arg in[8], out[4];
         if (!step->op->flops || step->n_in > 8 || step->n_out > 4)
             continue;

@@ -338,6 +338,28 @@ soma_value soma_apply1(const soma_op *op, const soma_value *in, int n_in, const 
     return out;
 }
 
+/* ---- what values are computed from ---- */
+
+bool soma_node_reached(const soma_graph_node *node, const bool *reached)
+{
+    for (int i = 0; i < node->n_out; i++)
+        if (node->out[i] >= 0 && reached[node->out[i]])
+            return true;
+    return false;
+}
+
+/* Nodes stand in the order in which they can be computed, so one walk backwards does. */
+void soma_reach(const soma_graph *graph, bool *reached)
+{
+    for (int i = graph->n_nodes - 1; i >= 0; i--) {
+        const soma_graph_node *node = &graph->nodes[i];
+        bool used = soma_node_reached(node, reached);
+        for (int j = 0; j < node->n_in && used; j++)
+            if (node->in[j] >= 0)
+                reached[node->in[j]] = true;
+    }
+}
+
 /* ---- copies ---- */
 
 static void *copy_bytes(soma_arena *arena, const void *bytes, size_t size)

@@ -143,6 +143,11 @@ soma_status soma_model_materialize(soma_model *m);
 
 /* Marks the graph failed and sets the context's error; returns the failed value. */
 soma_value soma_value_fail(soma_graph *graph, soma_at at, const char *format, ...) SOMA_PRINTF(3, 4);
+/* Is one of the node's outputs marked? */
+bool soma_node_reached(const soma_graph_node *node, const bool *reached);
+/* Marks every value that the marked ones are computed from; reached: one for each value of the graph. */
+void soma_reach(const soma_graph *graph, bool *reached);
+
 /* One place where a node of any op is added (attrs may be NULL: defaults). */
 soma_status soma_graph_apply(soma_graph *graph, const soma_op *op, const soma_value *in, int n_in, soma_value *out,
                              int n_out, const void *attrs, const char *layer, soma_at at);

@@ -117,9 +117,9 @@ const char *soma_layout_name(soma_layout_kind kind)
     return names[kind];
 }
 
-double soma_runs_per_step(const soma_program *p, const soma_plan_step *step)
+double soma_runs_per_step(const soma_program *p, const soma_task *step)
 {
-    bool body = !step->assigns && (step->class == SOMA_CLASS_SAMPLE || step->class == SOMA_CLASS_SUM);
+    bool body = soma_in_body(step);
     double pieces = (double)(p->batch / p->piece);
     return !body ? 1 : step->skip_first ? pieces - 1 : pieces;
 }
@@ -129,7 +129,7 @@ soma_plan_node soma_program_node(const soma_program *p, int index)
     soma_plan_node node = {.op = ""};
     if (!p || index < 0 || index >= p->n_steps)
         return node;
-    const soma_plan_step *step = &p->steps[index];
+    const soma_task *step = &p->steps[index];
     bool view = (step->op->view || step->nested) && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
     double runs = view ? 0 : soma_runs_per_step(p, step);
     node.op = step->op->name;
@@ -167,7 +167,7 @@ soma_plan_recomputation soma_program_recomputed(const soma_program *p)
 soma_status soma_describe_outputs(soma_program *p)
 {
     for (int i = 0; i < p->n_steps; i++) {
-        soma_plan_step *step = &p->steps[i];
+        soma_task *step = &p->steps[i];
         int32_t out = step->n_out ? step->out[0] : -1;
         char text[96] = "";
         if (out >= 0) {

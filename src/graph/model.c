@@ -249,9 +249,7 @@ int soma_model_head(const soma_model *m, bool *head)
     reached[m->outputs[0].value] = true;
     for (int i = g->n_nodes - 1; i >= 0 && found < 0; i--) {
         const soma_graph_node *node = &g->nodes[i];
-        bool used = false;
-        for (int j = 0; j < node->n_out; j++)
-            used = used || (node->out[j] >= 0 && reached[node->out[j]]);
+        bool used = soma_node_reached(node, reached);
         for (int j = 0; j < node->n_in && used; j++) {
             const soma_graph_value *v = node->in[j] >= 0 ? &g->values[node->in[j]] : NULL;
             if (!v)

@@ -40,7 +40,7 @@ static bool converts(const soma_program *p, int32_t id)
 }
 
 /* Arguments that a FOLLOW kernel wants in one layout: rank 4 and of output 0's shape. */
-static bool follows(const soma_program *p, const soma_plan_step *step, int32_t id)
+static bool follows(const soma_program *p, const soma_task *step, int32_t id)
 {
     if (id < 0 || step->out[0] < 0)
         return false;
@@ -49,7 +49,7 @@ static bool follows(const soma_program *p, const soma_plan_step *step, int32_t i
 }
 
 /* Arguments of a TOGETHER kernel: those of rank 4, where each of them can have that layout. */
-static bool together(const soma_program *p, const soma_plan_step *step, soma_layout_kind kind)
+static bool together(const soma_program *p, const soma_task *step, soma_layout_kind kind)
 {
     for (int j = 0; j < step->n_in + step->n_out; j++) {
         int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
@@ -60,7 +60,7 @@ static bool together(const soma_program *p, const soma_plan_step *step, soma_lay
 }
 
 /* Does the layout of this argument go with that of others? */
-static bool moves_along(const soma_program *p, const soma_plan_step *step, soma_layout_rule rule, int32_t id)
+static bool moves_along(const soma_program *p, const soma_task *step, soma_layout_rule rule, int32_t id)
 {
     if (rule == SOMA_LAYOUT_FOLLOW)
         return follows(p, step, id);
@@ -76,7 +76,7 @@ static void spread(const soma_program *p, soma_layout_kind *wished, bool *is_wis
         converting = !changed;
         changed = false;
         for (int i = 0; i < p->n_steps; i++) {
-            const soma_plan_step *step = &p->steps[i];
+            const soma_task *step = &p->steps[i];
             soma_layout_rule rule = step->kernel->layouts;
             if (rule == SOMA_LAYOUT_CONVERT ? !converting || changed
                                             : rule != SOMA_LAYOUT_FOLLOW && rule != SOMA_LAYOUT_TOGETHER)
@@ -122,7 +122,7 @@ static soma_status settle(const soma_program *p, soma_layout_kind *wished, const
         group[id] = id;
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < p->n_steps; i++) {
-            const soma_plan_step *step = &p->steps[i];
+            const soma_task *step = &p->steps[i];
             soma_layout_rule rule = step->kernel->layouts;
             int of = rule == SOMA_LAYOUT_PLAIN ? PLAIN : rule == SOMA_LAYOUT_ASK ? ASKED : 0;
             for (int j = 0; j < step->n_in + step->n_out; j++) {
@@ -149,7 +149,7 @@ static soma_status settle(const soma_program *p, soma_layout_kind *wished, const
 static void fix_layouts(soma_program *p, const soma_layout_kind *wished)
 {
     for (int i = 0; i < p->n_steps; i++) {
-        soma_plan_step *step = &p->steps[i];
+        soma_task *step = &p->steps[i];
         for (int j = 0; j < step->n_in + step->n_out; j++) {
             int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
             soma_layout_rule rule = step->kernel->layouts;
@@ -166,7 +166,7 @@ static void fix_layouts(soma_program *p, const soma_layout_kind *wished)
 static void collect(const soma_program *p, soma_layout_kind *wished, bool *is_wished)
 {
     for (int i = 0; i < p->n_steps; i++) {
-        const soma_plan_step *step = &p->steps[i];
+        const soma_task *step = &p->steps[i];
         for (int j = 0; step->kernel->layouts == SOMA_LAYOUT_ASK && j < step->n_in + step->n_out; j++) {
             int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
             if (id < 0 || p->values[id].arg.shape.rank != 4 || is_wished[id])
@@ -196,7 +196,7 @@ soma_status soma_negotiate(soma_program *p)
     return status;
 }
 
-void soma_view_layouts(const soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, soma_view *v)
+void soma_view_layouts(const soma_program *p, const soma_task *step, const soma_kernel *kernel, soma_view *v)
 {
     soma_layout_rule rule = kernel->layouts;
     soma_view_wish(kernel, v);

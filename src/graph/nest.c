@@ -13,12 +13,12 @@
 
 #include <string.h>
 
-static bool is(const soma_plan_step *step, const char *op)
+static bool is(const soma_task *step, const char *op)
 {
     return !strcmp(step->op->name, op);
 }
 
-static int64_t attribute(const soma_plan_step *step, const char *name)
+static int64_t attribute(const soma_task *step, const char *name)
 {
     for (const soma_field *f = step->op->fields; f && f->name; f++)
         if (!strcmp(f->name, name) && f->type == SOMA_FIELD_INT)
@@ -27,7 +27,7 @@ static int64_t attribute(const soma_plan_step *step, const char *name)
 }
 
 /* Concat or slice along channels, with every array in one layout in which they are runs of bytes of a sample. */
-static bool by_channels(const soma_program *p, const soma_plan_step *step)
+static bool by_channels(const soma_program *p, const soma_task *step)
 {
     soma_layout_kind kind = step->out_layout[0].kind;
     if (step->out[0] < 0 || (!is(step, "concat") && !is(step, "slice")) || attribute(step, "axis") != 1 ||
@@ -57,7 +57,7 @@ static int64_t stride(const soma_program *p, int32_t value)
     return given ? given : elements(p, value);
 }
 
-static soma_plan_step *maker(const soma_program *p, int32_t value)
+static soma_task *maker(const soma_program *p, int32_t value)
 {
     for (int i = 0; i < p->n_steps; i++)
         for (int j = 0; j < p->steps[i].n_out; j++)
@@ -75,11 +75,11 @@ static bool inner(const soma_program *p, int32_t value)
 }
 
 /* Do all who read the value, but for `except`, take it with a stride? Then (set) they get it. */
-static bool read_strided(soma_program *p, int32_t value, const soma_plan_step *except, int64_t batch_stride, bool set)
+static bool read_strided(soma_program *p, int32_t value, const soma_task *except, int64_t batch_stride, bool set)
 {
     soma_layout_kind kind = maker(p, value)->out_layout[0].kind;
     for (int i = 0; i < p->n_steps; i++) {
-        soma_plan_step *step = &p->steps[i];
+        soma_task *step = &p->steps[i];
         for (int j = 0; j < step->n_in; j++) {
             if (step->in[j] != value || (step == except && j == 0))
                 continue;
@@ -97,17 +97,17 @@ static bool read_strided(soma_program *p, int32_t value, const soma_plan_step *e
 }
 
 /* The step reads and its maker writes values as they are stored: nothing converts a strided array. */
-static bool unconverted(const soma_program *p, const soma_plan_step *from, const soma_plan_step *step)
+static bool unconverted(const soma_program *p, const soma_task *from, const soma_task *step)
 {
     return step->in_dtype[0] == p->values[step->in[0]].arg.dtype && from->out_dtype[0] == step->in_dtype[0] &&
            step->out_dtype[0] == p->values[step->out[0]].arg.dtype && step->out_dtype[0] == step->in_dtype[0];
 }
 
 /* The first part of a concat that is itself a concat. */
-static void nest_prefix(soma_program *p, soma_plan_step *step)
+static void nest_prefix(soma_program *p, soma_task *step)
 {
     int32_t out = step->out[0], part = step->in[0];
-    soma_plan_step *from = maker(p, part);
+    soma_task *from = maker(p, part);
     int64_t distance = stride(p, out);
     if (!from || !is(from, "concat") || !by_channels(p, from) || !inner(p, part) || !inner(p, out) ||
         p->values[part].inside || p->values[part].class != p->values[out].class ||
@@ -121,10 +121,10 @@ static void nest_prefix(soma_program *p, soma_plan_step *step)
     p->values[part].inside = 1 + out;
 }
 
-static void nest_slice(soma_program *p, soma_plan_step *step)
+static void nest_slice(soma_program *p, soma_task *step)
 {
     int32_t out = step->out[0], in = step->in[0];
-    const soma_plan_step *from = maker(p, in);
+    const soma_task *from = maker(p, in);
     int64_t distance = stride(p, in);
     if (!from || from->out_layout[0].kind != step->out_layout[0].kind || !inner(p, out) || !inner(p, in) ||
         !unconverted(p, from, step) || !read_strided(p, out, NULL, distance, false))
@@ -146,10 +146,10 @@ void soma_nest_strides(soma_program *p)
 }
 
 /* A part of a concat of one sample, from byte `at` on. */
-static void nest_part(soma_program *p, const soma_plan_step *step, int j, size_t at)
+static void nest_part(soma_program *p, const soma_task *step, int j, size_t at)
 {
     int32_t part = step->in[j], out = step->out[0];
-    const soma_plan_step *from = maker(p, part);
+    const soma_task *from = maker(p, part);
     bool twice = false;
     for (int k = 0; k < step->n_in; k++)
         twice = twice || (k != j && step->in[k] == part);
@@ -163,7 +163,7 @@ static void nest_part(soma_program *p, const soma_plan_step *step, int j, size_t
 void soma_nest_parts(soma_program *p)
 {
     for (int i = p->n_steps - 1; i >= 0; i--) {
-        soma_plan_step *step = &p->steps[i];
+        soma_task *step = &p->steps[i];
         if (!by_channels(p, step))
             continue;
         bool one = samples(p, step->out[0]) == 1;
@@ -181,7 +181,7 @@ void soma_nest_parts(soma_program *p)
     }
 }
 
-int64_t soma_slice_begin(const soma_program *p, const soma_plan_step *step)
+int64_t soma_slice_begin(const soma_program *p, const soma_task *step)
 {
     const soma_arg *in = &p->values[step->in[0]].arg;
     return attribute(step, "begin") * (elements(p, step->in[0]) / in->shape.dim[1]);

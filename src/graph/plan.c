@@ -36,7 +36,7 @@ static void body_range(const soma_program *p, int *begin, int *end)
     *begin = p->n_steps;
     *end = 0;
     for (int i = 0; i < p->n_steps; i++)
-        if (!p->steps[i].assigns && (p->steps[i].class == SOMA_CLASS_SAMPLE || p->steps[i].class == SOMA_CLASS_SUM)) {
+        if (soma_in_body(&p->steps[i])) {
             *begin = i < *begin ? i : *begin;
             *end = i + 1;
         }
@@ -49,7 +49,7 @@ static void lifetimes(soma_program *p)
     for (int i = 0; i < p->n_values; i++)
         p->values[i].first = p->values[i].last = -1;
     for (int i = 0; i < p->n_steps; i++) {
-        const soma_plan_step *step = &p->steps[i];
+        const soma_task *step = &p->steps[i];
         for (int j = 0; j < step->n_in; j++)
             if (step->in[j] >= 0)
                 touch(p, step->in[j], i);
@@ -71,7 +71,7 @@ static void lifetimes(soma_program *p)
     }
 }
 
-static bool shares_root(const soma_program *p, const soma_plan_step *step, int except, int32_t root)
+static bool shares_root(const soma_program *p, const soma_task *step, int except, int32_t root)
 {
     for (int j = 0; j < step->n_in; j++)
         if (j != except && step->in[j] >= 0 && soma_plan_root(p, step->in[j]) == root)
@@ -96,7 +96,7 @@ static bool overwritten(const soma_program *p, int32_t root, int32_t view)
 }
 
 /* A slice of channels as a view, where its input really has the layout that was planned for it. */
-static void share_slice(soma_program *p, const soma_plan_step *step)
+static void share_slice(soma_program *p, const soma_task *step)
 {
     soma_plan_value *out = &p->values[step->out[0]];
     const soma_plan_value *in = &p->values[step->in[0]];
@@ -114,7 +114,7 @@ static void share_slice(soma_program *p, const soma_plan_step *step)
 static void share(soma_program *p)
 {
     for (int i = 0; i < p->n_steps; i++) {
-        soma_plan_step *step = &p->steps[i];
+        soma_task *step = &p->steps[i];
         for (int j = 0; j < step->n_out; j++) {
             int in;
             if (step->out[j] >= 0 && soma_op_assigns(step, j, &in))
@@ -163,7 +163,7 @@ static void gradients(soma_program *p)
 {
     p->gradient_size = p->large_gradients = 0;
     for (int i = 0; i < p->n_steps; i++) {
-        const soma_plan_step *step = &p->steps[i];
+        const soma_task *step = &p->steps[i];
         for (int j = 0; step->assigns && j < step->n_in; j++) {
             soma_plan_value *v = step->in[j] >= 0 ? &p->values[step->in[j]] : NULL;
             if (!v || v->storage != SOMA_STORE_WORK || v->class < SOMA_CLASS_SAMPLE || v->arg.batched ||
@@ -318,7 +318,7 @@ static int list_items(soma_program *p, item *items)
         n += takes_work(v);
     }
     for (int i = 0; i < p->n_steps; i++) {
-        soma_plan_step *step = &p->steps[i];
+        soma_task *step = &p->steps[i];
         if (step->scratch && items)
             items[n] = (item){aligned(step->scratch), &step->scratch_offset, i, i, n};
         n += step->scratch > 0;

@@ -42,7 +42,7 @@ soma_status soma_precision_parse(soma *s, const char *what, const char *name, so
 }
 
 /* The rule of the kernels that take the step with all that may be bf16 in bf16; SOMA_BF16_NONE: none does. */
-static soma_status rule_of(soma_program *p, const soma_plan_step *step, soma_bf16_rule *rule)
+static soma_status rule_of(soma_program *p, const soma_task *step, soma_bf16_rule *rule)
 {
     soma_view v;
     soma_status status = soma_view_make(p, step, &v);
@@ -67,7 +67,7 @@ static bool may_be_half(const soma_plan_value *v)
 }
 
 /* Reads halves; any: at least one that is stored in bf16. */
-static bool reads_halves(const soma_program *p, const soma_plan_step *step, bool stored)
+static bool reads_halves(const soma_program *p, const soma_task *step, bool stored)
 {
     for (int j = 0; j < step->n_in; j++)
         if (step->in[j] >= 0 && p->values[step->in[j]].halves &&
@@ -81,7 +81,7 @@ static bool reads_halves(const soma_program *p, const soma_plan_step *step, bool
 static void spread(soma_program *p, const soma_bf16_rule *rule, const bool *readable)
 {
     for (int i = 0; i < p->n_steps; i++) {
-        soma_plan_step *step = &p->steps[i];
+        soma_task *step = &p->steps[i];
         step->bf16 = rule[i] != SOMA_BF16_NONE && reads_halves(p, step, rule[i] == SOMA_BF16_FOLLOW);
         for (int j = 0; j < step->n_out && step->bf16; j++) {
             int32_t id = step->out[j];
@@ -100,7 +100,7 @@ soma_status soma_precision(soma_program *p)
     for (int i = 0; i < p->n_values; i++)
         p->values[i].halves = may_be_half(&p->values[i]);
     for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
-        soma_plan_step *step = &p->steps[i];
+        soma_task *step = &p->steps[i];
         status = rule_of(p, step, &rule[i]);
         for (int j = 0; j < step->n_in && rule[i] != SOMA_BF16_NONE; j++)
             if (step->in[j] >= 0)

@@ -291,7 +291,7 @@ soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
 static soma_status step_failed(const soma_program *p, const soma_call *call, soma_status status, const char *reason,
                                char *sentence)
 {
-    const soma_plan_step *step = &p->steps[call->step];
+    const soma_task *step = &p->steps[call->step];
     snprintf(sentence, SOMA_REASON_MAX, "%s \"%s\": %.400s", step->op->name, step->layer,
              reason[0] ? reason : soma_status_text(status));
     return status;

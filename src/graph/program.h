@@ -48,7 +48,7 @@ typedef struct soma_plan_value {
     int first, last; /* positions in running order where it must exist */
 } soma_plan_value;
 
-typedef struct soma_plan_step {
+typedef struct soma_task {
     const soma_op *op;
     const void *attrs;
     const soma_kernel *kernel;
@@ -72,7 +72,12 @@ typedef struct soma_plan_step {
     size_t scratch, scratch_offset;
     double flops, bytes; /* of one run */
     double seconds;      /* per step, measured */
-} soma_plan_step;
+} soma_task;
+/* Is it run once for each piece of the batch? */
+static inline bool soma_in_body(const soma_task *task)
+{
+    return !task->assigns && (task->class == SOMA_CLASS_SAMPLE || task->class == SOMA_CLASS_SUM);
+}
 
 /* One prepared call of the flat array; args are resolved pointers. */
 typedef struct soma_call {
@@ -133,7 +138,7 @@ struct soma_program {
 
     soma_plan_value *values;
     int n_values, value_capacity;
-    soma_plan_step *steps;
+    soma_task *steps;
     int n_steps, step_capacity;
     int32_t *plan_of; /* graph value -> plan value */
     int32_t *read_of; /* graph value of the caller -> plan value to read, or -1 */
@@ -194,7 +199,7 @@ static inline bool soma_takes_stride(const soma_kernel *kernel, int at, int n_in
     return at < n_in ? kernel->strided >> (at < 31 ? at : 31) & 1 : kernel->strided != 0;
 }
 /* Where a slice begins in its input, in elements of one sample; -1: no slice of channels. */
-int64_t soma_slice_begin(const soma_program *p, const soma_plan_step *step);
+int64_t soma_slice_begin(const soma_program *p, const soma_task *step);
 /* Kernels, layouts, prepare, reorders. */
 soma_status soma_select(soma_program *p);
 /* Who shares whose storage, lifetimes and sizes; may be called again after steps were added. */
@@ -214,11 +219,11 @@ soma_status soma_describe_outputs(soma_program *p);
 
 /* Adds a plan value / a step at the end. -1 / NULL: no memory. */
 int32_t soma_plan_add_value(soma_program *p, const soma_plan_value *value);
-soma_plan_step *soma_plan_add_step(soma_program *p, const soma_plan_step *step);
+soma_task *soma_plan_add_task(soma_program *p, const soma_task *step);
 size_t soma_arg_bytes(const soma_arg *arg);
 /* How often a step runs in a step of the program: once a piece, or once. */
-double soma_runs_per_step(const soma_program *p, const soma_plan_step *step);
+double soma_runs_per_step(const soma_program *p, const soma_task *step);
 int32_t soma_plan_root(const soma_program *p, int32_t value);
-bool soma_op_assigns(const soma_plan_step *step, int out, int *in);
+bool soma_op_assigns(const soma_task *step, int out, int *in);
 
 #endif

@@ -27,7 +27,7 @@ typedef struct candidate {
 
 typedef struct pass {
     soma_program *p;
-    soma_plan_step *base; /* the steps without clones */
+    soma_task *base; /* the steps without clones */
     int n_base, n_values;
     int *maker;  /* per value: the base step that makes it, or -1 */
     int *first;  /* per value: index into readers; first[n_values] is their number */
@@ -37,7 +37,7 @@ typedef struct pass {
     bool *stays;                  /* per value: read outside the body, so no reader gets a clone's */
     int *cut;                     /* per base step: readers after this one get the clone's result */
     int32_t *clone;               /* per value, while a schedule is made: its clone or -1 */
-    soma_plan_step *steps;        /* room for every step and every clone */
+    soma_task *steps;             /* room for every step and every clone */
     int32_t *args, *next_arg;     /* their inputs and outputs */
     size_t *alive;
     candidate *candidates;
@@ -47,21 +47,16 @@ typedef struct pass {
     size_t best_size;
 } pass;
 
-static double seconds_of(const soma_plan_step *step)
+static double seconds_of(const soma_task *step)
 {
     return step->op->view ? 0 : step->flops / FLOPS_PER_SECOND + step->bytes / BYTES_PER_SECOND;
 }
 
-static bool in_body(const soma_plan_step *step)
-{
-    return !step->assigns && (step->class == SOMA_CLASS_SAMPLE || step->class == SOMA_CLASS_SUM);
-}
-
 /* ---- the schedule that follows from what is dropped ---- */
 
-static void add_step(pass *w, const soma_plan_step *step, const int32_t *in, const int32_t *out)
+static void add_step(pass *w, const soma_task *step, const int32_t *in, const int32_t *out)
 {
-    soma_plan_step *s = &w->p->steps[w->p->n_steps++];
+    soma_task *s = &w->p->steps[w->p->n_steps++];
     *s = *step;
     s->in = w->next_arg;
     s->out = s->in + step->n_in;
@@ -73,7 +68,7 @@ static void add_step(pass *w, const soma_plan_step *step, const int32_t *in, con
 /* A packed copy of a weight is made anew, never kept for a clone. */
 static bool packs(const pass *w, int index)
 {
-    const soma_plan_step *step = &w->base[index];
+    const soma_task *step = &w->base[index];
     return !strcmp(step->op->name, "reorder") && w->p->values[step->in[0]].class <= SOMA_CLASS_STATE;
 }
 
@@ -81,7 +76,7 @@ static int32_t resolve(pass *w, int32_t value, int at);
 
 static void add_clone(pass *w, int made, int at)
 {
-    const soma_plan_step *step = &w->base[made];
+    const soma_task *step = &w->base[made];
     soma_program *p = w->p;
     for (int j = 0; j < step->n_in; j++) /* first what it needs, then itself: nothing lies in between */
         if (step->in[j] >= 0)
@@ -97,7 +92,7 @@ static void add_clone(pass *w, int made, int at)
         p->values[p->n_values++] = v;
     }
     add_step(w, step, step->in, step->out);
-    soma_plan_step *s = &p->steps[p->n_steps - 1];
+    soma_task *s = &p->steps[p->n_steps - 1];
     for (int j = 0; j < s->n_in; j++)
         if (s->in[j] >= 0)
             s->in[j] = resolve(w, s->in[j], at);
@@ -122,7 +117,7 @@ static int32_t resolve(pass *w, int32_t value, int at)
 /* Clones that base step `at` reads; of base step `but` it needs none. */
 static void make_inputs(pass *w, int at, int but)
 {
-    const soma_plan_step *step = &w->base[at];
+    const soma_task *step = &w->base[at];
     for (int j = 0; j < step->n_in; j++)
         if (step->in[j] >= 0 && (but < 0 || w->maker[step->in[j]] != but))
             resolve(w, step->in[j], at);
@@ -140,7 +135,7 @@ static void schedule(pass *w)
     for (int i = 0; i < w->n_values; i++)
         w->clone[i] = -1;
     for (int i = 0; i < w->n_base; i++) {
-        const soma_plan_step *step = &w->base[i];
+        const soma_task *step = &w->base[i];
         make_inputs(w, i, -1);
         if (packs(w, i) &&
             i + 1 < w->n_base) /* a copy of weights lives only till its reader: nothing lies in between */
@@ -169,7 +164,7 @@ static int last_reader(const pass *w, int32_t value)
 static void mark_readers(const pass *w, int32_t value, bool *read)
 {
     for (int k = w->first[value]; k < w->first[value + 1]; k++) {
-        const soma_plan_step *reader = &w->base[w->reader[k]];
+        const soma_task *reader = &w->base[w->reader[k]];
         if (reader->op->view)
             mark_readers(w, reader->out[0], read);
         else
@@ -178,7 +173,7 @@ static void mark_readers(const pass *w, int32_t value, bool *read)
 }
 
 /* The output with the most bytes; -1: none. */
-static int32_t main_output(const pass *w, const soma_plan_step *step)
+static int32_t main_output(const pass *w, const soma_task *step)
 {
     int32_t main = -1;
     for (int j = 0; j < step->n_out; j++)
@@ -190,14 +185,14 @@ static int32_t main_output(const pass *w, const soma_plan_step *step)
 static bool read_outside(const pass *w, int32_t value)
 {
     for (int k = w->first[value]; k < w->first[value + 1]; k++)
-        if (!in_body(&w->base[w->reader[k]]))
+        if (!soma_in_body(&w->base[w->reader[k]]))
             return true;
     return false;
 }
 
 static bool may_drop(const pass *w, int index)
 {
-    const soma_plan_step *step = &w->base[index];
+    const soma_task *step = &w->base[index];
     int32_t main = main_output(w, step);
     if (step->assigns || step->skip_first || step->class != SOMA_CLASS_SAMPLE)
         return false;
@@ -216,7 +211,7 @@ static bool may_drop(const pass *w, int index)
  * behind the last one where there is none, for those who need it only to run something else again. */
 static bool find_cut(pass *w, int index, bool *read)
 {
-    const soma_plan_step *step = &w->base[index];
+    const soma_task *step = &w->base[index];
     memset(read, 0, (size_t)w->n_base * sizeof *read);
     mark_readers(w, main_output(w, step), read);
     int before = index, gap = LEAST_GAP - 1;
@@ -237,7 +232,7 @@ static bool find_cut(pass *w, int index, bool *read)
 /* Marks the step, the views of what it makes, and (dead) what it reads that nobody keeps till then. */
 static void drop(pass *w, int index, bool dead)
 {
-    const soma_plan_step *step = &w->base[index];
+    const soma_task *step = &w->base[index];
     if (w->trial[index] || !w->free_to_drop[index])
         return;
     w->trial[index] = true;
@@ -367,7 +362,7 @@ static void find_readers(pass *w)
     for (int i = 0; i < w->n_values; i++)
         w->maker[i] = -1;
     for (int i = 0; i < w->n_base; i++) {
-        const soma_plan_step *step = &w->base[i];
+        const soma_task *step = &w->base[i];
         for (int j = 0; j < step->n_in; j++)
             if (step->in[j] >= 0)
                 w->first[step->in[j] + 1]++;

@@ -49,7 +49,7 @@ soma_status soma_tuner_put(soma *s, const soma_choice *choice)
 /* The context's error as it was before a file was tried, and what went wrong as a warning. */
 static void only_warn(soma *s, bool failed_before, const char *path)
 {
-    soma_log(s, SOMA_LOG_WARNING, "%s: the cache of timed kernels is not used: %s", path,
+    soma_say(s, SOMA_LOG_WARNING, "%s: the cache of timed kernels is not used: %s", path,
              failed_before ? "it cannot be read or written" : soma_error(s));
     if (!failed_before)
         soma_clear(s);
@@ -81,7 +81,7 @@ static soma_status read_file(soma_tuner *t)
     if (status == SOMA_OK)
         status = soma_choices_read(&t->timed, bytes, size, &why);
     if (why)
-        soma_log(s, SOMA_LOG_WARNING, "%s: the cache of timed kernels is not used: %s; it will be written anew",
+        soma_say(s, SOMA_LOG_WARNING, "%s: the cache of timed kernels is not used: %s; it will be written anew",
                  t->path, why);
     soma_release(s, bytes);
     return status;
@@ -173,7 +173,7 @@ const soma_choice *soma_record_find(soma_model *m, const char *machine, const ch
         if (!strcmp(r->choices.items[i].machine, machine))
             return NULL;
     r->told = true;
-    soma_log(m->s, SOMA_LOG_WARNING,
+    soma_say(m->s, SOMA_LOG_WARNING,
              "the model \"%s\" was tuned on another machine (%s), this is %s: its record of kernels is not used",
              m->name, r->choices.items[0].machine, machine);
     return NULL;
@@ -207,7 +207,7 @@ soma_status soma_record_read(soma_model *m, const char *text, const char *path)
     record *r = record_of(m);
     soma_status status = r ? soma_choices_read(&r->choices, text, strlen(text), &why) : SOMA_MEMORY;
     if (why)
-        soma_log(m->s, SOMA_LOG_WARNING, "%s: the record of kernels is not used: %s", path, why);
+        soma_say(m->s, SOMA_LOG_WARNING, "%s: the record of kernels is not used: %s", path, why);
     return status;
 }
 

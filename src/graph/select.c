@@ -54,7 +54,7 @@ soma_status soma_prepare_cleanup(soma_prepare *prepare, void (*destroy)(void *),
 
 typedef soma_view view;
 
-soma_status soma_view_make(soma_program *p, const soma_plan_step *step, view *v)
+soma_status soma_view_make(soma_program *p, const soma_task *step, view *v)
 {
     v->args = soma_arena_array(&p->arena, (size_t)(step->n_in + step->n_out) + 1, sizeof *v->args);
     if (!v->args)
@@ -93,7 +93,7 @@ soma_status soma_view_make(soma_program *p, const soma_plan_step *step, view *v)
 /* ---- kernels ---- */
 
 /* False: no memory for it. */
-static bool add_refusal(soma_program *p, soma_plan_step *step, const soma_kernel *kernel, const char *reason)
+static bool add_refusal(soma_program *p, soma_task *step, const soma_kernel *kernel, const char *reason)
 {
     const char *before = step->refused ? step->refused : "";
     char name[32];
@@ -119,7 +119,7 @@ const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, v
 
 /* The first kernel from index `from` on that can and suits, else the last one that can; its index, or -1 (then
  * no_kernel says why). */
-static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
+static int choose(soma_program *p, soma_task *step, view *v, int from)
 {
     int last = -1;
     for (int k = from; step->op->kernels[k]; k++) {
@@ -140,7 +140,7 @@ static int choose(soma_program *p, soma_plan_step *step, view *v, int from)
     return last;
 }
 
-static soma_status no_kernel(soma_program *p, const soma_plan_step *step)
+static soma_status no_kernel(soma_program *p, const soma_task *step)
 {
     if (!step->refused && step->op->kernels[0] && !soma_for_bf16_alone(step->op->kernels[0]))
         return SOMA_MEMORY; /* for the list of refusals */
@@ -150,7 +150,7 @@ static soma_status no_kernel(soma_program *p, const soma_plan_step *step)
 
 /* ---- types and layouts of a step's arguments ---- */
 
-static bool add_forms(soma_program *p, soma_plan_step *step)
+static bool add_forms(soma_program *p, soma_task *step)
 {
     size_t n = (size_t)(step->n_in + step->n_out) + 1;
     step->in_layout = soma_arena_array(&p->arena, n, sizeof *step->in_layout);
@@ -163,7 +163,7 @@ static bool add_forms(soma_program *p, soma_plan_step *step)
 }
 
 /* The step's types as the kernel's view has them, layouts plain or as the kernel asks. */
-static soma_status ask(soma_program *p, soma_plan_step *step, view *v)
+static soma_status ask(soma_program *p, soma_task *step, view *v)
 {
     if (!add_forms(p, step))
         return SOMA_MEMORY;
@@ -178,7 +178,7 @@ static soma_status ask(soma_program *p, soma_plan_step *step, view *v)
 
 /* ---- prepare ---- */
 
-static void set_forms(const soma_plan_step *step, view *v)
+static void set_forms(const soma_task *step, view *v)
 {
     for (int j = 0; j < step->n_in + step->n_out; j++) {
         v->args[j].layout = step->in_layout[j];
@@ -186,14 +186,14 @@ static void set_forms(const soma_plan_step *step, view *v)
     }
 }
 
-static void own_dtypes(const soma_plan_step *step, view *v)
+static void own_dtypes(const soma_task *step, view *v)
 {
     for (int j = 0; j < step->n_in + step->n_out; j++)
         v->args[j].dtype = step->in_dtype[j];
 }
 
 /* No kernel could be prepared for bf16: the step falls back to f32. */
-static int choose_f32(soma_program *p, soma_plan_step *step, view *v)
+static int choose_f32(soma_program *p, soma_task *step, view *v)
 {
     step->bf16 = false;
     for (int j = 0; j < step->n_in + step->n_out; j++)
@@ -214,7 +214,7 @@ static double moved_bytes(const view *v)
 }
 
 /* Prepares the chosen kernel, or the next one that will have it. Afterwards the step's layouts are final. */
-static soma_status prepare(soma_program *p, soma_plan_step *step, view *v)
+static soma_status prepare(soma_program *p, soma_task *step, view *v)
 {
     set_forms(step, v);
     int k = 0;
@@ -275,7 +275,7 @@ typedef struct reordered {
 
 typedef struct insertion {
     soma_program *p;
-    soma_plan_step *old; /* steps before insertion */
+    soma_task *old; /* steps before insertion */
     int n_old;
     reordered *made;
     int n_made, capacity;
@@ -287,7 +287,7 @@ typedef struct insertion {
 #define LARGE_COPY (128 << 10)
 
 static bool is_passing_copy(const soma_program *p, int32_t id, const soma_layout *layout, soma_dtype dtype,
-                            const soma_plan_step *reader)
+                            const soma_task *reader)
 {
     soma_arg copy = p->values[id].arg;
     copy.layout = *layout;
@@ -298,7 +298,7 @@ static bool is_passing_copy(const soma_program *p, int32_t id, const soma_layout
 
 /* Emits reorder(id) in `layout` and `dtype` and returns the new value, or -1. */
 static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout, soma_dtype dtype,
-                           const soma_plan_step *reader)
+                           const soma_task *reader)
 {
     bool passing = is_passing_copy(in->p, id, layout, dtype, reader);
     for (int i = 0; i < in->n_made && !passing; i++)
@@ -317,13 +317,13 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     v.class = passing ? SOMA_CLASS_SAMPLE : v.class;
     soma_dtype from = p->values[id].arg.dtype;
     int32_t to = soma_plan_add_value(p, &v);
-    soma_plan_step step = {.op = soma_op_find("reorder"),
-                           .n_in = 1,
-                           .n_out = 1,
-                           .layer = reader->layer,
-                           .site = reader->site,
-                           .class = v.class,
-                           .bf16 = dtype == SOMA_BF16 || from == SOMA_BF16};
+    soma_task step = {.op = soma_op_find("reorder"),
+                      .n_in = 1,
+                      .n_out = 1,
+                      .layer = reader->layer,
+                      .site = reader->site,
+                      .class = v.class,
+                      .bf16 = dtype == SOMA_BF16 || from == SOMA_BF16};
     step.in = soma_arena_array(&p->arena, 2, sizeof *step.in);
     step.attrs = soma_arena_alloc(&p->arena, 1);
     if (to < 0 || !step.op || !step.in || !step.attrs || !add_forms(p, &step) ||
@@ -345,18 +345,18 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     if (status == SOMA_OK)
         status = prepare(p, &step, &view_of_step);
     in->made[in->n_made++] = (reordered){id, to, *layout, dtype};
-    return status == SOMA_OK && soma_plan_add_step(p, &step) ? to : -1;
+    return status == SOMA_OK && soma_plan_add_task(p, &step) ? to : -1;
 }
 
 /* Adding up takes the layout of what it adds. */
-static void follow_part(soma_program *p, soma_plan_step *step)
+static void follow_part(soma_program *p, soma_task *step)
 {
     soma_layout layout = p->values[step->in[1]].arg.layout;
     step->in_layout[0] = step->in_layout[1] = step->out_layout[0] = layout;
     p->values[step->out[0]].arg.layout = layout;
 }
 
-static bool makes(const soma_plan_step *step, int32_t value)
+static bool makes(const soma_task *step, int32_t value)
 {
     for (int j = 0; j < step->n_out; j++)
         if (step->out[j] == value)
@@ -369,7 +369,7 @@ static bool makes(const soma_plan_step *step, int32_t value)
 static void hoist(soma_program *p)
 {
     int last = p->n_steps - 1, at = last;
-    soma_plan_step moved = p->steps[last];
+    soma_task moved = p->steps[last];
     while (at > 0 && !makes(&p->steps[at - 1], moved.in[0]))
         at--;
     if (at == 0 || moved.class != SOMA_CLASS_SAMPLE)
@@ -378,7 +378,7 @@ static void hoist(soma_program *p)
     p->steps[at] = moved;
 }
 
-static soma_status insert_step(insertion *in, soma_plan_step *step)
+static soma_status insert_step(insertion *in, soma_task *step)
 {
     soma_program *p = in->p;
     view v;
@@ -401,7 +401,7 @@ static soma_status insert_step(insertion *in, soma_plan_step *step)
             hoist(p);
         step->in[j] = to;
     }
-    if (status != SOMA_OK || !soma_plan_add_step(p, step))
+    if (status != SOMA_OK || !soma_plan_add_task(p, step))
         return status != SOMA_OK ? status : SOMA_MEMORY;
     for (int j = 0; j < step->n_out; j++) {
         if (step->out[j] < 0)
@@ -442,7 +442,7 @@ static uint64_t record(const soma_program *p)
 {
     uint64_t hash = soma_hash_text("record");
     for (int i = 0; i < p->n_steps; i++) {
-        const soma_plan_step *step = &p->steps[i];
+        const soma_task *step = &p->steps[i];
         const char *texts[] = {step->op->name, step->layer, step->kernel->name, step->note};
         for (int t = 0; t < 4; t++)
             hash = soma_hash_bytes(hash, texts[t], strlen(texts[t]) + 1);

@@ -23,14 +23,14 @@ static inline bool soma_for_bf16_alone(const soma_kernel *kernel)
 }
 
 /* All arguments plain. The arrays are p's. */
-soma_status soma_view_make(soma_program *p, const soma_plan_step *step, soma_view *v);
+soma_status soma_view_make(soma_program *p, const soma_task *step, soma_view *v);
 /* Why a kernel cannot run the step, or NULL. */
 const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, soma_view *v);
 /* Layouts plain but for what the kernel asks for. */
 void soma_view_wish(const soma_kernel *kernel, soma_view *v);
 /* The layouts in which another kernel than the chosen one would run the step: what it asks for, or what was
  * negotiated. */
-void soma_view_layouts(const soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, soma_view *v);
+void soma_view_layouts(const soma_program *p, const soma_task *step, const soma_kernel *kernel, soma_view *v);
 bool soma_same_layout(const soma_layout *a, const soma_layout *b);
 const char *soma_layout_name(soma_layout_kind kind);
 
@@ -40,6 +40,6 @@ soma_status soma_negotiate(soma_program *p);
 
 /* Replaces the rule's kernel, and layouts with it, where the model's record or the clock knows better (tune.c). The
  * step's layouts are negotiated, nothing is prepared. */
-soma_status soma_tune_step(soma_program *p, soma_plan_step *step);
+soma_status soma_tune_step(soma_program *p, soma_task *step);
 
 #endif

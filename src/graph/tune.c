@@ -33,7 +33,7 @@ typedef struct trial {
 
 typedef struct timing {
     soma_program *p;
-    const soma_plan_step *step;
+    const soma_task *step;
     trial *trials;
     int n, n_args;
     void *block[ARGUMENTS + 1], *data[ARGUMENTS + 1]; /* owned; as run takes them: scratch at the end */
@@ -50,9 +50,9 @@ static const char *kernel_text(const soma_kernel *kernel, bool f32, char text[KE
 }
 
 /* A step of a bf16 program as it would be in f32; dtype: room for its arguments. */
-static soma_plan_step in_f32(const soma_plan_step *step, soma_dtype *dtype)
+static soma_task in_f32(const soma_task *step, soma_dtype *dtype)
 {
-    soma_plan_step other = *step;
+    soma_task other = *step;
     other.bf16 = false;
     other.in_dtype = dtype;
     other.out_dtype = dtype + step->n_in;
@@ -63,7 +63,7 @@ static soma_plan_step in_f32(const soma_plan_step *step, soma_dtype *dtype)
 
 /* ---- a candidate ---- */
 
-static soma_status open_trial(const soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, trial *t)
+static soma_status open_trial(const soma_program *p, const soma_task *step, const soma_kernel *kernel, trial *t)
 {
     t->kernel = kernel;
     t->program = *p;
@@ -95,9 +95,9 @@ static size_t scratch_limit(const timing *t)
 static soma_status add_trial(timing *t, const soma_kernel *kernel, bool f32)
 {
     trial *c = &t->trials[t->n];
-    const soma_plan_step *step = t->step;
+    const soma_task *step = t->step;
     soma_dtype dtype[ARGUMENTS];
-    soma_plan_step other = in_f32(step, dtype);
+    soma_task other = in_f32(step, dtype);
     soma_status status = open_trial(t->p, f32 ? &other : step, kernel, c);
     c->f32 = f32;
     bool can = status == SOMA_OK && !soma_view_cannot(t->p, kernel, &c->view);
@@ -229,7 +229,7 @@ static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg 
 {
     const soma_op *op = soma_op_find("reorder");
     int32_t ids[2] = {-1, -1};
-    soma_plan_step step = {.op = op, .n_in = 1, .n_out = 1, .in = ids, .out = ids + 1, .layer = ""};
+    soma_task step = {.op = op, .n_in = 1, .n_out = 1, .in = ids, .out = ids + 1, .layer = ""};
     void *data[3] = {soma_alloc(t->p->s, soma_arg_bytes(from)), soma_alloc(t->p->s, soma_arg_bytes(to)), NULL};
     soma_status status = data[0] && data[1] ? SOMA_UNSUPPORTED : SOMA_MEMORY;
     *seconds = 0;
@@ -368,7 +368,7 @@ static soma_status time_step(timing *t, char name[KERNEL_TEXT], char detail[SOMA
 }
 
 /* name: "" where there is nothing to choose from. */
-static soma_status run_trials(soma_program *p, const soma_plan_step *step, char name[KERNEL_TEXT],
+static soma_status run_trials(soma_program *p, const soma_task *step, char name[KERNEL_TEXT],
                               char detail[SOMA_REASON_MAX])
 {
     timing *t = soma_alloc(p->s, sizeof *t);
@@ -394,7 +394,7 @@ static soma_status run_trials(soma_program *p, const soma_plan_step *step, char 
 }
 
 /* Everything that decides how fast a kernel is here, as text in p's arena; NULL: no memory. */
-static const char *key_of(soma_program *p, const soma_plan_step *step, const soma_view *v)
+static const char *key_of(soma_program *p, const soma_task *step, const soma_view *v)
 {
     soma_text t = {.s = p->s};
     char text[SOMA_REASON_MAX];
@@ -421,7 +421,7 @@ static const char *key_of(soma_program *p, const soma_plan_step *step, const som
 }
 
 /* Layouts and inputs to which a kernel may be tied, or whose speed does not matter, are left alone. */
-static bool worth_it(const soma_program *p, const soma_plan_step *step)
+static bool worth_it(const soma_program *p, const soma_task *step)
 {
     int kernels = 0;
     for (int k = 0; step->op->kernels[k]; k++)
@@ -431,7 +431,7 @@ static bool worth_it(const soma_program *p, const soma_plan_step *step)
 }
 
 /* Does a kernel that was chosen without this program's budget keep its scratch within it? */
-static soma_status within_budget(soma_program *p, const soma_plan_step *step, const soma_kernel *kernel, bool *within)
+static soma_status within_budget(soma_program *p, const soma_task *step, const soma_kernel *kernel, bool *within)
 {
     trial *c = soma_alloc(p->s, sizeof *c);
     soma_status status = c ? open_trial(p, step, kernel, c) : SOMA_MEMORY;
@@ -446,7 +446,7 @@ static soma_status within_budget(soma_program *p, const soma_plan_step *step, co
     return status;
 }
 
-static const soma_kernel *kernel_named(const soma_plan_step *step, const char *name, bool *f32)
+static const soma_kernel *kernel_named(const soma_task *step, const char *name, bool *f32)
 {
     char text[KERNEL_TEXT];
     for (int k = 0; step->op->kernels[k]; k++)
@@ -459,12 +459,12 @@ static const soma_kernel *kernel_named(const soma_plan_step *step, const char *n
     return NULL;
 }
 
-static soma_status take(soma_program *p, soma_plan_step *step, const soma_choice *choice, const char *how)
+static soma_status take(soma_program *p, soma_task *step, const soma_choice *choice, const char *how)
 {
     soma_dtype dtype[ARGUMENTS];
     bool f32;
     const soma_kernel *kernel = kernel_named(step, choice->kernel, &f32);
-    soma_plan_step changed = kernel && f32 ? in_f32(step, dtype) : *step;
+    soma_task changed = kernel && f32 ? in_f32(step, dtype) : *step;
     soma_view v;
     soma_status status = kernel ? soma_view_make(p, &changed, &v) : SOMA_OK;
     if (status != SOMA_OK || !kernel || soma_view_cannot(p, kernel, &v))
@@ -513,7 +513,7 @@ static soma_status look_up(soma_program *p, const char *machine, const char *key
     return SOMA_OK;
 }
 
-soma_status soma_tune_step(soma_program *p, soma_plan_step *step)
+soma_status soma_tune_step(soma_program *p, soma_task *step)
 {
     if ((!p->tune && !soma_record_any(p->model)) || !worth_it(p, step))
         return SOMA_OK;

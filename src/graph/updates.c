@@ -7,20 +7,6 @@
 
 #include <string.h>
 
-/* Marks the values that those in `reached` are computed from. Creation order is topological. */
-static void mark(const soma_graph *graph, bool *reached)
-{
-    for (int i = graph->n_nodes - 1; i >= 0; i--) {
-        const soma_graph_node *node = &graph->nodes[i];
-        bool used = false;
-        for (int j = 0; j < node->n_out; j++)
-            used = used || (node->out[j] >= 0 && reached[node->out[j]]);
-        for (int j = 0; j < node->n_in && used; j++)
-            if (node->in[j] >= 0)
-                reached[node->in[j]] = true;
-    }
-}
-
 /* What node `index` updates, or -1. args: room for its inputs and outputs. */
 static int32_t update_of(soma_graph *graph, int index, soma_value *args)
 {
@@ -45,14 +31,11 @@ soma_status soma_add_updates(soma_graph *graph, int32_t *keep, int *n)
         return SOMA_MEMORY;
     for (int i = 0; i < *n; i++)
         reached[keep[i]] = true;
-    mark(graph, reached);
+    soma_reach(graph, reached);
     soma_status status = SOMA_OK;
     for (int i = 0; i < n_nodes && status == SOMA_OK; i++) {
         const soma_graph_node *node = &graph->nodes[i];
-        bool used = false;
-        for (int j = 0; j < node->n_out && node->op->update; j++)
-            used = used || (node->out[j] >= 0 && reached[node->out[j]]);
-        if (!used)
+        if (!node->op->update || !soma_node_reached(node, reached))
             continue;
         soma_value *args = soma_arena_array(&graph->arena, (size_t)(node->n_in + node->n_out), sizeof *args);
         int32_t id = args ? update_of(graph, i, args) : -1;

@@ -21,18 +21,9 @@ typedef struct rebuild {
 
 static void mark_needed(rebuild *r)
 {
-    const soma_graph *g = r->from->graph;
     for (int i = 0; i < r->from->n_outputs; i++)
         r->needed[r->from->outputs[i].value] = true;
-    for (int i = g->n_nodes - 1; i >= 0; i--) {
-        const soma_graph_node *node = &g->nodes[i];
-        bool alive = false;
-        for (int j = 0; j < node->n_out; j++)
-            alive = alive || (node->out[j] >= 0 && r->needed[node->out[j]]);
-        for (int j = 0; j < node->n_in && alive; j++)
-            if (node->in[j] >= 0)
-                r->needed[node->in[j]] = true;
-    }
+    soma_reach(r->from->graph, r->needed);
 }
 
 static soma_value rebuild_tensor(rebuild *r, int index, soma_at at)
@@ -98,12 +89,8 @@ static soma_status rebuild_graph(rebuild *r)
 {
     const soma_graph *g = r->from->graph;
     soma_status status = rebuild_leaves(r);
-    for (int i = 0; i < g->n_nodes && status == SOMA_OK; i++) {
-        bool alive = false;
-        for (int j = 0; j < g->nodes[i].n_out; j++)
-            alive = alive || (g->nodes[i].out[j] >= 0 && r->needed[g->nodes[i].out[j]]);
-        status = alive ? rebuild_node(r, i) : SOMA_OK;
-    }
+    for (int i = 0; i < g->n_nodes && status == SOMA_OK; i++)
+        status = soma_node_reached(&g->nodes[i], r->needed) ? rebuild_node(r, i) : SOMA_OK;
     for (int i = 0; i < r->from->n_outputs && status == SOMA_OK; i++)
         soma_output_at(r->to, r->from->outputs[i].name, r->value[r->from->outputs[i].value], soma_nowhere());
     return r->to->graph->failed && status == SOMA_OK ? SOMA_INVALID : status;

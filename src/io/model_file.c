@@ -91,9 +91,9 @@ static bool same_shape(const soma_shape *a, const soma_shape *b)
 }
 
 /* The tensor of the file for a tensor of the model; NULL after telling what is wrong. */
-static const soma_stored *match(const soma_safetensors *f, soma_model *m, const soma_model_tensor *t)
+static const soma_file_tensor *match(const soma_safetensors *f, soma_model *m, const soma_model_tensor *t)
 {
-    const soma_stored *stored = soma_safetensors_find(f, t->name);
+    const soma_file_tensor *stored = soma_safetensors_find(f, t->name);
     char want[96];
     if (stored && stored->known && stored->dtype == t->type.dtype && same_shape(&stored->shape, &t->type.shape))
         return stored;
@@ -120,7 +120,7 @@ static soma_status read_tensors(soma_model *m, const soma_safetensors *f)
     soma_status status = soma_model_materialize(m);
     m->reading = false;
     for (int i = 0; i < m->n_tensors && status == SOMA_OK; i++) {
-        const soma_stored *stored = soma_safetensors_find(f, m->tensors[i].name);
+        const soma_file_tensor *stored = soma_safetensors_find(f, m->tensors[i].name);
         memcpy(m->tensors[i].data, f->data + stored->begin, (size_t)(stored->end - stored->begin));
     }
     soma_touch(m);

@@ -130,14 +130,6 @@ static void add_node(writer *w, const soma_graph_node *node)
     soma_text_add(w->text, "}}");
 }
 
-static bool alive(const writer *w, const soma_graph_node *node)
-{
-    for (int i = 0; i < node->n_out; i++)
-        if (node->out[i] >= 0 && w->needed[node->out[i]])
-            return true;
-    return false;
-}
-
 /* What the outputs need, every input and every tensor. */
 static void mark(writer *w)
 {
@@ -149,10 +141,7 @@ static void mark(writer *w)
         bool tensor = v->kind == SOMA_VALUE_TENSOR && !w->m->tensors[v->tensor].slot;
         w->needed[i] = w->needed[i] || tensor || v->kind == SOMA_VALUE_INPUT;
     }
-    for (int i = g->n_nodes - 1; i >= 0; i--)
-        for (int j = 0; alive(w, &g->nodes[i]) && j < g->nodes[i].n_in; j++)
-            if (g->nodes[i].in[j] >= 0)
-                w->needed[g->nodes[i].in[j]] = true;
+    soma_reach(g, w->needed);
 }
 
 static void add_graph(writer *w)
@@ -170,7 +159,7 @@ static void add_graph(writer *w)
     soma_text_add(w->text, "],\n\"nodes\":[");
     for (int i = 0; i < g->n_nodes; i++) {
         const soma_graph_node *node = &g->nodes[i];
-        if (!alive(w, node))
+        if (!soma_node_reached(node, w->needed))
             continue;
         for (int j = 0; j < node->n_out; j++)
             if (node->out[j] >= 0)

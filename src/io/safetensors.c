@@ -126,10 +126,10 @@ void soma_safetensors_close(soma_safetensors *f)
 
 static int compare_name(const void *name, const void *tensor)
 {
-    return strcmp(name, ((const soma_stored *)tensor)->name);
+    return strcmp(name, ((const soma_file_tensor *)tensor)->name);
 }
 
-const soma_stored *soma_safetensors_find(const soma_safetensors *f, const char *name)
+const soma_file_tensor *soma_safetensors_find(const soma_safetensors *f, const char *name)
 {
     return f->n_tensors ? bsearch(name, f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, compare_name) : NULL;
 }

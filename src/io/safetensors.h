@@ -10,14 +10,14 @@
 #include <soma/tensor.h>
 
 /* A tensor of a file. `known`: its type is one of ours (f32, f64, i32, u8). */
-typedef struct soma_stored {
+typedef struct soma_file_tensor {
     const char *name, *dtype_name;
     soma_dtype dtype;
     bool known;
     soma_shape shape;    /* dimensions may be 0 */
     uint64_t begin, end; /* of the data */
     size_t at;           /* where the file says so: the byte at which its name begins */
-} soma_stored;
+} soma_file_tensor;
 
 /* An entry of the metadata. */
 typedef struct soma_stored_text {
@@ -30,9 +30,9 @@ typedef struct soma_safetensors {
     const char *path;
     void *bytes;
     size_t size;
-    soma_arena arena;        /* of names and texts */
-    soma_stored *tensors;    /* by name */
-    soma_stored_text *texts; /* by key */
+    soma_arena arena;          /* of names and texts */
+    soma_file_tensor *tensors; /* by name */
+    soma_stored_text *texts;   /* by key */
     int n_tensors, tensor_capacity, n_texts, text_capacity;
     const unsigned char *data;
     uint64_t data_size;
@@ -41,7 +41,7 @@ typedef struct soma_safetensors {
 /* Reads and checks everything; nothing is left open on failure. The path is borrowed while the file is open. */
 soma_status soma_safetensors_open(soma_safetensors *f, soma *s, const char *path);
 void soma_safetensors_close(soma_safetensors *f);
-const soma_stored *soma_safetensors_find(const soma_safetensors *f, const char *name);
+const soma_file_tensor *soma_safetensors_find(const soma_safetensors *f, const char *name);
 const char *soma_safetensors_text(const soma_safetensors *f, const char *key); /* metadata, or NULL */
 /* Does the file carry a hash of itself? (It has been found right then.) */
 bool soma_safetensors_hashed(const soma_safetensors *f);

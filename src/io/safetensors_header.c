@@ -114,7 +114,7 @@ static soma_status read_field(cursor *c, entry *e)
 }
 
 /* Numbers of an entry against each other and the file. */
-static soma_status check_entry(soma_safetensors *f, soma_stored *t, const entry *e)
+static soma_status check_entry(soma_safetensors *f, soma_file_tensor *t, const entry *e)
 {
     const stored_type *type = NULL;
     if (!e->dtype || e->rank < 0 || e->n_offsets != 2)
@@ -154,7 +154,7 @@ static soma_status check_entry(soma_safetensors *f, soma_stored *t, const entry 
 static soma_status read_entry(cursor *c, const char *name, size_t at)
 {
     entry e = {.rank = -1, .n_offsets = -1};
-    soma_stored t = {.name = name, .at = at};
+    soma_file_tensor t = {.name = name, .at = at};
     soma_safetensors *f = c->f;
     if (strlen(name) > SOMA_LIMIT_NAME)
         return soma_safetensors_damaged(f, at, "a tensor's name is longer than %d bytes", SOMA_LIMIT_NAME);
@@ -204,7 +204,7 @@ static soma_status read_metadata(cursor *c)
 
 static int by_name(const void *a, const void *b)
 {
-    const soma_stored *x = a, *y = b;
+    const soma_file_tensor *x = a, *y = b;
     int order = strcmp(x->name, y->name);
     return order ? order : x->at < y->at ? -1 : 1;
 }
@@ -218,7 +218,7 @@ static int by_key(const void *a, const void *b)
 
 static int by_offset(const void *a, const void *b)
 {
-    const soma_stored *x = a, *y = b;
+    const soma_file_tensor *x = a, *y = b;
     if (x->begin != y->begin)
         return x->begin < y->begin ? -1 : 1;
     return x->end < y->end ? -1 : x->end > y->end;
@@ -232,7 +232,7 @@ static soma_status check_holes(soma_safetensors *f)
         if (f->n_tensors > 1)
             qsort(f->tensors, (size_t)f->n_tensors, sizeof *f->tensors, by_offset);
     for (int i = 0; i < f->n_tensors; i++) {
-        const soma_stored *t = &f->tensors[i];
+        const soma_file_tensor *t = &f->tensors[i];
         if (t->begin != end)
             return soma_safetensors_damaged(f, t->at,
                                             "the data of tensor \"%.200s\" begin at %llu, those before end at %llu: %s",

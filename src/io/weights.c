@@ -22,9 +22,9 @@ typedef struct loading {
     soma_rename *file_rules;
     int n_file_rules;
     bool keras;
-    soma_move *moves;           /* one per tensor of the file */
-    bool *head;                 /* per tensor of the model: stays as it is */
-    const soma_stored **source; /* per tensor of the model; NULL: none yet */
+    soma_move *moves;                /* one per tensor of the file */
+    bool *head;                      /* per tensor of the model: stays as it is */
+    const soma_file_tensor **source; /* per tensor of the model; NULL: none yet */
 } loading;
 
 /* ---- names ---- */
@@ -131,7 +131,7 @@ static double read_bf16(const unsigned char *bytes, int64_t i)
 typedef double (*read_fn)(const unsigned char *, int64_t);
 
 /* NULL: not a type of weights. */
-static read_fn reader_of(const soma_stored *t)
+static read_fn reader_of(const soma_file_tensor *t)
 {
     static const struct {
         const char *name;
@@ -171,7 +171,7 @@ static void move_tensor(loading *l, const soma_move *move)
 
 static soma_status check_fit(loading *l, soma_move *move)
 {
-    const soma_stored *from = move->from;
+    const soma_file_tensor *from = move->from;
     const soma_model_tensor *t = &l->m->tensors[move->to];
     char have[96], want[96], own[96];
     soma_weights_order(l->m, move, l->keras);
@@ -280,13 +280,12 @@ static void add_names(soma_text *text, int n, const char *const *names, const ch
     soma_text_add(text, n > 4 ? ", ...)" : ")");
 }
 
-/* (soma_log): the parentheses keep the builder of the same name, a macro, away. */
 static soma_status judge(loading *l, const soma_weights_report *r)
 {
     for (int i = 0; i < r->n_missing; i++)
-        (soma_log)(l->s, SOMA_LOG_WARNING, "%s: not in the file: \"%s\" of the model", l->file.path, r->missing[i]);
+        soma_say(l->s, SOMA_LOG_WARNING, "%s: not in the file: \"%s\" of the model", l->file.path, r->missing[i]);
     for (int i = 0; i < r->n_unused; i++)
-        (soma_log)(l->s, SOMA_LOG_WARNING, "%s: not in the model: \"%s\" of the file", l->file.path, r->unused[i]);
+        soma_say(l->s, SOMA_LOG_WARNING, "%s: not in the model: \"%s\" of the file", l->file.path, r->unused[i]);
     if (r->loaded && (l->o->partial || (!r->n_missing && !r->n_unused)))
         return SOMA_OK;
     soma_text text = {.s = l->s};
@@ -387,7 +386,7 @@ soma_status soma_load_weights_with(soma_model *m, const soma_load_weights_option
         status = write_tensors(&l);
     const char *note = soma_attached(m, SOMA_ZOO_NOTE);
     if (status == SOMA_OK && note)
-        (soma_log)(m->s, SOMA_LOG_INFO, "%s: %s", o->path, note);
+        soma_say(m->s, SOMA_LOG_INFO, "%s: %s", o->path, note);
     soma_release(m->s, l.moves);
     soma_release(m->s, l.head);
     soma_release(m->s, l.source);

@@ -10,7 +10,7 @@
 
 /* A tensor of the file on its way to one of the model. */
 typedef struct soma_move {
-    const soma_stored *from;
+    const soma_file_tensor *from;
     int to;                        /* index into the model's tensors; -1: nobody wants it */
     soma_shape want;               /* what the file must have */
     soma_shape shape;              /* the model's elements, row-major, seen under this shape ... */

@@ -94,21 +94,6 @@ static bool optimizer_sound(soma_graph *graph, const soma_optimizer *opt, const 
 
 /* ---- which parameters ---- */
 
-/* Marks every value that y is computed from. Creation order is topological, so one walk backwards does. */
-static void mark_reached(const soma_graph *graph, int32_t y, bool *reached)
-{
-    reached[y] = true;
-    for (int i = graph->n_nodes - 1; i >= 0; i--) {
-        const soma_graph_node *node = &graph->nodes[i];
-        bool used = false;
-        for (int j = 0; j < node->n_out; j++)
-            used = used || (node->out[j] >= 0 && reached[node->out[j]]);
-        for (int j = 0; j < node->n_in && used; j++)
-            if (node->in[j] >= 0)
-                reached[node->in[j]] = true;
-    }
-}
-
 /* Trainable parameters that the loss depends on, in creation order. Returns how many. */
 static int find_parameters(soma_value loss, const bool *reached, const soma_way *ways, soma_value *p)
 {
@@ -315,7 +300,8 @@ static soma_status append(soma_updating *u, soma_value loss, const soma_updates_
     if (status != SOMA_OK)
         return status;
     soma_groups_freeze_statistics(graph, room->ways);
-    mark_reached(graph, loss.id, room->reached);
+    room->reached[loss.id] = true;
+    soma_reach(graph, room->reached);
     u->n_p = find_parameters(loss, room->reached, room->ways, room->p);
     if (u->n_p == 0) {
         soma_value_fail(graph, o->at, "nothing to train: the loss depends on no trainable parameter of model \"%s\"",

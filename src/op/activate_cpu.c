@@ -17,10 +17,10 @@ typedef struct activate_state {
 
 typedef struct activate_job {
     const activate_state *s;
-    soma_stored *y;
+    soma_elem *y;
 } activate_job;
 
-static inline void activate(soma_stored *y, bool six, int n)
+static inline void activate(soma_elem *y, bool six, int n)
 {
     soma_vf v = soma_vget_n(y, n);
     soma_vput_n(y, six ? soma_vrelu6(v) : soma_vkeep(soma_vpasses(v), v), n);
@@ -44,7 +44,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     activate_job job = {s, arg[s->out]};
     soma_status status = s->run(s->state, arg, r);
     if (status == SOMA_OK)
-        soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+        soma_run_parallel(r, s->threads, part, &job);
     return status;
 }
 

@@ -2,7 +2,7 @@
  *
  * zoo/description.c: models that a description names: an architecture or a saved model, with weights and a new head.
  */
-#include "base/context.h" /* before the public headers, whose soma_log is a macro */
+#include "base/context.h"
 
 #include "io/description.h"
 #include "zoo/zoo.h"

@@ -22,7 +22,7 @@
 #define SOMA_ISA(name) SOMA_ISA_JOIN(name, SOMA_ISA_LEVEL)
 
 /* Files in the list SOMA_BF16_SOURCES of CMakeLists.txt are compiled once more as level 4: AVX-512, with batched arrays
- * stored in bf16 and computed with in f32. Their source names the stored element soma_stored and its type SOMA_STORED
+ * stored in bf16 and computed with in f32. Their source names the stored element soma_elem and its type SOMA_STORED
  * (see backend/cpu/vec.h for loads and stores), and lists the kernel before the others by SOMA_BF16_LIST.
  *
  * SOMA_BF16_EMULATED (a build for tests): level 4 is AVX2 that converts by integer shifts, and there is no level 3.
@@ -31,14 +31,14 @@
 #define SOMA_STORED SOMA_BF16
 #define SOMA_STORED_RULE SOMA_BF16_FOLLOW
 #define SOMA_PRODUCT_RULE SOMA_BF16_MULTIPLY
-typedef struct soma_stored {
+typedef struct soma_elem {
     uint16_t bits;
-} soma_stored;
+} soma_elem;
 #else
 #define SOMA_STORED SOMA_F32
 #define SOMA_STORED_RULE SOMA_BF16_NONE
 #define SOMA_PRODUCT_RULE SOMA_BF16_NONE
-typedef float soma_stored;
+typedef float soma_elem;
 #endif
 
 #if defined(__x86_64__)

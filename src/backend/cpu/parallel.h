@@ -7,13 +7,25 @@
 #ifndef SOMA_BACKEND_CPU_PARALLEL_H
 #define SOMA_BACKEND_CPU_PARALLEL_H
 
-#include <soma/base.h>
+#include <soma/op.h>
 
 /* Called once per thread: part `index` of `count`. */
 typedef void (*soma_part_fn)(void *context, int index, int count);
 
 /* Runs fn for index 0 .. threads-1, each on its own thread; one thread: a plain call. Returns when all are done. */
 void soma_parallel(int threads, soma_part_fn fn, void *context);
+
+/* Threads that a run of a kernel may start where it was prepared for `threads`. */
+static inline int soma_run_threads(const soma_run *run, int threads)
+{
+    return threads < run->threads ? threads : run->threads;
+}
+
+/* A kernel's parallel region: at most as many threads as it was prepared for, and as the run has. */
+static inline void soma_run_parallel(const soma_run *run, int threads, soma_part_fn fn, void *context)
+{
+    soma_parallel(soma_run_threads(run, threads), fn, context);
+}
 
 /* The share of 0 .. n-1 for part index of count, cut at multiples of `grain`. */
 static inline void soma_share(int64_t n, int64_t grain, int index, int count, int64_t *begin, int64_t *end)

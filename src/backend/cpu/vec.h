@@ -324,24 +324,24 @@ static inline void soma_transpose_16(const float *from, int64_t from_step, int r
 
 /* Elements as batched arrays store them: f32, or bf16 at level 4 (rounded to nearest even when stored). */
 #if SOMA_ISA_LEVEL == 4
-static inline float soma_get1(soma_stored x)
+static inline float soma_get1(soma_elem x)
 {
     uint32_t bits = (uint32_t)x.bits << 16;
     float y;
     memcpy(&y, &bits, sizeof y);
     return y;
 }
-static inline soma_stored soma_put1(float x)
+static inline soma_elem soma_put1(float x)
 {
     uint32_t bits; /* without a branch: loops of it become vectors */
     memcpy(&bits, &x, sizeof bits);
     uint32_t near = (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
-    return (soma_stored){(uint16_t)(x == x ? near : bits >> 16 | 0x40)};
+    return (soma_elem){(uint16_t)(x == x ? near : bits >> 16 | 0x40)};
 }
 #ifdef SOMA_BF16_EMULATED
 typedef uint16_t soma_vhalf __attribute__((vector_size(2 * SOMA_LANES)));
 typedef uint32_t soma_vbits __attribute__((vector_size(4 * SOMA_LANES)));
-static inline soma_vf soma_vget_n(const soma_stored *p, int n)
+static inline soma_vf soma_vget_n(const soma_elem *p, int n)
 {
     soma_vhalf half = {0};
     if (n == SOMA_LANES)
@@ -350,7 +350,7 @@ static inline soma_vf soma_vget_n(const soma_stored *p, int n)
         half[i] = p[i].bits;
     return (soma_vf)(__builtin_convertvector(half, soma_vbits) << 16);
 }
-static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
+static inline void soma_vput_n(soma_elem *p, soma_vf v, int n)
 {
     soma_vbits bits = (soma_vbits)v, near = (bits + 0x7fff + (bits >> 16 & 1)) >> 16, number = (soma_vbits)(v == v);
     soma_vhalf half = __builtin_convertvector((near & number) | ((bits >> 16 | 0x40) & ~number), soma_vhalf);
@@ -359,11 +359,11 @@ static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
     for (int i = 0; i < n && n < SOMA_LANES; i++)
         p[i].bits = half[i];
 }
-static inline void soma_vput_stream(soma_stored *p, soma_vf v)
+static inline void soma_vput_stream(soma_elem *p, soma_vf v)
 {
     soma_vput_n(p, v, SOMA_LANES);
 }
-static inline void soma_transpose_stored_16(const soma_stored *from, int64_t from_step, int rows, soma_stored *to,
+static inline void soma_transpose_stored_16(const soma_elem *from, int64_t from_step, int rows, soma_elem *to,
                                             int64_t to_step, int columns)
 {
     for (int j = 0; j < columns; j++)
@@ -371,13 +371,13 @@ static inline void soma_transpose_stored_16(const soma_stored *from, int64_t fro
             to[j * to_step + i] = from[(i < rows ? i : 0) * from_step + j];
 }
 #else
-static inline soma_vf soma_vget_n(const soma_stored *p, int n)
+static inline soma_vf soma_vget_n(const soma_elem *p, int n)
 {
     __m256i half = __builtin_constant_p(n) && n == SOMA_LANES ? _mm256_loadu_si256((const __m256i *)(const void *)p)
                                                               : _mm256_maskz_loadu_epi16(soma_vfirst(n), p);
     return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16));
 }
-static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
+static inline void soma_vput_n(soma_elem *p, soma_vf v, int n)
 {
     __m256i half = (__m256i)_mm512_cvtneps_pbh(v);
     if (__builtin_constant_p(n) && n == SOMA_LANES)
@@ -386,12 +386,12 @@ static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
         _mm256_mask_storeu_epi16(p, soma_vfirst(n), half);
 }
 /* soma_vstream; p is aligned to what one vector stores. */
-static inline void soma_vput_stream(soma_stored *p, soma_vf v)
+static inline void soma_vput_stream(soma_elem *p, soma_vf v)
 {
     _mm256_stream_si256((__m256i *)(void *)p, (__m256i)_mm512_cvtneps_pbh(v));
 }
 /* soma_transpose_16 of what is stored. */
-static inline void soma_transpose_stored_16(const soma_stored *from, int64_t from_step, int rows, soma_stored *to,
+static inline void soma_transpose_stored_16(const soma_elem *from, int64_t from_step, int rows, soma_elem *to,
                                             int64_t to_step, int columns)
 {
     __m512 a[16], b[16];
@@ -404,7 +404,7 @@ static inline void soma_transpose_stored_16(const soma_stored *from, int64_t fro
 }
 #endif
 /* Rows that a loop in f32 takes in turns: n elements to and from f32. */
-static inline void soma_widen(const soma_stored *x, float *y, int64_t n)
+static inline void soma_widen(const soma_elem *x, float *y, int64_t n)
 {
     int64_t i = 0;
     for (; i + SOMA_LANES <= n; i += SOMA_LANES)
@@ -412,7 +412,7 @@ static inline void soma_widen(const soma_stored *x, float *y, int64_t n)
     if (i < n)
         soma_vstore_n(y + i, soma_vget_n(x + i, (int)(n - i)), (int)(n - i));
 }
-static inline void soma_narrow(const float *x, soma_stored *y, int64_t n)
+static inline void soma_narrow(const float *x, soma_elem *y, int64_t n)
 {
     int64_t i = 0;
     for (; i + SOMA_LANES <= n; i += SOMA_LANES)
@@ -422,7 +422,7 @@ static inline void soma_narrow(const float *x, soma_stored *y, int64_t n)
 }
 #define SOMA_ROW 512 /* elements of such a row: stays in the first cache */
 /* The first n lanes; the others are those of `rest`. */
-static inline soma_vf soma_vget_or(const soma_stored *p, int n, soma_vf rest)
+static inline soma_vf soma_vget_or(const soma_elem *p, int n, soma_vf rest)
 {
 #ifdef SOMA_BF16_EMULATED
     for (int i = 0; i < n; i++)
@@ -433,37 +433,37 @@ static inline soma_vf soma_vget_or(const soma_stored *p, int n, soma_vf rest)
 #endif
 }
 #else
-static inline soma_vf soma_vget_n(const soma_stored *p, int n)
+static inline soma_vf soma_vget_n(const soma_elem *p, int n)
 {
     return soma_vload_n(p, n);
 }
-static inline void soma_vput_n(soma_stored *p, soma_vf v, int n)
+static inline void soma_vput_n(soma_elem *p, soma_vf v, int n)
 {
     soma_vstore_n(p, v, n);
 }
-static inline void soma_vput_stream(soma_stored *p, soma_vf v)
+static inline void soma_vput_stream(soma_elem *p, soma_vf v)
 {
     soma_vstream(p, v);
 }
-static inline soma_vf soma_vget_or(const soma_stored *p, int n, soma_vf rest)
+static inline soma_vf soma_vget_or(const soma_elem *p, int n, soma_vf rest)
 {
     return soma_vload_or(p, n, rest);
 }
 #define soma_transpose_stored_16 soma_transpose_16
-static inline float soma_get1(soma_stored x)
+static inline float soma_get1(soma_elem x)
 {
     return x;
 }
-static inline soma_stored soma_put1(float x)
+static inline soma_elem soma_put1(float x)
 {
     return x;
 }
 #endif
-static inline soma_vf soma_vget(const soma_stored *p)
+static inline soma_vf soma_vget(const soma_elem *p)
 {
     return soma_vget_n(p, SOMA_LANES);
 }
-static inline void soma_vput(soma_stored *p, soma_vf v)
+static inline void soma_vput(soma_elem *p, soma_vf v)
 {
     soma_vput_n(p, v, SOMA_LANES);
 }

@@ -22,13 +22,13 @@ static void join(soma_norm_sums *to, const soma_norm_sums *from, int n)
     to->count = count;
 }
 
-SOMA_NORM_INLINE soma_vf load(const soma_stored *x, int v, int vectors, int last)
+SOMA_NORM_INLINE soma_vf load(const soma_elem *x, int v, int vectors, int last)
 {
     return v == vectors - 1 ? soma_vget_n(x + v * SOMA_LANES, last) : soma_vget(x + v * SOMA_LANES);
 }
 
 /* rows of `vectors` vectors, the last of them of `last` lanes. */
-SOMA_NORM_INLINE void channels_block(const soma_stored *x, int64_t step, int64_t rows, int vectors, int last,
+SOMA_NORM_INLINE void channels_block(const soma_elem *x, int64_t step, int64_t rows, int vectors, int last,
                                      soma_norm_sums *sums)
 {
     const int unroll = SOMA_NORM_VECTORS / vectors;
@@ -76,7 +76,7 @@ SOMA_NORM_INLINE void channels_block(const soma_stored *x, int64_t step, int64_t
 }
 
 /* n positions of one channel. */
-static void line_block(const soma_stored *x, int64_t n, soma_norm_sums *sums)
+static void line_block(const soma_elem *x, int64_t n, soma_norm_sums *sums)
 {
     const int64_t whole = n / (4 * SOMA_LANES) * (4 * SOMA_LANES);
     soma_vf sum[4], square[4], mean;
@@ -103,7 +103,7 @@ static void line_block(const soma_stored *x, int64_t n, soma_norm_sums *sums)
     join(sums, &block, 1);
 }
 
-SOMA_NORM_INLINE void channels_rows(const soma_stored *x, int64_t step, int64_t rows, soma_norm_sums *sums, int vectors,
+SOMA_NORM_INLINE void channels_rows(const soma_elem *x, int64_t step, int64_t rows, soma_norm_sums *sums, int vectors,
                                     int last)
 {
     const int64_t block = SOMA_NORM_BLOCK / vectors;
@@ -111,7 +111,7 @@ SOMA_NORM_INLINE void channels_rows(const soma_stored *x, int64_t step, int64_t 
         channels_block(x + i * step, step, rows - i < block ? rows - i : block, vectors, last, sums);
 }
 
-static void rows_sum(const soma_stored *x, const soma_norm_rows *r, int64_t rows, soma_norm_sums *sums)
+static void rows_sum(const soma_elem *x, const soma_norm_rows *r, int64_t rows, soma_norm_sums *sums)
 {
     SOMA_NORM_ROWS(*r, channels_rows, x, r->step, rows, sums);
 }
@@ -119,7 +119,7 @@ static void rows_sum(const soma_stored *x, const soma_norm_rows *r, int64_t rows
 static void sum(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
                 soma_norm_sums *sums)
 {
-    const soma_stored *x = (const soma_stored *)arg[s->x] + u->offset;
+    const soma_elem *x = (const soma_elem *)arg[s->x] + u->offset;
     const int64_t block = SOMA_NORM_BLOCK * SOMA_LANES;
     soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
     soma_norm_sums lanes = {0};
@@ -172,7 +172,7 @@ static void make_affine(const soma_norm_units *s, void *const *arg, const soma_n
     soma_norm_repeat(s, u, a->shift);
 }
 
-SOMA_NORM_INLINE void channels_row(const soma_stored *x, const soma_stored *z, soma_stored *y, int vectors, int last,
+SOMA_NORM_INLINE void channels_row(const soma_elem *x, const soma_elem *z, soma_elem *y, int vectors, int last,
                                    const affine *a, soma_vf low, soma_vf high, bool stream)
 {
     for (int k = 0; k < vectors; k++) {
@@ -189,9 +189,8 @@ SOMA_NORM_INLINE void channels_row(const soma_stored *x, const soma_stored *z, s
     }
 }
 
-SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const soma_stored *x, const soma_stored *z,
-                                     soma_stored *y, int64_t step, int64_t rows, const affine *a, bool stream,
-                                     int vectors, int last)
+SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const soma_elem *x, const soma_elem *z, soma_elem *y,
+                                     int64_t step, int64_t rows, const affine *a, bool stream, int vectors, int last)
 {
     soma_vf low = soma_vset(s->low), high = soma_vset(s->high);
     const affine mine = *a; /* stores to y cannot reach it */
@@ -199,7 +198,7 @@ SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const soma_stored
         channels_row(x + at, z ? z + at : NULL, y + at, vectors, last, &mine, low, high, stream);
 }
 
-static void line_apply(const soma_norm_units *s, const soma_stored *x, const soma_stored *z, soma_stored *y, int64_t n,
+static void line_apply(const soma_norm_units *s, const soma_elem *x, const soma_elem *z, soma_elem *y, int64_t n,
                        const affine *a)
 {
     soma_vf low = soma_vset(s->low), high = soma_vset(s->high);
@@ -213,7 +212,7 @@ static void line_apply(const soma_norm_units *s, const soma_stored *x, const som
     }
 }
 
-static void rows_apply(const soma_norm_units *s, const soma_stored *x, const soma_stored *z, soma_stored *y,
+static void rows_apply(const soma_norm_units *s, const soma_elem *x, const soma_elem *z, soma_elem *y,
                        const soma_norm_rows *r, int64_t rows, const affine *a)
 {
     if (s->stream && x != y)
@@ -225,16 +224,16 @@ static void rows_apply(const soma_norm_units *s, const soma_stored *x, const som
 static void apply(const soma_norm_units *s, void *const *arg, const soma_norm_unit *u, int64_t begin, int64_t end,
                   const soma_norm_sums *sums, bool first)
 {
-    const soma_stored *all = (const soma_stored *)arg[0] + u->offset;
-    const soma_stored *z = s->c.z < 0 ? NULL : (const soma_stored *)arg[s->c.z] + u->offset;
-    soma_stored *y = (soma_stored *)arg[s->c.out] + u->offset;
+    const soma_elem *all = (const soma_elem *)arg[0] + u->offset;
+    const soma_elem *z = s->c.z < 0 ? NULL : (const soma_elem *)arg[s->c.z] + u->offset;
+    soma_elem *y = (soma_elem *)arg[s->c.out] + u->offset;
     soma_norm_rows groups = soma_norm_rows_of(s, u, s->group), single = soma_norm_rows_of(s, u, 1);
     int64_t offset, n;
     affine a;
     make_affine(s, arg, u, sums, first, &a);
     while (soma_norm_run(s, &begin, end, &offset, &n)) {
         int64_t rows = n / s->group, rest = n % s->group, at = offset + rows * groups.step;
-        const soma_stored *x = all + soma_norm_x(s, offset);
+        const soma_elem *x = all + soma_norm_x(s, offset);
         if (s->lines) {
             line_apply(s, x + offset, z ? z + offset : NULL, y + offset, n, &a);
             continue;

@@ -77,7 +77,7 @@ static void part(void *context, int index, int count)
 static soma_status run(const void *state, void *const *arg, soma_run *run)
 {
     fold_job job = {state, arg};
-    soma_parallel(job.s->threads < run->threads ? job.s->threads : run->threads, part, &job);
+    soma_run_parallel(run, job.s->threads, part, &job);
     return SOMA_OK;
 }
 

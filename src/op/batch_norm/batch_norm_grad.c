@@ -132,7 +132,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
 {
     const soma_norm_case *c = state;
     job j = {c, arg};
-    soma_parallel(c->threads < run->threads ? c->threads : run->threads, part, &j);
+    soma_run_parallel(run, c->threads, part, &j);
     return SOMA_OK;
 }
 

@@ -10,9 +10,9 @@
 typedef enum mask { NONE, FROM_X, FROM_Y } mask;
 
 typedef struct arrays {
-    const soma_stored *dy, *x, *y, *added;
-    soma_stored *dx, *dz;
-    const soma_stored *own; /* dy, whatever stands for it later */
+    const soma_elem *dy, *x, *y, *added;
+    soma_elem *dx, *dz;
+    const soma_elem *own; /* dy, whatever stands for it later */
 } arrays;
 
 /* Per lane: what the sums need, then what dx needs: dx = factor (g - mean_g) - slope (x - mean). */
@@ -47,13 +47,13 @@ static arrays arrays_at(const soma_norm_units *s, void *const *arg, int64_t offs
 {
     const soma_norm_case *c = &s->c;
     return (arrays){
-        (const soma_stored *)arg[0] + offset,
-        (const soma_stored *)arg[1] + offset + soma_norm_x(s, offset),
-        c->y < 0 ? NULL : (const soma_stored *)arg[c->y] + offset,
-        c->added < 0 ? NULL : (const soma_stored *)arg[c->added] + offset + soma_norm_beyond(s, s->added_extra, offset),
-        (soma_stored *)arg[c->out] + offset,
-        c->dz < 0 ? NULL : (soma_stored *)arg[c->dz] + offset,
-        (const soma_stored *)arg[0] + offset};
+        (const soma_elem *)arg[0] + offset,
+        (const soma_elem *)arg[1] + offset + soma_norm_x(s, offset),
+        c->y < 0 ? NULL : (const soma_elem *)arg[c->y] + offset,
+        c->added < 0 ? NULL : (const soma_elem *)arg[c->added] + offset + soma_norm_beyond(s, s->added_extra, offset),
+        (soma_elem *)arg[c->out] + offset,
+        c->dz < 0 ? NULL : (soma_elem *)arg[c->dz] + offset,
+        (const soma_elem *)arg[0] + offset};
 }
 
 /* g: dy where the activation let pass; d: x - mean. at: from the arrays' begin; k: the lanes' first channel in a. */

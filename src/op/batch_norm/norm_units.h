@@ -152,7 +152,7 @@ static inline int64_t soma_norm_even(const soma_norm_units *s, int count)
 /* Positions that all units go through before the next: they share lines, or pages at least. */
 static inline int64_t soma_norm_stretch(const soma_norm_units *s)
 {
-    int64_t fits = SOMA_NORM_STRETCH / ((int64_t)sizeof(soma_stored) * s->c.c);
+    int64_t fits = SOMA_NORM_STRETCH / ((int64_t)sizeof(soma_elem) * s->c.c);
     return s->between ? (fits < 64 ? 64 : fits) : s->outer * s->positions;
 }
 
@@ -205,7 +205,7 @@ static inline void soma_norm_second(void *context, int index, int count)
 static inline void soma_norm_both(const soma_norm_units *s, const soma_norm_work *passes, void *const *arg, bool sums,
                                   soma_run *run)
 {
-    int threads = s->c.threads < run->threads ? s->c.threads : run->threads;
+    int threads = soma_run_threads(run, s->c.threads);
     soma_norm_job j = {s, passes, arg, arg[s->scratch], sums};
     soma_parallel(threads, soma_norm_first, &j);
     if (soma_norm_even(s, threads) < s->units)
@@ -314,7 +314,7 @@ static inline soma_status soma_norm_prepare(soma_prepare *p, const soma_norm_cas
     if (!s->lines && !s->between)
         rows = soma_norm_rows_of(s, &(soma_norm_unit){0, 0, (int)s->width}, s->group);
     s->stream = rows.vectors == 1 && rows.last == SOMA_LANES && c->plane % s->group == 0 &&
-                sizeof(soma_stored) * (uint64_t)p->in[x].elements > soma_cache_bytes();
+                sizeof(soma_elem) * (uint64_t)p->in[x].elements > soma_cache_bytes();
     p->parallel = threads > 1;
     p->state = s;
     p->run = run;

@@ -151,7 +151,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
 {
     const soma_broadcast *s = state;
     walk_job job = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 

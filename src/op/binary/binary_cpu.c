@@ -37,12 +37,12 @@ static soma_status accept_same(soma_prepare *p)
 
 typedef struct binary_job {
     const soma_broadcast *s;
-    const soma_stored *a, *b;
-    soma_stored *y;
+    const soma_elem *a, *b;
+    soma_elem *y;
 } binary_job;
 
 #if SOMA_ISA_LEVEL == 4
-static void span_of(const soma_broadcast *s, const soma_stored *a, const soma_stored *b, soma_stored *y, int64_t n)
+static void span_of(const soma_broadcast *s, const soma_elem *a, const soma_elem *b, soma_elem *y, int64_t n)
 {
     float row[3][SOMA_ROW];
     for (int64_t i = 0, size; i < n; i += size) {
@@ -85,7 +85,7 @@ static soma_status run_shares(const void *state, void *const *arg, soma_run *run
 {
     const soma_broadcast *s = state;
     binary_job job = {s, arg[0], arg[1], arg[2]};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, s->walk ? walk_part : span_part, &job);
+    soma_run_parallel(run, s->threads, s->walk ? walk_part : span_part, &job);
     return SOMA_OK;
 }
 
@@ -125,7 +125,7 @@ static soma_status run_rows(const void *state, void *const *arg, soma_run *run)
 {
     const soma_broadcast *s = state;
     binary_job job = {s, arg[0], arg[1], arg[2]};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, rows_part, &job);
+    soma_run_parallel(run, s->threads, rows_part, &job);
     return SOMA_OK;
 }
 

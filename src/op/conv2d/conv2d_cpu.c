@@ -174,7 +174,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     const small_state *s = state;
     small_job job = {s, arg};
     order_weights(s, arg[1], arg[s->scratch]);
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+    soma_run_parallel(r, s->threads, part, &job);
     return SOMA_OK;
 }
 

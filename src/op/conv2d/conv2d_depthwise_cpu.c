@@ -186,7 +186,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     for (int64_t c = 0; c < s->c; c++)
         for (int64_t i = 0; i < s->kh * s->kw; i++)
             to[i * s->c + c] = *w++;
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+    soma_run_parallel(r, s->threads, part, &job);
     return SOMA_OK;
 }
 

@@ -164,7 +164,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const weight_state *s = state;
     weight_job job = {s, arg};
-    int threads = s->threads < r->threads ? s->threads : r->threads;
+    int threads = soma_run_threads(r, s->threads);
     int64_t taps = s->kh * s->kw;
     float *dw = arg[s->out];
     soma_parallel(threads, part, &job);

@@ -24,7 +24,7 @@ SOMA_INLINE soma_vf get_dx(const finish_state *s, const void *dx, int64_t at, in
 {
     if (SOMA_STORED != SOMA_F32 && s->wide)
         return soma_vload_n((const float *)dx + at, n);
-    return soma_vget_n((const soma_stored *)dx + at, n);
+    return soma_vget_n((const soma_elem *)dx + at, n);
 }
 
 SOMA_INLINE void put_dx(const finish_state *s, void *dx, int64_t at, int n, soma_vf v)
@@ -32,10 +32,10 @@ SOMA_INLINE void put_dx(const finish_state *s, void *dx, int64_t at, int n, soma
     if (SOMA_STORED != SOMA_F32 && s->wide)
         soma_vstore_n((float *)dx + at, v, n);
     else
-        soma_vput_n((soma_stored *)dx + at, v, n);
+        soma_vput_n((soma_elem *)dx + at, v, n);
 }
 
-SOMA_INLINE void finish(const finish_state *s, const soma_stored *y, const soma_stored *z, void *dx, int64_t at, int n)
+SOMA_INLINE void finish(const finish_state *s, const soma_elem *y, const soma_elem *z, void *dx, int64_t at, int n)
 {
     soma_vf v = get_dx(s, dx, at, n);
     if (z)
@@ -49,7 +49,7 @@ static void part(void *context, int index, int count)
 {
     const finish_job *job = context;
     const finish_state *s = job->s;
-    const soma_stored *y = s->gate < 0 ? NULL : job->arg[s->gate], *z = s->added < 0 ? NULL : job->arg[s->added];
+    const soma_elem *y = s->gate < 0 ? NULL : job->arg[s->gate], *z = s->added < 0 ? NULL : job->arg[s->added];
     int64_t begin, end;
     soma_share(s->n, 1024, index, count, &begin, &end);
     int64_t i = begin;
@@ -65,7 +65,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     finish_job job = {s, arg};
     soma_status status = s->run(s->state, arg, r);
     if (status == SOMA_OK)
-        soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+        soma_run_parallel(r, s->threads, part, &job);
     return status;
 }
 

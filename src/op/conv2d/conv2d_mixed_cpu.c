@@ -184,7 +184,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     for (int64_t i = 0; i < from; i++)
         for (int64_t j = 0; j < step; j++)
             m[i * step + j] = j >= to ? 0 : s->turned ? w[j * from + i] : w[i * to + j];
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+    soma_run_parallel(r, s->threads, part, &job);
     return SOMA_OK;
 }
 
@@ -264,7 +264,7 @@ static soma_status outer_run(const void *state, void *const *arg, soma_run *r)
     const outer_state *o = state;
     const mixed_state *s = &o->m;
     mixed_job job = {s, arg};
-    int threads = s->threads < r->threads ? s->threads : r->threads;
+    int threads = soma_run_threads(r, s->threads);
     float *dw = arg[s->out];
     soma_parallel(threads, outer_part, &job);
     for (int64_t i = 0; i < o->rows; i++)

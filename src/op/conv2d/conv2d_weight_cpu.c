@@ -113,7 +113,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     const weight_state *s = state;
     const soma_conv2d_case *c = &s->c;
     weight_job job = {s, arg};
-    int threads = s->threads < r->threads ? s->threads : r->threads;
+    int threads = soma_run_threads(r, s->threads);
     int64_t weights = c->k * c->c * c->kh * c->kw, n = weights + (s->bias >= 0 ? c->k : 0);
     soma_parallel(threads, part, &job);
     for (int64_t i = 0; i < n; i++) {

@@ -385,7 +385,7 @@ static void taps_inside(void *context, int index, int count)
 static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const weight_state *s = state;
-    int threads = s->threads < r->threads ? s->threads : r->threads;
+    int threads = soma_run_threads(r, s->threads);
     weight_job j = {.s = s, .x = arg[0], .dy = arg[1], .dw = arg[2], .sums = arg[s->scratch]};
     j.own = j.sums + s->threads * (s->sums + s->copy);
     j.db = s->bias >= 0 ? arg[s->bias] : NULL;

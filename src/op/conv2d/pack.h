@@ -39,7 +39,7 @@ static inline soma_status soma_conv2d_pack_run(const void *state, void *const *a
 {
     const soma_conv2d_pack *s = state;
     soma_conv2d_pack_job j = {s, arg[0], arg[1]};
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, s->part, &j);
+    soma_run_parallel(r, s->threads, s->part, &j);
     return SOMA_OK;
 }
 

@@ -311,7 +311,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     j.bias = s->bias >= 0 ? arg[s->bias] : NULL;
     j.addend = s->addend >= 0 ? arg[s->addend] : NULL;
     j.gate = s->gate >= 0 ? arg[s->gate] : NULL;
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &j);
+    soma_run_parallel(r, s->threads, part, &j);
     return SOMA_OK;
 }
 

@@ -40,7 +40,7 @@ typedef struct wino_state {
 
 typedef struct wino_job {
     const wino_state *s;
-    const soma_stored *x, *addend, *gate;
+    const soma_elem *x, *addend, *gate;
     const float *u, *bias;
     void *y;
     char *scratch;
@@ -68,7 +68,7 @@ static inline void put_y(const wino_job *j, int64_t at, soma_vf y)
     if (SOMA_STORED != SOMA_F32 && j->s->wide)
         soma_vstore((float *)j->y + at, y);
     else
-        soma_vput((soma_stored *)j->y + at, y);
+        soma_vput((soma_elem *)j->y + at, y);
 }
 
 /* y = act(A' M A + bias + addend), or gate(A' M A + addend), of the same tiles, one block of channels */
@@ -85,7 +85,7 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
         soma_vf column[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], row[SOMA_TILE];
         for (int r = 0; r < m; r++)
             for (int c = 0; c < m; c++)
-                __builtin_prefetch((soma_stored *)j->y + at + (r * g->ow + 2 * m + c) * L, 1);
+                __builtin_prefetch((soma_elem *)j->y + at + (r * g->ow + 2 * m + c) * L, 1);
         if (s->far_m)
             soma_winograd_look_ahead(size, from, s->m_step, false);
         for (int c = 0; c < size; c++) {
@@ -304,7 +304,7 @@ static void shared_output(void *context, int index, int count)
 static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const wino_state *s = state;
-    int threads = s->threads < r->threads ? s->threads : r->threads;
+    int threads = soma_run_threads(r, s->threads);
     wino_job j = {.s = s, .x = arg[0], .u = arg[s->w], .y = arg[s->scratch - 1], .scratch = arg[s->scratch]};
     j.bias = s->bias >= 0 ? arg[s->bias] : NULL;
     j.addend = s->addend >= 0 ? arg[s->addend] : NULL;

@@ -147,8 +147,8 @@ static inline void soma_winograd_next(const soma_winograd *g, soma_winograd_plac
 }
 
 /* What hangs over an edge of x [h,w]: size x size elements from (top, left) on, with zeros outside. */
-static inline void soma_winograd_edge(const soma_stored *x, int64_t h, int64_t w, int64_t top, int64_t left, int size,
-                                      soma_stored *copy)
+static inline void soma_winograd_edge(const soma_elem *x, int64_t h, int64_t w, int64_t top, int64_t left, int size,
+                                      soma_elem *copy)
 {
     for (int i = 0; i < size; i++)
         for (int j = 0; j < size; j++) {
@@ -174,15 +174,15 @@ SOMA_INLINE void soma_winograd_look_ahead(int size, const float *v, int64_t v_st
 
 /* v = B' x B of tiles first .. first + count - 1, one block of channels; elements lie v_step apart, far or in the
  * cache */
-SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const soma_stored *x, int64_t cb,
-                                           int64_t first, int64_t count, float *v, int64_t v_step, bool far)
+SOMA_INLINE void soma_winograd_input_tiles(int m, const soma_winograd *g, const soma_elem *x, int64_t cb, int64_t first,
+                                           int64_t count, float *v, int64_t v_step, bool far)
 {
     const int size = m + 2;
-    soma_stored copy[SOMA_TILE * SOMA_TILE * SOMA_LANES];
+    soma_elem copy[SOMA_TILE * SOMA_TILE * SOMA_LANES];
     soma_winograd_place p = soma_winograd_place_of(g, first);
     for (int64_t t = 0; t < count; t++, v += SOMA_LANES, soma_winograd_next(g, &p)) {
         int64_t top = p.row - g->top, left = p.column - g->left, step = g->w * SOMA_LANES;
-        const soma_stored *plane = x + (p.n * (g->c / SOMA_LANES) + cb) * g->h * step, *from = copy;
+        const soma_elem *plane = x + (p.n * (g->c / SOMA_LANES) + cb) * g->h * step, *from = copy;
         soma_vf line[SOMA_TILE], half[SOMA_TILE][SOMA_TILE], out[SOMA_TILE];
         if (top < 0 || left < 0 || top + size > g->h || left + size > g->w) {
             soma_winograd_edge(plane, g->h, g->w, top, left, size, copy);

@@ -31,7 +31,7 @@ typedef struct weight_state {
 
 typedef struct weight_job {
     const weight_state *s;
-    const soma_stored *x, *dy;
+    const soma_elem *x, *dy;
     float *dw, *db, *scratch;
     int copies;           /* of D */
     int64_t first, tiles; /* of the shared block */
@@ -43,12 +43,12 @@ static void gradient_tiles(const weight_job *j, int64_t kb, int64_t first, int64
                            bool add)
 {
     const soma_winograd *g = &j->s->g;
-    soma_stored copy[M * M * L];
+    soma_elem copy[M * M * L];
     soma_vf total = add ? soma_vload(sum) : soma_vset(0);
     soma_winograd_place p = soma_winograd_place_of(g, first);
     for (int64_t t = 0; t < count; t++, z += L, soma_winograd_next(g, &p)) {
         int64_t step = g->ow * L;
-        const soma_stored *plane = j->dy + (p.n * (g->k / L) + kb) * g->oh * step, *from = copy;
+        const soma_elem *plane = j->dy + (p.n * (g->k / L) + kb) * g->oh * step, *from = copy;
         soma_vf line[SIZE], half[M][SIZE], out[SIZE];
         if (p.row + M > g->oh || p.column + M > g->ow) {
             soma_winograd_edge(plane, g->oh, g->ow, p.row, p.column, M, copy);
@@ -242,7 +242,7 @@ static void shared_filters(void *context, int index, int count)
 static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const weight_state *s = state;
-    int threads = s->threads < r->threads ? s->threads : r->threads;
+    int threads = soma_run_threads(r, s->threads);
     weight_job j = {.s = s, .x = arg[0], .dy = arg[1], .dw = arg[2], .copies = 1, .scratch = arg[s->scratch]};
     j.db = s->bias >= 0 ? arg[s->bias] : NULL;
     if (!s->shared) {

@@ -66,8 +66,8 @@ typedef __m128i words;
 
 typedef struct job {
     const soma_dropout_state *s;
-    const soma_stored *x;
-    soma_stored *y;
+    const soma_elem *x;
+    soma_elem *y;
     const soma_run *run;
     float scale;
 } job;
@@ -210,9 +210,9 @@ static void strip(const job *j, int64_t at, int n, int64_t p, int64_t count, con
         int columns = count - i < GROUP ? (int)(count - i) : GROUP;
         soma_transpose_16(factor + i, count, n, turned, GROUP, columns);
         for (int k = 0; k < columns; k++) {
-            const soma_stored *x = j->x + at + (p + i + k) * s->block;
+            const soma_elem *x = j->x + at + (p + i + k) * s->block;
             const float *f = turned + k * GROUP;
-            soma_stored *y = j->y + at + (p + i + k) * s->block;
+            soma_elem *y = j->y + at + (p + i + k) * s->block;
             for (int c = 0; c < n; c += SOMA_LANES) {
                 int lanes = n - c < SOMA_LANES ? n - c : SOMA_LANES;
                 soma_vf v = soma_vget_n(x + c, lanes), scale = soma_vload(f + c);
@@ -268,8 +268,8 @@ static void part_maps(void *context, int index, int count)
         for (int64_t i = 0; i < s->map && s->block == 1 && factor[0] != 0; i++)
             j->y[at + i] = soma_put1(soma_get1(j->x[at + i]) * factor[0]);
         for (int64_t p = 0; p < s->map && s->block > 1; p++) {
-            const soma_stored *x = j->x + at + p * s->block;
-            soma_stored *y = j->y + at + p * s->block;
+            const soma_elem *x = j->x + at + p * s->block;
+            soma_elem *y = j->y + at + p * s->block;
             for (int64_t i = 0; i < channels; i++)
                 y[i] = soma_put1(factor[i] > 0 ? soma_get1(x[i]) * factor[i] : 0);
         }
@@ -281,7 +281,7 @@ static soma_status run_cpu(const void *state, void *const *arg, soma_run *run)
     const soma_dropout_state *s = state;
     job j = {s, arg[0], arg[1], run, (float)s->scale};
     soma_part_fn fn = s->plane > 1 ? part_maps : s->block > 1 ? part_blocked : part;
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, fn, &j);
+    soma_run_parallel(run, s->threads, fn, &j);
     return SOMA_OK;
 }
 

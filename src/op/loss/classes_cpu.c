@@ -78,7 +78,7 @@ static void loss_part(void *context, int index, int count)
 static soma_status loss_run(const void *state, void *const *arg, soma_run *run)
 {
     const soma_classes *s = state;
-    int threads = s->threads < run->threads ? s->threads : run->threads;
+    int threads = soma_run_threads(run, s->threads);
     if (s->sparse && soma_classes_labels(s, arg[1], run) != SOMA_OK)
         return SOMA_DATA;
     job j = {s, arg};
@@ -146,7 +146,7 @@ static soma_status grad_run(const void *state, void *const *arg, soma_run *run)
     if (s->sparse && soma_classes_labels(s, arg[2], run) != SOMA_OK)
         return SOMA_DATA;
     job j = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, grad_part, &j);
+    soma_run_parallel(run, s->threads, grad_part, &j);
     return SOMA_OK;
 }
 

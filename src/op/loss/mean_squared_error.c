@@ -158,7 +158,7 @@ static soma_status grad_run(const void *state, void *const *arg, soma_run *run)
 {
     const soma_squares *s = state;
     job j = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, grad_part, &j);
+    soma_run_parallel(run, s->threads, grad_part, &j);
     return SOMA_OK;
 }
 

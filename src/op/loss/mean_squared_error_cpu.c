@@ -51,7 +51,7 @@ static void loss_part(void *context, int index, int count)
 static soma_status loss_run_shared(const void *state, void *const *arg, soma_run *run)
 {
     const soma_squares *s = state;
-    int threads = s->threads < run->threads ? s->threads : run->threads;
+    int threads = soma_run_threads(run, s->threads);
     job j = {s, arg};
     soma_parallel(threads, loss_part, &j);
     double sum = 0;
@@ -107,7 +107,7 @@ static soma_status grad_run(const void *state, void *const *arg, soma_run *run)
     const soma_squares *s = state;
     job j = {s, arg};
     if (s->threads > 1)
-        soma_parallel(s->threads < run->threads ? s->threads : run->threads, grad_part, &j);
+        soma_run_parallel(run, s->threads, grad_part, &j);
     else
         grad_part(&j, 0, 1);
     return SOMA_OK;

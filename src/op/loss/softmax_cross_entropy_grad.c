@@ -78,7 +78,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
     if (s->sparse && soma_classes_labels(s, arg[2], run) != SOMA_OK)
         return SOMA_DATA;
     job j = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &j);
+    soma_run_parallel(run, s->threads, part, &j);
     return SOMA_OK;
 }
 

@@ -131,7 +131,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const lrn_state *s = state;
     lrn_job job = {s, arg};
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+    soma_run_parallel(r, s->threads, part, &job);
     return SOMA_OK;
 }
 

@@ -311,7 +311,7 @@ static soma_status tiles_run(const void *state, void *const *arg, soma_run *run)
 {
     const matmul_state *s = state;
     matmul_job job = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 

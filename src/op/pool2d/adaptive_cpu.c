@@ -36,26 +36,26 @@ static int64_t offset(const adaptive_state *s, int64_t n, int64_t c, int64_t pla
 }
 
 /* row[i] = the bin's sum of channel i */
-static inline __attribute__((always_inline)) void sum_bin(const adaptive_state *s, const soma_stored *x, bin b,
+static inline __attribute__((always_inline)) void sum_bin(const adaptive_state *s, const soma_elem *x, bin b,
                                                           float *row, int64_t width)
 {
     for (int64_t i = 0; i < width; i++)
         row[i] = 0;
     for (int64_t h = b.h0; h < b.h1; h++)
         for (int64_t w = b.w0; w < b.w1; w++) {
-            const soma_stored *from = x + (h * s->c.w + w) * s->big_block;
+            const soma_elem *from = x + (h * s->c.w + w) * s->big_block;
 #pragma omp simd
             for (int64_t i = 0; i < width; i++)
                 row[i] += soma_get1(from[i]);
         }
 }
 
-static inline __attribute__((always_inline)) void spread_bin(const adaptive_state *s, soma_stored *x, bin b,
+static inline __attribute__((always_inline)) void spread_bin(const adaptive_state *s, soma_elem *x, bin b,
                                                              const float *row, int64_t width)
 {
     for (int64_t h = b.h0; h < b.h1; h++)
         for (int64_t w = b.w0; w < b.w1; w++) {
-            soma_stored *to = x + (h * s->c.w + w) * s->big_block;
+            soma_elem *to = x + (h * s->c.w + w) * s->big_block;
             if (s->add) {
 #pragma omp simd
                 for (int64_t i = 0; i < width; i++)
@@ -69,7 +69,7 @@ static inline __attribute__((always_inline)) void spread_bin(const adaptive_stat
 }
 
 /* One bin of `width` channels that lie side by side; small: of channel 0 at this bin's position. */
-static void channel_bin(const adaptive_state *s, soma_stored *big, soma_stored *const *small, bin b, int64_t width)
+static void channel_bin(const adaptive_state *s, soma_elem *big, soma_elem *const *small, bin b, int64_t width)
 {
     float row[WIDEST], count = (float)((b.h1 - b.h0) * (b.w1 - b.w0));
     if (!s->backward) {
@@ -90,13 +90,13 @@ static void channel_bin(const adaptive_state *s, soma_stored *big, soma_stored *
 }
 
 /* One bin of a plain plane. */
-static void column_bin(const adaptive_state *s, soma_stored *big, soma_stored *small, bin b)
+static void column_bin(const adaptive_state *s, soma_elem *big, soma_elem *small, bin b)
 {
     float sum = 0, count = (float)((b.h1 - b.h0) * (b.w1 - b.w0)), share = s->backward ? soma_get1(*small) / count : 0;
     bool whole = b.w1 - b.w0 == s->c.w; /* whole rows are one run of elements */
     int64_t rows = whole ? 1 : b.h1 - b.h0, columns = whole ? (b.h1 - b.h0) * s->c.w : b.w1 - b.w0;
     for (int64_t h = 0; h < rows; h++) {
-        soma_stored *x = big + (b.h0 + h) * s->c.w + b.w0;
+        soma_elem *x = big + (b.h0 + h) * s->c.w + b.w0;
         if (!s->backward) {
 #pragma omp simd reduction(+ : sum)
             for (int64_t w = 0; w < columns; w++)
@@ -115,9 +115,9 @@ static void unit(const adaptive_state *s, void *const *arg, int64_t n, int64_t c
 {
     int64_t big_plane = s->c.h * s->c.w, small_plane = s->c.oh * s->c.ow;
     int64_t width = s->c.c - c < s->width ? s->c.c - c : s->width;
-    soma_stored *big = (soma_stored *)arg[s->backward] + offset(s, n, c, big_plane, s->big_block), *small[WIDEST];
+    soma_elem *big = (soma_elem *)arg[s->backward] + offset(s, n, c, big_plane, s->big_block), *small[WIDEST];
     for (int64_t i = 0; i < width; i++)
-        small[i] = (soma_stored *)arg[!s->backward] + offset(s, n, c + i, small_plane, s->small_block);
+        small[i] = (soma_elem *)arg[!s->backward] + offset(s, n, c + i, small_plane, s->small_block);
     if (s->backward && s->add)
         for (int64_t p = 0; p < big_plane; p++)
             memset(big + p * s->big_block, 0, (size_t)width * sizeof *big);
@@ -149,7 +149,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const adaptive_state *s = state;
     adaptive_job job = {s, arg};
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+    soma_run_parallel(r, s->threads, part, &job);
     return SOMA_OK;
 }
 

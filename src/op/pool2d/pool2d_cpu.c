@@ -30,7 +30,7 @@ typedef struct pool_state {
 
 /* One unit's arrays at a row of windows: big at its own (0, 0), the others at (oh, 0). Steps are between columns. */
 typedef struct lanes {
-    soma_stored *big, *small, *gate;
+    soma_elem *big, *small, *gate;
     uint8_t *index;
     int64_t big_step, small_step, gate_step, index_step;
     int n; /* channels */
@@ -42,7 +42,7 @@ typedef struct taps {
     int64_t i0, i1, j0, j1;
 } taps;
 
-static inline __attribute__((always_inline)) void max_window(const pool_state *s, const lanes *v, const soma_stored *x,
+static inline __attribute__((always_inline)) void max_window(const pool_state *s, const lanes *v, const soma_elem *x,
                                                              int64_t ow, taps t, int64_t kw, int n)
 {
     int64_t row = s->c.w * v->big_step;
@@ -62,7 +62,7 @@ static inline __attribute__((always_inline)) void max_window(const pool_state *s
         soma_vistore_u8(v->index + ow * v->index_step, index, n);
 }
 
-static inline __attribute__((always_inline)) void max_grad_window(const pool_state *s, const lanes *v, soma_stored *x,
+static inline __attribute__((always_inline)) void max_grad_window(const pool_state *s, const lanes *v, soma_elem *x,
                                                                   int64_t ow, taps t, int64_t kw, int n)
 {
     int64_t row = s->c.w * v->big_step;
@@ -72,7 +72,7 @@ static inline __attribute__((always_inline)) void max_grad_window(const pool_sta
         dy = soma_vkeep(soma_vpasses(soma_vget_n(v->gate + ow * v->gate_step, n)), dy);
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
-            soma_stored *to = x + i * row + j * v->big_step;
+            soma_elem *to = x + i * row + j * v->big_step;
             soma_vf value = soma_vkeep(soma_viequal(index, soma_viset((int)(i * kw + j))), dy);
             if (s->add)
                 value += soma_vget_n(to, n);
@@ -80,9 +80,8 @@ static inline __attribute__((always_inline)) void max_grad_window(const pool_sta
         }
 }
 
-static inline __attribute__((always_inline)) void gather_window(const pool_state *s, const lanes *v,
-                                                                const soma_stored *x, int64_t ow, taps t, int64_t kw,
-                                                                int n)
+static inline __attribute__((always_inline)) void gather_window(const pool_state *s, const lanes *v, const soma_elem *x,
+                                                                int64_t ow, taps t, int64_t kw, int n)
 {
     int64_t row = s->c.w * v->big_step;
     soma_vi index = soma_viload_u8(v->index + ow * v->index_step, n);
@@ -97,7 +96,7 @@ static inline __attribute__((always_inline)) void gather_window(const pool_state
 }
 
 static inline __attribute__((always_inline)) void average_window(const pool_state *s, const lanes *v,
-                                                                 const soma_stored *x, int64_t ow, taps t, float scale,
+                                                                 const soma_elem *x, int64_t ow, taps t, float scale,
                                                                  int n)
 {
     int64_t row = s->c.w * v->big_step;
@@ -108,15 +107,14 @@ static inline __attribute__((always_inline)) void average_window(const pool_stat
     soma_vput_n(v->small + ow * v->small_step, sum * soma_vset(scale), n);
 }
 
-static inline __attribute__((always_inline)) void average_grad_window(const pool_state *s, const lanes *v,
-                                                                      soma_stored *x, int64_t ow, taps t, float scale,
-                                                                      int n)
+static inline __attribute__((always_inline)) void average_grad_window(const pool_state *s, const lanes *v, soma_elem *x,
+                                                                      int64_t ow, taps t, float scale, int n)
 {
     int64_t row = s->c.w * v->big_step;
     soma_vf share = soma_vget_n(v->small + ow * v->small_step, n) * soma_vset(scale);
     for (int64_t i = t.i0; i < t.i1; i++)
         for (int64_t j = t.j0; j < t.j1; j++) {
-            soma_stored *to = x + i * row + j * v->big_step;
+            soma_elem *to = x + i * row + j * v->big_step;
             soma_vf sum = share;
             if (s->add)
                 sum += soma_vget_n(to, n);
@@ -128,7 +126,7 @@ static inline __attribute__((always_inline)) void any_window(const pool_state *s
                                                              int64_t ow, taps t, int64_t kw, int n)
 {
     const soma_pool2d_attrs *a = &s->c.a;
-    soma_stored *x = v->big + ((oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1]) * v->big_step;
+    soma_elem *x = v->big + ((oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1]) * v->big_step;
     bool averages = s->kind == AVERAGE || s->kind == AVERAGE_GRAD;
     float scale = averages ? (float)(1.0 / soma_pool2d_divisor(&s->c, oh, ow)) : 0;
     if (s->kind == MAX)
@@ -285,7 +283,7 @@ static bool row_2x2(const pool_state *s, const lanes *v, int64_t oh)
 }
 #endif
 
-static void max_column(const pool_state *s, const lanes *v, const soma_stored *x, int64_t ow, taps t)
+static void max_column(const pool_state *s, const lanes *v, const soma_elem *x, int64_t ow, taps t)
 {
     float best = soma_get1(x[t.i0 * s->c.w + t.j0]);
     int64_t index = t.i0 * s->c.a.size[1] + t.j0;
@@ -303,7 +301,7 @@ static void max_column(const pool_state *s, const lanes *v, const soma_stored *x
 }
 
 /* max_grad and gather: the element that won, NULL where nothing passes. */
-static soma_stored *winner(const pool_state *s, const lanes *v, soma_stored *x, int64_t ow, taps t)
+static soma_elem *winner(const pool_state *s, const lanes *v, soma_elem *x, int64_t ow, taps t)
 {
     int64_t index = v->index[ow * v->index_step], i = index / s->c.a.size[1], j = index % s->c.a.size[1];
     bool passes = i >= t.i0 && i < t.i1 && j >= t.j0 && j < t.j1 &&
@@ -311,7 +309,7 @@ static soma_stored *winner(const pool_state *s, const lanes *v, soma_stored *x, 
     return passes ? x + i * s->c.w + j : NULL;
 }
 
-static inline __attribute__((always_inline)) void average_column(const pool_state *s, const lanes *v, soma_stored *x,
+static inline __attribute__((always_inline)) void average_column(const pool_state *s, const lanes *v, soma_elem *x,
                                                                  int64_t ow, taps t, float divisor)
 {
     float sum = 0, share = s->kind == AVERAGE ? 0 : soma_get1(v->small[ow * v->small_step]) / divisor;
@@ -333,7 +331,7 @@ static void average_row(const pool_state *s, const lanes *v, int64_t oh)
     int64_t h = a->size[0], w = a->size[1];
     taps t;
     soma_pool2d_taps(oh, a->stride[0], a->pad[0], h, s->c.h, &t.i0, &t.i1);
-    soma_stored *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w - a->pad[1];
+    soma_elem *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w - a->pad[1];
     for (int64_t ow = 0; ow < s->c.ow; ow++, x += a->stride[1]) {
         soma_pool2d_taps(ow, a->stride[1], a->pad[1], w, s->c.w, &t.j0, &t.j1);
         bool inside = t.i1 - t.i0 == h && t.j1 - t.j0 == w;
@@ -357,7 +355,7 @@ static void column_row(const pool_state *s, const lanes *v, int64_t oh)
     }
     soma_pool2d_taps(oh, a->stride[0], a->pad[0], a->size[0], s->c.h, &t.i0, &t.i1);
     for (int64_t ow = 0; ow < s->c.ow; ow++) {
-        soma_stored *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1], *at;
+        soma_elem *x = v->big + (oh * a->stride[0] - a->pad[0]) * s->c.w + ow * a->stride[1] - a->pad[1], *at;
         soma_pool2d_taps(ow, a->stride[1], a->pad[1], a->size[1], s->c.w, &t.j0, &t.j1);
         if (s->kind == MAX) {
             max_column(s, v, x, ow, t);
@@ -393,7 +391,7 @@ static void clear_big(const pool_state *s, const lanes *v)
 
 /* A plain array's `count` positions of n channels into, or out of, rows of `width` channels. The buffers hold whole
  * vectors. */
-static bool stage_blocks(soma_stored *plain, int64_t plane, soma_stored *rows, int64_t width, int64_t count, int n,
+static bool stage_blocks(soma_elem *plain, int64_t plane, soma_elem *rows, int64_t width, int64_t count, int n,
                          bool load)
 {
     if (width != 16 || n != 16)
@@ -423,14 +421,14 @@ static bool stage_blocks(soma_stored *plain, int64_t plane, soma_stored *rows, i
                     plain[c * plane + i] = rows[i * width + c];                                                        \
             }                                                                                                          \
     }
-STAGE(soma_stored, stage_stored)
+STAGE(soma_elem, stage_stored)
 STAGE(uint8_t, stage_u8)
 
 /* Rows oh .. oh + rows - 1 of a unit whose big side has channels inside. */
 static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int64_t rows, char *buffer)
 {
     int64_t plane = s->c.oh * s->c.ow, count = rows * s->c.ow, first = oh * s->c.ow, w = s->width;
-    soma_stored *small = (soma_stored *)(void *)buffer, *gate = small + SOMA_POOL_STAGE * w;
+    soma_elem *small = (soma_elem *)(void *)buffer, *gate = small + SOMA_POOL_STAGE * w;
     bool loads = s->kind == MAX_GRAD || s->kind == AVERAGE_GRAD, index_in = s->kind != MAX;
     lanes v = *unit;
     v.small += first * unit->small_step;
@@ -474,8 +472,8 @@ static void channel_rows(const pool_state *s, const lanes *unit, int64_t oh, int
 static void unit(const pool_state *s, void *const *arg, int64_t n, int64_t c, char *buffer)
 {
     int64_t big = s->c.h * s->c.w, small = s->c.oh * s->c.ow;
-    lanes v = {.big = (soma_stored *)arg[s->big] + offset(s, n, c, big, s->big_block),
-               .small = (soma_stored *)arg[s->small] + offset(s, n, c, small, s->small_block),
+    lanes v = {.big = (soma_elem *)arg[s->big] + offset(s, n, c, big, s->big_block),
+               .small = (soma_elem *)arg[s->small] + offset(s, n, c, small, s->small_block),
                .big_step = s->big_block,
                .small_step = s->small_block,
                .gate_step = s->gate_block,
@@ -484,7 +482,7 @@ static void unit(const pool_state *s, void *const *arg, int64_t n, int64_t c, ch
     if (s->index >= 0 && arg[s->index])
         v.index = (uint8_t *)arg[s->index] + offset(s, n, c, small, s->index_block);
     if (s->gate >= 0)
-        v.gate = (soma_stored *)arg[s->gate] + offset(s, n, c, small, s->gate_block);
+        v.gate = (soma_elem *)arg[s->gate] + offset(s, n, c, small, s->gate_block);
     if (s->clear)
         clear_big(s, &v);
     if (s->big_block > 1) {
@@ -520,7 +518,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const pool_state *s = state;
     pool_job job = {s, arg};
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+    soma_run_parallel(r, s->threads, part, &job);
     return SOMA_OK;
 }
 
@@ -589,7 +587,7 @@ static soma_status prepare(soma_prepare *p, kind k)
         return SOMA_UNSUPPORTED;
     }
     if (s->big_block > 1)
-        s->buffer = ((size_t)SOMA_POOL_STAGE * (size_t)s->width * (2 * sizeof(soma_stored) + 1) + 63) / 64 * 64;
+        s->buffer = ((size_t)SOMA_POOL_STAGE * (size_t)s->width * (2 * sizeof(soma_elem) + 1) + 63) / 64 * 64;
     p->scratch = s->buffer * (size_t)s->threads;
     p->parallel = s->threads > 1;
     p->state = s;

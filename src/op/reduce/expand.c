@@ -129,7 +129,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
 {
     const soma_expansion *s = state;
     expand_job job = {s, arg};
-    soma_parallel(s->walk.threads < run->threads ? s->walk.threads : run->threads, part, &job);
+    soma_run_parallel(run, s->walk.threads, part, &job);
     return SOMA_OK;
 }
 

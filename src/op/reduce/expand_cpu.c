@@ -55,7 +55,7 @@ static soma_status run_shares(const void *state, void *const *arg, soma_run *run
 {
     const soma_expansion *s = state;
     expand_job job = {s, arg[0], arg[1]};
-    soma_parallel(s->walk.threads < run->threads ? s->walk.threads : run->threads, part, &job);
+    soma_run_parallel(run, s->walk.threads, part, &job);
     return SOMA_OK;
 }
 

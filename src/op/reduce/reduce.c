@@ -270,7 +270,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
 {
     const soma_reduction *s = state;
     reduce_job job = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 
@@ -278,7 +278,7 @@ static soma_status run_share(const void *state, void *const *arg, soma_run *run)
 {
     const soma_reduction *s = state;
     reduce_job job = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, share_part, &job);
+    soma_run_parallel(run, s->threads, share_part, &job);
     return SOMA_OK;
 }
 

@@ -385,7 +385,7 @@ static void part(void *context, int index, int count)
 static soma_status run_shares(const void *state, void *const *arg, soma_run *run)
 {
     const soma_reduction *s = state;
-    int threads = s->threads < run->threads ? s->threads : run->threads;
+    int threads = soma_run_threads(run, s->threads);
     reduce_job job = {s, arg[0], arg[1], s->split ? arg[2] : NULL};
     soma_parallel(threads, part, &job);
     for (int64_t i = 0; s->split && i < s->n_out; i++) {

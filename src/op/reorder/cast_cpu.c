@@ -26,16 +26,16 @@ static void part(void *context, int index, int count)
     int64_t begin, end;
     soma_share(job->s->n, 1024, index, count, &begin, &end);
     if (job->s->widen)
-        soma_widen((const soma_stored *)job->arg[0] + begin, (float *)job->arg[1] + begin, end - begin);
+        soma_widen((const soma_elem *)job->arg[0] + begin, (float *)job->arg[1] + begin, end - begin);
     else
-        soma_narrow((const float *)job->arg[0] + begin, (soma_stored *)job->arg[1] + begin, end - begin);
+        soma_narrow((const float *)job->arg[0] + begin, (soma_elem *)job->arg[1] + begin, end - begin);
 }
 
 static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const cast_state *s = state;
     cast_job job = {s, arg};
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &job);
+    soma_run_parallel(r, s->threads, part, &job);
     return SOMA_OK;
 }
 

@@ -96,7 +96,7 @@ static soma_status reorder_run(const void *state, void *const *arg, soma_run *ru
         memcpy(arg[1], arg[0], (size_t)(s->n * s->c * s->plane) * s->size);
         return SOMA_OK;
     }
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, reorder_part, &job);
+    soma_run_parallel(run, s->threads, reorder_part, &job);
     return SOMA_OK;
 }
 
@@ -157,7 +157,7 @@ static soma_status accumulate_run(const void *state, void *const *arg, soma_run 
 {
     const accumulate_state *s = state;
     accumulate_job job = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, accumulate_part, &job);
+    soma_run_parallel(run, s->threads, accumulate_part, &job);
     return SOMA_OK;
 }
 

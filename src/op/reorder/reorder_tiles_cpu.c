@@ -58,7 +58,7 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const tiles_state *s = state;
     tiles_job j = {s, arg[0], arg[1]};
-    soma_parallel(s->threads < r->threads ? s->threads : r->threads, part, &j);
+    soma_run_parallel(r, s->threads, part, &j);
     return SOMA_OK;
 }
 

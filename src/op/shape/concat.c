@@ -102,7 +102,7 @@ static soma_status run_concat(const void *state, void *const *arg, soma_run *run
 {
     const concat_state *s = state;
     concat_job job = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, concat_share, &job);
+    soma_run_parallel(run, s->threads, concat_share, &job);
     return SOMA_OK;
 }
 

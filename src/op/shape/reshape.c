@@ -117,7 +117,7 @@ static soma_status run_copy(const void *state, void *const *arg, soma_run *run)
     if (arg[0] == arg[1])
         return SOMA_OK;
     copy_job job = {s, arg[0], arg[1]};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 

@@ -142,7 +142,7 @@ static void slice_share(void *context, int index, int count)
 static soma_status run(const slice_state *s, void *const *arg, const soma_run *run, bool grad)
 {
     slice_job job = {s, arg, grad};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, slice_share, &job);
+    soma_run_parallel(run, s->threads, slice_share, &job);
     return SOMA_OK;
 }
 

@@ -129,7 +129,7 @@ static soma_status run_transpose(const void *state, void *const *arg, soma_run *
 {
     const transpose_state *s = state;
     transpose_job job = {&s->walk, arg[0], arg[1], s->size};
-    soma_parallel(s->walk.threads < run->threads ? s->walk.threads : run->threads, part, &job);
+    soma_run_parallel(run, s->walk.threads, part, &job);
     return SOMA_OK;
 }
 

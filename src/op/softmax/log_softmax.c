@@ -59,7 +59,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
 {
     const soma_rows *s = state;
     rows_job job = {s, arg[0], arg[1]};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 

@@ -47,7 +47,7 @@ typedef struct rows_job {
 static soma_status run_rows(const soma_rows *s, void *const *arg, const soma_run *run, soma_part_fn part)
 {
     rows_job job = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 

@@ -121,7 +121,7 @@ static void grad_part(void *context, int index, int count)
     {                                                                                                                  \
         const soma_clip_state *s = state;                                                                              \
         clip_job job = {s, arg};                                                                                       \
-        soma_parallel(s->threads < run->threads ? s->threads : run->threads, fn, &job);                                \
+        soma_run_parallel(run, s->threads, fn, &job);                                                                  \
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \
     static soma_status op_name##_prepare(soma_prepare *p)                                                              \

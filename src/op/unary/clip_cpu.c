@@ -16,8 +16,8 @@ typedef struct clip_job {
 static void clip_part(void *context, int index, int count)
 {
     const clip_job *job = context;
-    const soma_stored *x = job->arg[0];
-    soma_stored *y = job->arg[1];
+    const soma_elem *x = job->arg[0];
+    soma_elem *y = job->arg[1];
     const float min = (float)job->s->min, max = (float)job->s->max;
     int64_t begin, end;
     soma_share(job->s->n, 1024, index, count, &begin, &end);
@@ -31,8 +31,8 @@ static void clip_part(void *context, int index, int count)
 static void clip_grad_part(void *context, int index, int count)
 {
     const clip_job *job = context;
-    const soma_stored *dy = job->arg[0], *x = job->arg[1];
-    soma_stored *dx = job->arg[2];
+    const soma_elem *dy = job->arg[0], *x = job->arg[1];
+    soma_elem *dx = job->arg[2];
     const float min = (float)job->s->min, max = (float)job->s->max;
     int64_t begin, end;
     soma_share(job->s->n, 1024, index, count, &begin, &end);
@@ -56,7 +56,7 @@ static soma_status accept(soma_prepare *p)
     {                                                                                                                  \
         const soma_clip_state *s = state;                                                                              \
         clip_job job = {s, arg};                                                                                       \
-        soma_parallel(s->threads < run->threads ? s->threads : run->threads, op_name##_part, &job);                    \
+        soma_run_parallel(run, s->threads, op_name##_part, &job);                                                      \
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \
     static soma_status op_name##_prepare(soma_prepare *p)                                                              \

@@ -127,7 +127,7 @@ static soma_status run_reference1(const void *state, void *const *arg, soma_run 
 {
     const soma_elementwise *s = state;
     span_job job = {s, arg[0], NULL, arg[1]};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 
@@ -135,7 +135,7 @@ static soma_status run_reference2(const void *state, void *const *arg, soma_run 
 {
     const soma_elementwise *s = state;
     span_job job = {s, arg[0], arg[1], arg[2]};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 

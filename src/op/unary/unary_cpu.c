@@ -20,12 +20,12 @@ static soma_status accept(soma_prepare *p)
 
 typedef struct span_job {
     const soma_elementwise *s;
-    const soma_stored *a, *b;
-    soma_stored *y;
+    const soma_elem *a, *b;
+    soma_elem *y;
 } span_job;
 
 #if SOMA_ISA_LEVEL == 4
-static void span_of(const soma_elementwise *s, const soma_stored *a, const soma_stored *b, soma_stored *y, int64_t n)
+static void span_of(const soma_elementwise *s, const soma_elem *a, const soma_elem *b, soma_elem *y, int64_t n)
 {
     float row[3][SOMA_ROW];
     for (int64_t i = 0, size; i < n; i += size) {
@@ -56,7 +56,7 @@ static soma_status run_shares1(const void *state, void *const *arg, soma_run *ru
 {
     const soma_elementwise *s = state;
     span_job job = {s, arg[0], NULL, arg[1]};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 
@@ -64,7 +64,7 @@ static soma_status run_shares2(const void *state, void *const *arg, soma_run *ru
 {
     const soma_elementwise *s = state;
     span_job job = {s, arg[0], arg[1], arg[2]};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &job);
+    soma_run_parallel(run, s->threads, part, &job);
     return SOMA_OK;
 }
 

@@ -82,7 +82,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
     int64_t t = (int64_t) * (const int32_t *)arg[1] + 1;
     job j = {s, arg, soma_get(arg[0], s->lr_dtype, 0) / (1 - soma_power(a->beta1, t)),
              soma_exact_sqrt(1 - soma_power(a->beta2, t))};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &j);
+    soma_run_parallel(run, s->threads, part, &j);
     return SOMA_OK;
 }
 

@@ -77,7 +77,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
 {
     const soma_update_state *s = state;
     job j = {s, arg};
-    soma_parallel(s->threads < run->threads ? s->threads : run->threads, part, &j);
+    soma_run_parallel(run, s->threads, part, &j);
     return SOMA_OK;
 }
 

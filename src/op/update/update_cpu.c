@@ -65,7 +65,7 @@ static inline __attribute__((always_inline)) void sweep(const job *j, int arrays
 
 static inline void run_all(job *j, const soma_run *run, soma_part_fn part)
 {
-    int threads = j->s->threads < run->threads ? j->s->threads : run->threads;
+    int threads = soma_run_threads(run, j->s->threads);
     if (threads > 1)
         soma_parallel(threads, part, j);
     else
