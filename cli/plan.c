@@ -144,6 +144,32 @@ static void print_nodes(const soma_program *p, const plan_options *o, const cli_
                machine->threads);
 }
 
+static void print_array(const soma_plan_array *a, int index)
+{
+    char type[96] = "";
+    if (a->type.shape.rank >= 0)
+        soma_type_text(&a->type, type);
+    printf("%s{\"source\": \"%s\", \"name\": ", index ? ", " : "", a->source);
+    cli_json_text(a->name);
+    printf(", \"node\": %d, \"output\": %d, \"type\": \"%s\", \"layout\": \"%s\", \"bytes\": %llu}", a->node, a->output,
+           type, a->layout, (unsigned long long)a->bytes);
+}
+
+static void print_arrays(const soma_program *p, int node, const soma_plan_node *n)
+{
+    printf("\"inputs\": [");
+    for (int i = 0; i < n->n_in; i++) {
+        soma_plan_array a = soma_program_node_input(p, node, i);
+        print_array(&a, i);
+    }
+    printf("], \"outputs\": [");
+    for (int i = 0; i < n->n_out; i++) {
+        soma_plan_array a = soma_program_node_output(p, node, i);
+        print_array(&a, i);
+    }
+    printf("], ");
+}
+
 static void print_json(const soma *s, const soma_program *p, const plan_options *o)
 {
     soma_plan_memory m = soma_program_memory(p);
@@ -171,6 +197,7 @@ static void print_json(const soma *s, const soma_program *p, const plan_options 
             cli_json_text(texts[k].text);
             printf(", ");
         }
+        print_arrays(p, i, &n);
         printf("\"recomputed\": %s, \"flops\": %.0f, \"bytes\": %.0f, \"seconds\": %.9g}",
                n.recomputed ? "true" : "false", n.flops, n.bytes, n.seconds);
     }

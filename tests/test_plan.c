@@ -458,6 +458,41 @@ static void relu_before_overlapping_pools_differentiates_right(void **state)
     }
 }
 
+/* ---- what nodes read ---- */
+
+static void nodes_tell_what_they_read(void **state)
+{
+    (void)state;
+    soma *s = opened(true);
+    soma_model *m = soma_model_new(s, "told");
+    soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3));
+    soma_value w = soma_parameter(m, "w", SOMA_SHAPE(2, 3), .init = "ones");
+    soma_value y = soma_matmul(x, w, .transpose_b = true), z = soma_mul(soma_relu(y), soma_scalar(y, 0.5));
+    soma_program *p = soma_compile(m, .values = &z, .n_values = 1, .batch = 4);
+    assert_string_equal(soma_error(s), "");
+    int last = soma_program_nodes(p) - 1;
+    soma_plan_array a = soma_program_node_input(p, 0, 0), b = soma_program_node_input(p, 0, 1);
+    assert_string_equal(a.source, "input");
+    assert_string_equal(a.name, "x");
+    assert_string_equal(b.source, "tensor");
+    assert_string_equal(b.name, "w");
+    assert_int_equal(a.node, -1);
+    assert_int_equal(b.bytes, 2 * 3 * sizeof(float));
+    assert_string_equal(soma_program_node_input(p, 0, 2).source, "none"); /* no bias */
+    a = soma_program_node_input(p, last, 0);
+    b = soma_program_node_output(p, a.node, a.output);
+    assert_string_equal(a.source, "node");
+    assert_int_equal(a.node, last - 1);
+    assert_int_equal(b.node, a.node);
+    assert_int_equal(b.type.shape.dim[0], 4);
+    assert_int_equal(b.bytes, 4 * 2 * sizeof(float));
+    assert_string_equal(soma_program_node_input(p, last, 1).source, "constant");
+    assert_int_equal(soma_program_node(p, last).n_in, 2);
+    assert_string_equal(soma_program_node_input(p, last, 2).source, "none"); /* past the end */
+    assert_string_equal(soma_program_node_output(p, last + 1, 0).source, "none");
+    soma_close(s);
+}
+
 /* ---- size ---- */
 
 static void a_deep_chain_needs_two_arrays(void **state)
@@ -551,6 +586,7 @@ int main(void)
         cmocka_unit_test(a_wanted_update_is_an_update),
         cmocka_unit_test(gradients_at_the_edges),
         cmocka_unit_test(relu_before_overlapping_pools_differentiates_right),
+        cmocka_unit_test(nodes_tell_what_they_read),
         cmocka_unit_test(a_deep_chain_needs_two_arrays),
         cmocka_unit_test(large_gradients_lie_over_activations),
         cmocka_unit_test(names_of_tensors_are_unique),

@@ -240,7 +240,18 @@ typedef struct soma_plan_node {
     double flops, bytes; /**< of one step (all pieces) */
     double seconds;      /**< measured by soma_program_time; 0 before */
     bool recomputed;     /**< runs again what an earlier node has run, so that its result need not be kept */
+    int n_in, n_out;     /**< arguments and results, those that are left out among them */
 } soma_plan_node;
+/** An array that a node reads or writes, as much of it as one run of the node takes (a piece). */
+typedef struct soma_plan_array {
+    /** "node", "input" and "tensor" of the model, "constant"; "none": an argument that is left out */
+    const char *source;
+    const char *name; /**< of an input or a tensor; else "" */
+    int node, output; /**< which output of which node it is; else -1 */
+    soma_type type;
+    const char *layout;
+    uint64_t bytes;
+} soma_plan_array;
 /** What max_memory costs: zeros where nothing is computed again. */
 typedef struct soma_plan_recomputation {
     int nodes;
@@ -251,6 +262,9 @@ typedef struct soma_plan_recomputation {
 SOMA_API soma_plan_recomputation soma_program_recomputed(const soma_program *p);
 SOMA_API int soma_program_nodes(const soma_program *p);
 SOMA_API soma_plan_node soma_program_node(const soma_program *p, int index);
+/** Argument and result `index` of a node; source "none" past the last one. */
+SOMA_API soma_plan_array soma_program_node_input(const soma_program *p, int node, int index);
+SOMA_API soma_plan_array soma_program_node_output(const soma_program *p, int node, int index);
 SOMA_API int64_t soma_program_micro_batch(const soma_program *p);
 SOMA_API const char *soma_program_micro_batch_reason(const soma_program *p);
 /** Timed choices are read from this file and added to it whenever a program was timed (written anew and atomically; the

@@ -146,7 +146,58 @@ soma_plan_node soma_program_node(const soma_program *p, int index)
     node.bytes = step->bytes * runs;
     node.seconds = step->seconds;
     node.recomputed = step->recomputed;
+    node.n_in = step->n_in;
+    node.n_out = step->n_out;
     return node;
+}
+
+/* The step before `before` that wrote the value last, or else the last one of all: sums go from piece to piece. */
+static int writer_of(const soma_program *p, int32_t value, int before, int *output)
+{
+    for (int k = 1; k <= p->n_steps; k++) {
+        int i = (before - k + p->n_steps) % p->n_steps;
+        for (*output = 0; *output < p->steps[i].n_out; ++*output)
+            if (p->steps[i].out[*output] == value)
+                return i;
+    }
+    return *output = -1;
+}
+
+static soma_plan_array describe_array(const soma_program *p, int32_t value, int node, int output)
+{
+    soma_plan_array a = {.source = "none", .name = "", .node = -1, .output = -1, .layout = ""};
+    a.type.shape.rank = -1;
+    if (value < 0)
+        return a;
+    const soma_plan_value *v = &p->values[value];
+    a.source = "node";
+    a.node = node;
+    a.output = output;
+    a.type = (soma_type){v->arg.dtype, v->arg.shape};
+    a.layout = soma_layout_name(v->arg.layout.kind);
+    a.bytes = soma_arg_bytes(&v->arg);
+    if (node >= 0)
+        return a;
+    a.source = v->storage == SOMA_STORE_TENSOR ? "tensor" : v->storage == SOMA_STORE_INPUT ? "input" : "constant";
+    if (v->storage == SOMA_STORE_TENSOR)
+        a.name = p->model->tensors[v->tensor].name;
+    else if (v->storage == SOMA_STORE_INPUT)
+        a.name = p->graph->values[v->graph_value].name;
+    return a;
+}
+
+soma_plan_array soma_program_node_input(const soma_program *p, int node, int index)
+{
+    bool known = p && node >= 0 && node < p->n_steps && index >= 0 && index < p->steps[node].n_in;
+    int32_t value = known ? p->steps[node].in[index] : -1;
+    int output, writer = value >= 0 ? writer_of(p, value, node, &output) : -1;
+    return describe_array(p, value, writer, writer >= 0 ? output : -1);
+}
+
+soma_plan_array soma_program_node_output(const soma_program *p, int node, int index)
+{
+    bool known = p && node >= 0 && node < p->n_steps && index >= 0 && index < p->steps[node].n_out;
+    return describe_array(p, known ? p->steps[node].out[index] : -1, node, index);
 }
 
 soma_plan_recomputation soma_program_recomputed(const soma_program *p)
