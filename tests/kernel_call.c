@@ -7,14 +7,13 @@
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
 #include "base/random.h"
-#include "graph/program.h"
+#include "graph/plan.h"
 
 #include <string.h>
 
 struct kernel_prepared {
     soma *s;
-    soma_program program;
-    soma_prepare_owner owner;
+    soma_prepare_room room;
     soma_prepare prepare;
     soma_arg arg[KERNEL_CALL_ARGS];
     void *data[KERNEL_CALL_ARGS + 1];
@@ -52,7 +51,7 @@ static void fill(kernel_prepared *p, kernel_call *c)
                                 .seed = c->seed,
                                 .note = p->note,
                                 .reason = c->reason,
-                                .program = &p->owner};
+                                .room = &p->room};
     p->prepare.full_batch = c->full_batch > 0 ? c->full_batch : p->prepare.batch;
     p->prepare.threads = c->threads > 0 ? c->threads : 1;
     p->run = (soma_run){.threads = p->prepare.threads,
@@ -74,8 +73,7 @@ kernel_prepared *kernel_call_prepare(kernel_call *c, const soma_kernel *kernel)
         return NULL;
     p->s = s;
     p->call = c;
-    p->owner.program = &p->program;
-    soma_arena_init(&p->program.arena, s);
+    soma_prepare_room_open(&p->room, s);
     fill(p, c);
     soma_status status = kernel->accept ? kernel->accept(&p->prepare) : SOMA_OK;
     if (status == SOMA_OK)
@@ -98,7 +96,7 @@ soma_status kernel_prepared_run(kernel_prepared *p)
 void kernel_prepared_free(kernel_prepared *p)
 {
     soma *s = p->s;
-    soma_arena_free(&p->program.arena);
+    soma_prepare_room_close(&p->room);
     soma_release(s, p->data[p->call->n_in + p->call->n_out]);
     soma_release(s, p);
     soma_close(s);

@@ -27,8 +27,7 @@ void layout_call_open(layout_call *c, const soma_op *op, const void *attrs, int 
 {
     memset(c, 0, sizeof *c);
     c->s = soma_open(NULL);
-    soma_arena_init(&c->program.arena, c->s);
-    c->owner.program = &c->program;
+    soma_prepare_room_open(&c->room, c->s);
     for (int i = 0; i < n_in + n_out; i++)
         c->arg[i] = (soma_arg){.dtype = type[i].dtype,
                                .shape = type[i].shape,
@@ -44,7 +43,7 @@ void layout_call_open(layout_call *c, const soma_op *op, const void *attrs, int 
                           .threads = threads,
                           .note = c->note,
                           .reason = c->reason,
-                          .program = &c->owner};
+                          .room = &c->room};
 }
 
 soma_status layout_call_run(layout_call *c)
@@ -62,12 +61,7 @@ soma_status layout_call_run(layout_call *c)
 
 void layout_call_close(layout_call *c)
 {
-    while (c->program.cleanups) {
-        soma_cleanup *next = c->program.cleanups->next;
-        c->program.cleanups->destroy(c->program.cleanups->object);
-        c->program.cleanups = next;
-    }
-    soma_arena_free(&c->program.arena);
+    soma_prepare_room_close(&c->room);
     soma_close(c->s);
 }
 

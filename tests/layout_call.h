@@ -6,7 +6,7 @@
 #ifndef SOMA_TESTS_LAYOUT_CALL_H
 #define SOMA_TESTS_LAYOUT_CALL_H
 
-#include "graph/program.h"
+#include "graph/plan.h"
 
 #define LAYOUT_ARGS 14
 #define LAYOUT_BATCH 3 /* what SOMA_N is bound to */
@@ -23,8 +23,7 @@ typedef struct layout_arrays {
 /* One prepared kernel. */
 typedef struct layout_call {
     soma *s;
-    soma_program program;
-    soma_prepare_owner owner;
+    soma_prepare_room room;
     soma_prepare p;
     soma_arg arg[LAYOUT_ARGS];
     void *data[LAYOUT_ARGS + 1];

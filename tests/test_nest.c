@@ -122,8 +122,8 @@ static void build_norm(net *n, bool exact, int64_t channels, int64_t growth)
 static void count_nested(const soma_program *p, int *inside, int *views)
 {
     *inside = *views = 0;
-    for (int i = 0; i < p->n_values; i++)
-        *inside += p->values[i].inside > 0;
+    for (int i = 0; i < p->plan->n_values; i++)
+        *inside += p->plan->values[i].inside > 0;
     for (int i = 0; i < soma_program_nodes(p); i++) {
         soma_plan_node node = soma_program_node(p, i);
         *views += !strcmp(node.op, "slice") && !strcmp(node.kernel, "view");

@@ -7,7 +7,7 @@
 #include "op_samples.h"
 
 #include "backend/cpu/parallel.h"
-#include "graph/program.h"
+#include "graph/plan.h"
 #include "op/batch_norm/batch_norm.h"
 
 #include <float.h>
@@ -37,8 +37,7 @@ static int64_t place(const soma_shape *shape, soma_layout_kind kind, int64_t ele
 }
 
 typedef struct call {
-    soma_program program;
-    soma_prepare_owner owner;
+    soma_prepare_room room;
     soma_prepare p;
     soma_arg arg[MOST];
     void *data[MOST + 1];
@@ -50,9 +49,9 @@ typedef struct call {
 static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kind kind, int threads, bool in_place,
                 int n_out)
 {
-    call k = {.owner = {&k.program}};
+    call k = {0};
     soma *s = soma_open(NULL);
-    soma_arena_init(&k.program.arena, s);
+    soma_prepare_room_open(&k.room, s);
     int n = c->n_in + n_out;
     for (int i = 0; i < n; i++) {
         const sample_array *a = i < c->n_in ? &c->in[i] : &c->out[i - c->n_in];
@@ -79,7 +78,7 @@ static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kin
                          .threads = threads,
                          .note = k.note,
                          .reason = k.reason,
-                         .program = &k.owner};
+                         .room = &k.room};
     assert_int_equal(kernel->accept(&k.p), SOMA_OK);
     assert_int_equal(kernel->prepare(&k.p), SOMA_OK);
     if (k.p.scratch)
@@ -106,7 +105,7 @@ static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kin
     k.data[c->n_in] = own;
     for (int i = 0; i <= n; i++)
         free(k.data[i]);
-    soma_arena_free(&k.program.arena);
+    soma_prepare_room_close(&k.room);
     soma_close(s);
 }
 

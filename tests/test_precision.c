@@ -119,14 +119,15 @@ static void activations_are_bf16_and_state_is_not(void **state)
     assert_true(count(p, "add", "bf16[") >= 1);
     assert_int_equal(count(p, "conv2d_weight_grad", "f32["), 2);
     assert_true(EMULATED || count(p, "reorder", "bf16[") >= 4); /* the pictures, and the weights of each layer */
-    for (int i = 0; i < p->n_values; i++) {
-        const soma_plan_value *v = &p->values[i];
+    const soma_plan *plan = p->plan;
+    for (int i = 0; i < plan->n_values; i++) {
+        const soma_plan_value *v = &plan->values[i];
         if (v->arg.dtype == SOMA_BF16)
             assert_true(v->storage == SOMA_STORE_WORK || v->storage == SOMA_STORE_KEPT);
     }
-    for (int i = 0; i < p->n_steps; i++)
-        for (int j = 0; p->steps[i].assigns && j < p->steps[i].n_in; j++)
-            assert_int_not_equal(p->values[p->steps[i].in[j]].arg.dtype, SOMA_BF16);
+    for (int i = 0; i < plan->n_tasks; i++)
+        for (int j = 0; plan->tasks[i].assigns && j < plan->tasks[i].n_in; j++)
+            assert_int_not_equal(plan->values[plan->tasks[i].in[j]].arg.dtype, SOMA_BF16);
     for (int i = 0; i < soma_tensor_count(m); i++)
         assert_int_not_equal(soma_tensor_at(m, i).tensor.dtype, SOMA_BF16);
     assert_int_equal(count(p, "softmax_cross_entropy", "f32["), 1);

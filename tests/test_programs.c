@@ -252,8 +252,8 @@ static void the_simplifier_merges_what_it_can(void **state)
 static int pools_with_relu(const soma_program *p)
 {
     int n = 0;
-    for (int i = 0; i < p->graph->n_nodes; i++) {
-        const soma_graph_node *node = &p->graph->nodes[i];
+    for (int i = 0; i < p->plan->graph->n_nodes; i++) {
+        const soma_graph_node *node = &p->plan->graph->nodes[i];
         n += node->op && !strcmp(node->op->name, "max_pool2d") && ((const soma_pool2d_attrs *)node->attrs)->relu;
     }
     return n;

@@ -215,7 +215,7 @@ static void micro_batches_come_before_recomputation(void **state)
     assert_true(distance(all.m, less.m) < 1e-4);
     /* both: what one sample at a time still needs is computed again */
     uint64_t one = soma_program_memory(compile(&less, 1, 0)).total;
-    p = compile(&less, 0, one - 100000);
+    p = compile(&less, 0, one - 40000);
     assert_non_null(p);
     assert_true(soma_program_micro_batch(p) == 1 && soma_program_recomputed(p).nodes > 0);
     soma_close(all.s);
@@ -265,9 +265,10 @@ static void placing_leaves_few_holes(void **state)
     build(&n, false, 1);
     soma_plan_memory full = soma_program_memory(compile(&n, BATCH, 0));
     for (int c = 0; c < 3; c++) {
-        soma_program *p = compile(&n, BATCH, full.total - (uint64_t)c * full.activations / 5);
-        assert_non_null(p);
-        size_t *alive = calloc((size_t)p->n_steps, sizeof *alive);
+        soma_program *program = compile(&n, BATCH, full.total - (uint64_t)c * full.activations / 5);
+        assert_non_null(program);
+        const soma_plan *p = program->plan;
+        size_t *alive = calloc((size_t)p->n_tasks, sizeof *alive);
         assert_non_null(alive);
         size_t least = soma_alive(p, alive);
         assert_true(p->work_size >= least && p->work_size <= least + least / 50);
@@ -316,10 +317,11 @@ static void packed_weights_pass(void **state)
         full = c == 0 ? soma_program_memory(p).total : full;
         assert_true((soma_program_recomputed(p).nodes > 0) == (c == 3));
         int copies = 0;
-        for (int i = 0; i < p->n_steps; i++) {
-            const soma_task *step = &p->steps[i];
-            const soma_plan_value *in = &p->values[step->in[0]], *out = &p->values[step->out[0]];
-            if (strcmp(step->op->name, "reorder") != 0 || in->storage != SOMA_STORE_TENSOR || out->size < 256000)
+        const soma_plan *plan = p->plan;
+        for (int i = 0; i < plan->n_tasks; i++) {
+            const soma_task *task = &plan->tasks[i];
+            const soma_plan_value *in = &plan->values[task->in[0]], *out = &plan->values[task->out[0]];
+            if (strcmp(task->op->name, "reorder") != 0 || in->storage != SOMA_STORE_TENSOR || out->size < 256000)
                 continue;
             copies++;
             assert_int_equal(out->storage, passing ? SOMA_STORE_WORK : SOMA_STORE_KEPT);
@@ -327,7 +329,7 @@ static void packed_weights_pass(void **state)
                 assert_true(out->first == i && out->last == i + 1);
         }
         assert_true(copies >= (c == 2 ? 2 : 4));
-        assert_true(passing ? p->kept_size < 256000 : p->kept_size > (size_t)copies * 256000);
+        assert_true(passing ? plan->kept_size < 256000 : plan->kept_size > (size_t)copies * 256000);
         soma_program_free(p);
     }
     soma_close(s);

@@ -699,25 +699,25 @@ static void a_record_takes_all_or_nothing(void **state)
     enum { LONG = 3000 };
     char machine[SOMA_MACHINE_TEXT], keys[3][LONG + 1] = {"known"};
     soma_choice old = {.key = keys[0], .kernel = "old", .detail = ""}, choices[3];
-    soma_task first = {.choice = &old}, steps[4] = {0};
+    soma_task first = {.choice = &old}, tasks[4] = {0};
     memset(keys[1], 'b', LONG);
     memset(keys[2], 'c', LONG);
     for (int i = 0; i < 3; i++) {
         choices[i] = (soma_choice){.key = keys[i], .kernel = "new", .detail = ""};
-        steps[i + 1].choice = &choices[i]; /* the first step has none */
+        tasks[i + 1].choice = &choices[i]; /* the first has none */
     }
     int failures = 0;
     for (uint64_t k = 1;; k++) {
         faults_memory memory = {0};
         soma_context_options o = {.struct_size = sizeof o, .threads = 1, .allocator = faults_allocator(&memory)};
         soma *s = soma_open(&o);
-        soma_program p = {.s = s, .model = soma_model_new(s, "told"), .steps = &first, .n_steps = 1};
+        soma_plan p = {.s = s, .model = soma_model_new(s, "told"), .tasks = &first, .n_tasks = 1};
         soma_machine_text(s, machine);
-        assert_int_equal(soma_record_steps(&p), SOMA_OK);
-        p.steps = steps;
-        p.n_steps = 4;
+        assert_int_equal(soma_record_tasks(&p), SOMA_OK);
+        p.tasks = tasks;
+        p.n_tasks = 4;
         memory.fail_at = memory.calls + k;
-        soma_status status = soma_record_steps(&p);
+        soma_status status = soma_record_tasks(&p);
         bool done = status == SOMA_OK;
         assert_int_equal(status, memory.failed ? SOMA_MEMORY : SOMA_OK);
         assert_string_equal(soma_record_find(p.model, machine, keys[0])->kernel, done ? "new" : "old");

@@ -9,7 +9,7 @@
 #include "../machine/peak.h"
 #include "backend/cpu/parallel.h"
 #include "base/random.h"
-#include "graph/program.h"
+#include "graph/plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,8 +250,7 @@ static const bench_case cases[] = {
 
 typedef struct bench {
     soma *s;
-    soma_program program;
-    soma_prepare_owner owner;
+    soma_prepare_room room;
     soma_prepare p;
     soma_arg arg[ARGS];
     void *data[ARGS + 1];
@@ -302,8 +301,7 @@ static soma_status prepare(bench *b, const bench_case *c, const soma_kernel *k, 
 {
     const soma_op *op = soma_op_find(c->op);
     b->s = soma_open(NULL);
-    soma_arena_init(&b->program.arena, b->s);
-    b->owner.program = &b->program;
+    soma_prepare_room_open(&b->room, b->s);
     soma_status status = infer(b, c, op);
     b->p = (soma_prepare){.op = op,
                           .attrs = b->attrs,
@@ -316,7 +314,7 @@ static soma_status prepare(bench *b, const bench_case *c, const soma_kernel *k, 
                           .threads = threads,
                           .note = b->note,
                           .reason = b->reason,
-                          .program = &b->owner};
+                          .room = &b->room};
     if (status == SOMA_OK && k->accept)
         status = k->accept(&b->p);
     if (status != SOMA_OK)
@@ -340,12 +338,7 @@ static void finish(bench *b)
 {
     for (int i = 0; i <= ARGS; i++)
         soma_release(b->s, b->data[i]);
-    while (b->program.cleanups) {
-        soma_cleanup *next = b->program.cleanups->next;
-        b->program.cleanups->destroy(b->program.cleanups->object);
-        b->program.cleanups = next;
-    }
-    soma_arena_free(&b->program.arena);
+    soma_prepare_room_close(&b->room);
     soma_close(b->s);
 }
 

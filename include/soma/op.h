@@ -147,7 +147,7 @@ typedef struct soma_prepare {
     double flops;      /* of one run; 0: the op's flops function decides */
     char *note;        /* SOMA_REASON_MAX bytes: what was chosen, e.g. the library's implementation name */
     char *reason;      /* filled by soma_refuse */
-    void *program;     /* opaque */
+    struct soma_prepare_room *room; /* opaque: what the program keeps for its kernels */
 } soma_prepare;
 
 /** Zeroed memory that lives as long as the program; NULL when there is none (return SOMA_MEMORY then). */

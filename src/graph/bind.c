@@ -9,18 +9,6 @@
 
 /* ---- the workspace that a model's programs share ---- */
 
-void soma_workspace_free(soma_model *m)
-{
-    soma_workspace *w = m->workspace;
-    if (!w)
-        return;
-    soma_release(m->s, w->work);
-    soma_release(m->s, w->gradient);
-    soma_release(m->s, w->inputs);
-    soma_release(m->s, w);
-    m->workspace = NULL;
-}
-
 /* Replaces *block, which is `copies` parts, by one whose parts have at least `size` bytes; what other programs have
  * read in or computed moves along. On failure the old one stays. */
 static soma_status enlarge(soma *s, char **block, size_t *have, size_t size, size_t copies, bool *moved)
@@ -42,12 +30,8 @@ static soma_status enlarge(soma *s, char **block, size_t *have, size_t size, siz
     return SOMA_OK;
 }
 
-static soma_status reserve(soma_program *p)
+static soma_status reserve(soma_workspace *w, const soma_plan *p)
 {
-    soma_model *m = p->model;
-    if (!m->workspace && !(m->workspace = soma_alloc(p->s, sizeof *m->workspace)))
-        return SOMA_MEMORY;
-    soma_workspace *w = m->workspace;
     bool moved = w->generation == 0;
     soma_status status = enlarge(p->s, &w->work, &w->work_size, p->work_size, 1, &moved);
     if (status == SOMA_OK)
@@ -61,7 +45,7 @@ static soma_status reserve(soma_program *p)
 
 /* ---- pointers ---- */
 
-static void *pointer(const soma_program *p, const soma_binding *b, int32_t value, int slot, int64_t piece)
+static void *pointer(const soma_plan *p, const soma_binding *b, int32_t value, int slot, int64_t piece)
 {
     if (value < 0)
         return NULL;
@@ -88,58 +72,58 @@ static void *pointer(const soma_program *p, const soma_binding *b, int32_t value
     return NULL;
 }
 
-static void bind_call(const soma_program *p, soma_binding *b, int slot, int64_t piece, int index, int call, void **args)
+static void bind_call(const soma_plan *p, soma_binding *b, int slot, int64_t piece, int index, int call, void **args)
 {
-    const soma_task *step = &p->steps[index];
+    const soma_task *task = &p->tasks[index];
     int n = 0;
-    for (int j = 0; j < step->n_in; j++)
-        args[n++] = pointer(p, b, step->in[j], slot, piece);
-    for (int j = 0; j < step->n_out; j++) {
-        int32_t out = step->out[j];
+    for (int j = 0; j < task->n_in; j++)
+        args[n++] = pointer(p, b, task->in[j], slot, piece);
+    for (int j = 0; j < task->n_out; j++) {
+        int32_t out = task->out[j];
         if (out >= 0 && piece == 0 && p->values[out].sum >= 0)
             out = p->values[out].sum; /* the first piece writes the sum itself */
         args[n++] = pointer(p, b, out, slot, piece);
     }
-    args[n] = step->scratch ? b->work + step->scratch_offset : NULL;
-    b->calls[slot][call] = (soma_call){step->run, step->state, args, piece * p->piece, index};
+    args[n] = task->scratch ? b->work + task->scratch_offset : NULL;
+    b->calls[slot][call] = (soma_call){task->run, task->state, args, piece * p->piece, index};
 }
 
 /* A view's kernel has nothing to do when its result shares the input's bytes. */
-static bool nothing_to_do(const soma_program *p, const soma_task *step)
+static bool nothing_to_do(const soma_plan *p, const soma_task *task)
 {
-    return (step->op->view || step->nested) && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
+    return (task->op->view || task->nested) && soma_plan_root(p, task->out[0]) == soma_plan_root(p, task->in[0]);
 }
 
-static int args_of(const soma_task *step)
+static int args_of(const soma_task *task)
 {
-    return step->n_in + step->n_out + 1;
+    return task->n_in + task->n_out + 1;
 }
 
 /* Visits every call in order; with b == NULL only counts. */
-static void each_call(const soma_program *p, soma_binding *b, int slot, int *n_calls, size_t *n_args)
+static void each_call(const soma_plan *p, soma_binding *b, int slot, int *n_calls, size_t *n_args)
 {
     int64_t pieces = p->batch / p->piece;
     int calls = 0;
     size_t args = 0;
     int refresh_begin = 0, refresh_end = 0;
-    for (int i = 0; i < p->n_steps;) {
+    for (int i = 0; i < p->n_tasks;) {
         int end = i + 1;
-        bool body = soma_in_body(&p->steps[i]);
-        while (body && end < p->n_steps && soma_in_body(&p->steps[end]))
+        bool body = soma_in_body(&p->tasks[i]);
+        while (body && end < p->n_tasks && soma_in_body(&p->tasks[end]))
             end++;
         for (int64_t piece = 0; piece < (body ? pieces : 1); piece++)
             for (int k = i; k < end; k++) {
-                const soma_task *step = &p->steps[k];
-                if (nothing_to_do(p, step) || (step->skip_first && piece == 0))
+                const soma_task *task = &p->tasks[k];
+                if (nothing_to_do(p, task) || (task->skip_first && piece == 0))
                     continue;
                 if (b)
                     bind_call(p, b, slot, piece, k, calls, b->args[slot] + args);
                 calls++;
-                args += (size_t)args_of(step);
+                args += (size_t)args_of(task);
             }
-        if (p->steps[i].class == SOMA_CLASS_CONSTANT && !p->steps[i].assigns)
+        if (p->tasks[i].class == SOMA_CLASS_CONSTANT && !p->tasks[i].assigns)
             refresh_begin = calls;
-        if (p->steps[i].class <= SOMA_CLASS_STATE && !p->steps[i].assigns)
+        if (p->tasks[i].class <= SOMA_CLASS_STATE && !p->tasks[i].assigns)
             refresh_end = calls;
         i = end;
     }
@@ -151,50 +135,56 @@ static void each_call(const soma_program *p, soma_binding *b, int slot, int *n_c
     *n_args = args;
 }
 
-/* The program's own live in its arena; a run object's are freed with it (soma_run_free). */
-static soma_status tables(soma_program *p, soma_binding *b)
+static soma_status make_tables(const soma_plan *p, soma_binding *b)
 {
-    size_t n_args, n_calls;
+    size_t n_args;
     each_call(p, NULL, 0, &b->n_calls, &n_args);
-    n_calls = (size_t)b->n_calls + 1;
-    bool own = b == &p->own;
     for (int slot = 0; slot < 2; slot++) {
-        b->calls[slot] = own ? soma_arena_array(&p->arena, n_calls, sizeof *b->calls[slot])
-                             : soma_alloc_array(p->s, n_calls, sizeof *b->calls[slot]);
-        b->args[slot] = own ? soma_arena_array(&p->arena, n_args + 1, sizeof *b->args[slot])
-                            : soma_alloc_array(p->s, n_args + 1, sizeof *b->args[slot]);
+        b->calls[slot] = soma_alloc_array(p->s, (size_t)b->n_calls + 1, sizeof *b->calls[slot]);
+        b->args[slot] = soma_alloc_array(p->s, n_args + 1, sizeof *b->args[slot]);
         if (!b->calls[slot] || !b->args[slot])
             return SOMA_MEMORY;
     }
     return SOMA_OK;
 }
 
-/* The program's own binding lies in the workspace; a run object's buffers are set already. Allocates only the first
- * time. */
+uint64_t soma_binding_bytes(const soma_plan *p)
+{
+    int n_calls;
+    size_t n_args;
+    each_call(p, NULL, 0, &n_calls, &n_args);
+    return 2 * (((uint64_t)n_calls + 1) * sizeof(soma_call) + (n_args + 1) * sizeof(void *));
+}
+
+void soma_unbind(soma *s, soma_binding *b)
+{
+    for (int slot = 0; slot < 2; slot++) {
+        soma_release(s, b->calls[slot]);
+        soma_release(s, b->args[slot]);
+    }
+}
+
+/* The program's own binding lies in the workspace; a session's buffers are set already. */
 soma_status soma_bind(soma_program *p, soma_binding *b)
 {
-    bool own = b == &p->own;
-    if (own) {
-        soma_status status = reserve(p);
+    const soma_plan *plan = p->plan;
+    if (b == &p->own) {
+        soma_workspace *w = p->workspace;
+        soma_status status = reserve(w, plan);
         if (status != SOMA_OK)
             return status;
-        soma_workspace *w = p->model->workspace;
         b->work = w->work;
         b->gradient = w->gradient;
         b->inputs[0] = w->inputs;
         b->inputs[1] = w->inputs ? w->inputs + w->input_size : NULL;
         b->generation = w->generation;
-        if (!b->kept && p->kept_size && !(b->kept = soma_alloc(p->s, p->kept_size)))
+        if (!b->kept && plan->kept_size && !(b->kept = soma_alloc(plan->s, plan->kept_size)))
             return SOMA_MEMORY;
     }
-    if (!b->calls[0]) {
-        soma_status status = tables(p, b);
-        if (status != SOMA_OK)
-            return status;
-    }
-    for (int slot = 0; slot < 2; slot++) {
+    soma_status status = b->calls[0] ? SOMA_OK : make_tables(plan, b);
+    for (int slot = 0; slot < 2 && status == SOMA_OK; slot++) {
         size_t n_args;
-        each_call(p, b, slot, &b->n_calls, &n_args);
+        each_call(plan, b, slot, &b->n_calls, &n_args);
     }
-    return SOMA_OK;
+    return status;
 }

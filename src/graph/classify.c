@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/classify.c: from a simplified graph to plan values and steps in running order: what runs once, once per step,
+ * graph/classify.c: from a simplified graph to plan values and tasks in running order: what runs once, once per step,
  * once per piece of the batch, and after the last piece. Chooses the piece.
  */
 #include "base/size.h"
 #include "base/words.h"
-#include "graph/program.h"
+#include "graph/plan.h"
 #include "backend/cpu/parallel.h"
 
 #include <string.h>
 
-int32_t soma_plan_add_value(soma_program *p, const soma_plan_value *value)
+int32_t soma_plan_add_value(soma_plan *p, const soma_plan_value *value)
 {
     if (soma_grow(p->s, &p->values, &p->value_capacity, p->n_values + 1, sizeof *value) != SOMA_OK)
         return -1;
@@ -18,17 +18,24 @@ int32_t soma_plan_add_value(soma_program *p, const soma_plan_value *value)
     return p->n_values++;
 }
 
-soma_task *soma_plan_add_task(soma_program *p, const soma_task *step)
+soma_task *soma_plan_add_task(soma_plan *p, const soma_task *task)
 {
-    if (soma_grow(p->s, &p->steps, &p->step_capacity, p->n_steps + 1, sizeof *step) != SOMA_OK)
+    if (soma_grow(p->s, &p->tasks, &p->task_capacity, p->n_tasks + 1, sizeof *task) != SOMA_OK)
         return NULL;
-    p->steps[p->n_steps] = *step;
-    return &p->steps[p->n_steps++];
+    p->tasks[p->n_tasks] = *task;
+    return &p->tasks[p->n_tasks++];
 }
 
-bool soma_op_assigns(const soma_task *step, int out, int *in)
+double soma_task_runs(const soma_plan *p, const soma_task *task)
 {
-    int which = step->op->assign ? step->op->assign(step->attrs, step->n_in, out) : -1;
+    bool body = soma_in_body(task);
+    double pieces = (double)(p->batch / p->piece);
+    return !body ? 1 : task->skip_first ? pieces - 1 : pieces;
+}
+
+bool soma_op_assigns(const soma_task *task, int out, int *in)
+{
+    int which = task->op->assign ? task->op->assign(task->attrs, task->n_in, out) : -1;
     if (in)
         *in = which;
     return which >= 0;
@@ -55,7 +62,7 @@ static bool bind_shape(const soma_shape *symbolic, int64_t n, soma_shape *shape,
     return *elements > 0 && *elements < ((int64_t)1 << 48);
 }
 
-static int32_t add_plan_value(soma_program *p, int32_t id)
+static int32_t add_plan_value(soma_plan *p, int32_t id)
 {
     if (p->plan_of[id] >= 0)
         return p->plan_of[id];
@@ -87,7 +94,7 @@ static bool batch_in_front(const soma_shape *shape)
 
 /* Of the values that a node makes. One that makes samples runs with the samples, whatever it reads (a constant that is
  * expanded, say). */
-static soma_class class_of(const soma_program *p, const soma_graph_node *node, const char **why)
+static soma_class class_of(const soma_plan *p, const soma_graph_node *node, const char **why)
 {
     soma_class class = SOMA_CLASS_CONSTANT;
     bool sample = false, sum = false;
@@ -116,7 +123,7 @@ static soma_batch_rule rule_of(const soma_graph_node *node)
 }
 
 /* May what the pieces make be added? Not where something that is no sample, or an activation, comes on top of each. */
-static bool adds_up(const soma_program *p, const soma_graph_node *node)
+static bool adds_up(const soma_plan *p, const soma_graph_node *node)
 {
     for (int j = 0; j < node->n_in; j++)
         if (node->in[j] >= 0 && !batched(&p->graph->values[node->in[j]].type))
@@ -125,7 +132,7 @@ static bool adds_up(const soma_program *p, const soma_graph_node *node)
     return rule_of(node) == SOMA_BATCH_SUM && (!activation || !*activation);
 }
 
-static soma_class output_class(const soma_program *p, const soma_graph_node *node, soma_class class, int out,
+static soma_class output_class(const soma_plan *p, const soma_graph_node *node, soma_class class, int out,
                                const char **why)
 {
     const soma_type *type = &p->graph->values[node->out[out]].type;
@@ -142,8 +149,8 @@ static soma_class output_class(const soma_program *p, const soma_graph_node *nod
     return SOMA_CLASS_SUM;
 }
 
-/* Assigning steps run last: what they make is read by other assigning steps only. */
-static soma_status check_reads(const soma_program *p, const soma_graph_node *node)
+/* Assigning tasks run last: what they make is read by other assigning tasks only. */
+static soma_status check_reads(const soma_plan *p, const soma_graph_node *node)
 {
     for (int j = 0; j < node->n_in; j++) {
         int made = node->in[j] >= 0 ? p->graph->values[node->in[j]].node : -1;
@@ -157,8 +164,8 @@ static soma_status check_reads(const soma_program *p, const soma_graph_node *nod
     return SOMA_OK;
 }
 
-/* Plan values and steps in the graph's order. `whole`: why the batch cannot be cut, or NULL. */
-static soma_status add_steps(soma_program *p, char **whole)
+/* Plan values and tasks in the graph's order. `whole`: why the batch cannot be cut, or NULL. */
+static soma_status add_tasks(soma_plan *p, char **whole)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
         const soma_graph_node *node = &p->graph->nodes[i];
@@ -167,59 +174,59 @@ static soma_status add_steps(soma_program *p, char **whole)
         soma_status status = check_reads(p, node);
         if (status != SOMA_OK)
             return status;
-        soma_task step = {.op = node->op,
+        soma_task task = {.op = node->op,
                           .attrs = node->attrs,
                           .n_in = node->n_in,
                           .n_out = node->n_out,
                           .layer = node->layer,
                           .site = node->site};
-        step.in = soma_arena_array(&p->arena, (size_t)node->n_in + 1, sizeof *step.in);
-        step.out = soma_arena_array(&p->arena, (size_t)node->n_out + 1, sizeof *step.out);
-        if (!step.in || !step.out)
+        task.in = soma_arena_array(&p->room.arena, (size_t)node->n_in + 1, sizeof *task.in);
+        task.out = soma_arena_array(&p->room.arena, (size_t)node->n_out + 1, sizeof *task.out);
+        if (!task.in || !task.out)
             return SOMA_MEMORY;
         for (int j = 0; j < node->n_in; j++) {
-            step.in[j] = node->in[j] >= 0 ? add_plan_value(p, node->in[j]) : -1;
-            if (node->in[j] >= 0 && step.in[j] < 0)
+            task.in[j] = node->in[j] >= 0 ? add_plan_value(p, node->in[j]) : -1;
+            if (node->in[j] >= 0 && task.in[j] < 0)
                 return SOMA_MEMORY;
         }
         const char *why = NULL;
-        step.class = class_of(p, node, &why);
+        task.class = class_of(p, node, &why);
         for (int j = 0; j < node->n_out; j++) {
-            step.out[j] = node->out[j] >= 0 ? add_plan_value(p, node->out[j]) : -1;
+            task.out[j] = node->out[j] >= 0 ? add_plan_value(p, node->out[j]) : -1;
             if (node->out[j] < 0)
                 continue;
-            if (step.out[j] < 0)
+            if (task.out[j] < 0)
                 return SOMA_MEMORY;
-            soma_plan_value *v = &p->values[step.out[j]];
-            v->class = output_class(p, node, step.class, j, &why);
+            soma_plan_value *v = &p->values[task.out[j]];
+            v->class = output_class(p, node, task.class, j, &why);
             v->arg.constant = v->class <= SOMA_CLASS_STATE && !p->updates; /* folded weights, say */
-            step.assigns = step.assigns || soma_op_assigns(&step, j, NULL);
+            task.assigns = task.assigns || soma_op_assigns(&task, j, NULL);
         }
-        if (step.assigns && step.class == SOMA_CLASS_SAMPLE)
+        if (task.assigns && task.class == SOMA_CLASS_SAMPLE)
             why = "assigns from the single samples";
         if (why && !*whole)
-            *whole = soma_arena_format(&p->arena, "%s \"%s\" %s", node->op->name, node->layer, why);
-        if (!soma_plan_add_task(p, &step))
+            *whole = soma_arena_format(&p->room.arena, "%s \"%s\" %s", node->op->name, node->layer, why);
+        if (!soma_plan_add_task(p, &task))
             return SOMA_MEMORY;
     }
     return SOMA_OK;
 }
 
 /* One piece: sums are complete at once and whatever follows them is ordinary work. */
-static void uncut(soma_program *p)
+static void uncut(soma_plan *p)
 {
     for (int i = 0; i < p->n_values; i++)
         if (p->values[i].class > SOMA_CLASS_SAMPLE)
             p->values[i].class = SOMA_CLASS_SAMPLE;
-    for (int i = 0; i < p->n_steps; i++)
-        if (p->steps[i].class > SOMA_CLASS_SAMPLE)
-            p->steps[i].class = SOMA_CLASS_SAMPLE;
+    for (int i = 0; i < p->n_tasks; i++)
+        if (p->tasks[i].class > SOMA_CLASS_SAMPLE)
+            p->tasks[i].class = SOMA_CLASS_SAMPLE;
 }
 
 /* ---- the piece ---- */
 
 /* Bytes of activations per sample, and of the sums that each piece adds to. */
-static void traffic(const soma_program *p, double *sample, double *sums)
+static void traffic(const soma_plan *p, double *sample, double *sums)
 {
     *sample = *sums = 0;
     for (int i = 0; i < p->n_values; i++) {
@@ -239,14 +246,14 @@ static void traffic(const soma_program *p, double *sample, double *sums)
 
 /* The largest divisor of the batch whose activations stay in the cache; all of it where they do anyway, or where adding
  * up the sums once per piece would cost more than the cache saves. */
-static int64_t choose_piece(soma_program *p)
+static int64_t choose_piece(soma_plan *p)
 {
     double sample, sums, cache = (double)soma_cache_bytes();
     traffic(p, &sample, &sums);
     double all = sample * (double)p->batch;
     if (all <= cache) {
-        p->piece_reason = soma_arena_format(&p->arena, "one piece: %.1f MB of activations stay in %.1f MB of cache",
-                                            all / 1e6, cache / 1e6);
+        p->piece_reason = soma_arena_format(
+            &p->room.arena, "one piece: %.1f MB of activations stay in %.1f MB of cache", all / 1e6, cache / 1e6);
         return p->batch;
     }
     int64_t piece = (int64_t)((double)p->batch * (cache / all)) + 1; /* none larger fits */
@@ -257,16 +264,17 @@ static int64_t choose_piece(soma_program *p)
     int64_t least = 4 * (int64_t)p->threads;
     if (piece < least || sums * (double)(pieces - 1) > all) {
         p->piece_reason = soma_arena_format(
-            &p->arena, "one piece: pieces of %lld samples would fit the cache, but %s", (long long)piece,
+            &p->room.arena, "one piece: pieces of %lld samples would fit the cache, but %s", (long long)piece,
             piece < least ? "are too few for the threads" : "adding up the sums would cost more than the cache saves");
         return p->batch;
     }
-    p->piece_reason = soma_arena_format(&p->arena, "%.1f MB of activations in pieces of %.1f MB, for %.1f MB of cache",
-                                        all / 1e6, sample * (double)piece / 1e6, cache / 1e6);
+    p->piece_reason = soma_arena_format(&p->room.arena,
+                                        "%.1f MB of activations in pieces of %.1f MB, for %.1f MB of cache", all / 1e6,
+                                        sample * (double)piece / 1e6, cache / 1e6);
     return piece;
 }
 
-static soma_status set_piece(soma_program *p, int64_t asked, const char *whole)
+static soma_status set_piece(soma_plan *p, int64_t asked, const char *whole)
 {
     if (asked && (asked < 1 || asked > p->batch || p->batch % asked)) {
         int64_t near = asked < 1 ? 1 : asked > p->batch ? p->batch : asked;
@@ -280,7 +288,7 @@ static soma_status set_piece(soma_program *p, int64_t asked, const char *whole)
     p->whole = whole;
     if (whole) {
         p->piece = p->batch;
-        p->piece_reason = soma_arena_format(&p->arena, "one piece: %s", whole);
+        p->piece_reason = soma_arena_format(&p->room.arena, "one piece: %s", whole);
         if (asked && asked != p->batch)
             return soma_fail(p->s, SOMA_INVALID, p->at,
                              SOMA_FIELD("micro_batch") ": the batch cannot be cut into pieces: %s; leave it out, a "
@@ -299,14 +307,14 @@ static soma_status set_piece(soma_program *p, int64_t asked, const char *whole)
 
 /* ---- sums over pieces, order ---- */
 
-/* After a step that makes a sum: sum += part, left out on the first piece, which writes the sum itself. */
-static soma_status add_sums(soma_program *p)
+/* After a task that makes a sum: sum += part, left out on the first piece, which writes the sum itself. */
+static soma_status add_sums(soma_plan *p)
 {
     const soma_op *accumulate = soma_op_find("accumulate");
-    int n = p->n_steps;
-    soma_task *old = p->steps;
-    p->steps = NULL;
-    p->n_steps = p->step_capacity = 0;
+    int n = p->n_tasks;
+    soma_task *old = p->tasks;
+    p->tasks = NULL;
+    p->n_tasks = p->task_capacity = 0;
     soma_status status = SOMA_OK;
     for (int i = 0; i < n && status == SOMA_OK; i++) {
         for (int j = 0; j < old[i].n_in; j++)
@@ -327,15 +335,15 @@ static soma_status add_sums(soma_program *p)
                              .site = old[i].site,
                              .class = SOMA_CLASS_SAMPLE,
                              .skip_first = true};
-            add.in = soma_arena_array(&p->arena, 3, sizeof *add.in);
-            add.attrs = soma_arena_alloc(&p->arena, 1);
+            add.in = soma_arena_array(&p->room.arena, 3, sizeof *add.in);
+            add.attrs = soma_arena_alloc(&p->room.arena, 1);
             if (id < 0 || !add.in || !add.attrs || !accumulate || !soma_plan_add_task(p, &add)) {
                 status = SOMA_MEMORY;
                 break;
             }
             add.in[0] = id;
             add.in[1] = part;
-            p->steps[p->n_steps - 1].out = add.in + 2;
+            p->tasks[p->n_tasks - 1].out = add.in + 2;
             add.in[2] = id;
             p->values[part].sum = id;
             p->plan_of[p->values[part].graph_value] = id;
@@ -345,15 +353,15 @@ static soma_status add_sums(soma_program *p)
     return status;
 }
 
-static bool reads(const soma_task *step, int32_t value)
+static bool reads(const soma_task *task, int32_t value)
 {
-    for (int j = 0; j < step->n_in; j++)
-        if (step->in[j] == value)
+    for (int j = 0; j < task->n_in; j++)
+        if (task->in[j] == value)
             return true;
     return false;
 }
 
-/* Must assigning step `a` come after assigning step `b`, because b still reads what a overwrites? */
+/* Must assigning task `a` come after assigning task `b`, because b still reads what a overwrites? */
 static bool overwrites_input(const soma_task *a, const soma_task *b)
 {
     int in;
@@ -363,26 +371,26 @@ static bool overwrites_input(const soma_task *a, const soma_task *b)
     return false;
 }
 
-static int phase(const soma_task *step)
+static int phase(const soma_task *task)
 {
-    return step->assigns ? SOMA_CLASS_WHOLE + 1 : step->class == SOMA_CLASS_SUM ? SOMA_CLASS_SAMPLE : (int)step->class;
+    return task->assigns ? SOMA_CLASS_WHOLE + 1 : task->class == SOMA_CLASS_SUM ? SOMA_CLASS_SAMPLE : (int)task->class;
 }
 
-/* Stable, by phase; among assigning steps those that overwrite what others read come last. */
-soma_status soma_order(soma_program *p)
+/* Stable, by phase; among assigning tasks those that overwrite what others read come last. */
+soma_status soma_order(soma_plan *p)
 {
-    soma_task *sorted = soma_alloc_array(p->s, (size_t)p->n_steps + 1, sizeof *sorted);
+    soma_task *sorted = soma_alloc_array(p->s, (size_t)p->n_tasks + 1, sizeof *sorted);
     if (!sorted)
         return SOMA_MEMORY;
     int n = 0, assigns;
     for (int c = 0; c <= SOMA_CLASS_WHOLE; c++)
-        for (int i = 0; i < p->n_steps; i++)
-            if (phase(&p->steps[i]) == c)
-                sorted[n++] = p->steps[i];
+        for (int i = 0; i < p->n_tasks; i++)
+            if (phase(&p->tasks[i]) == c)
+                sorted[n++] = p->tasks[i];
     assigns = n;
-    for (int i = 0; i < p->n_steps; i++)
-        if (p->steps[i].assigns)
-            sorted[n++] = p->steps[i];
+    for (int i = 0; i < p->n_tasks; i++)
+        if (p->tasks[i].assigns)
+            sorted[n++] = p->tasks[i];
     for (int i = assigns; i < n; i++) {
         int pick = i;
         for (int j = i; j < n && pick == i; j++) {
@@ -397,12 +405,12 @@ soma_status soma_order(soma_program *p)
         sorted[i] = chosen;
     }
     if (n) /* a program may have nothing to do */
-        memcpy(p->steps, sorted, (size_t)n * sizeof *sorted);
+        memcpy(p->tasks, sorted, (size_t)n * sizeof *sorted);
     soma_release(p->s, sorted);
     return SOMA_OK;
 }
 
-static soma_status bind_values(soma_program *p)
+static soma_status bind_values(soma_plan *p)
 {
     for (int i = 0; i < p->n_values; i++) {
         soma_plan_value *v = &p->values[i];
@@ -423,30 +431,30 @@ static soma_status bind_values(soma_program *p)
 #define FLOPS_PER_THREAD_EXACT                                                                                         \
     0.25e6 /* reference kernels take 64 times as long, and give the same bits for any number */
 
-static void choose_threads(soma_program *p)
+static void choose_threads(soma_plan *p)
 {
     double flops = 0;
-    for (int i = 0; i < p->n_steps; i++) {
-        const soma_task *step = &p->steps[i];
+    for (int i = 0; i < p->n_tasks; i++) {
+        const soma_task *task = &p->tasks[i];
         soma_arg in[8], out[4];
-        if (!step->op->flops || step->n_in > 8 || step->n_out > 4)
+        if (!task->op->flops || task->n_in > 8 || task->n_out > 4)
             continue;
-        for (int j = 0; j < step->n_in; j++)
-            in[j] = step->in[j] >= 0 ? p->values[step->in[j]].arg : (soma_arg){.shape = {.rank = -1}};
-        for (int j = 0; j < step->n_out; j++)
-            out[j] = step->out[j] >= 0 ? p->values[step->out[j]].arg : (soma_arg){.shape = {.rank = -1}};
-        flops += step->op->flops(step->attrs, in, step->n_in, out);
+        for (int j = 0; j < task->n_in; j++)
+            in[j] = task->in[j] >= 0 ? p->values[task->in[j]].arg : (soma_arg){.shape = {.rank = -1}};
+        for (int j = 0; j < task->n_out; j++)
+            out[j] = task->out[j] >= 0 ? p->values[task->out[j]].arg : (soma_arg){.shape = {.rank = -1}};
+        flops += task->op->flops(task->attrs, in, task->n_in, out);
     }
     double useful = flops * (double)(p->batch / p->piece) / (p->s->exact ? FLOPS_PER_THREAD_EXACT : FLOPS_PER_THREAD);
     if (useful < (double)p->threads)
         p->threads = useful < 2 ? 1 : (int)useful;
 }
 
-soma_status soma_classify(soma_program *p, const int32_t *wanted, int n_wanted, int64_t piece)
+soma_status soma_classify(soma_plan *p, const int32_t *wanted, int n_wanted, int64_t piece)
 {
     char *whole = NULL;
-    soma_status status = add_steps(p, &whole);
-    for (int i = 0; i < n_wanted && status == SOMA_OK; i++) /* wanted inputs and tensors may have no step */
+    soma_status status = add_tasks(p, &whole);
+    for (int i = 0; i < n_wanted && status == SOMA_OK; i++) /* wanted inputs and tensors may have no task */
         if (wanted[i] >= 0 && add_plan_value(p, wanted[i]) < 0)
             status = SOMA_MEMORY;
     if (status == SOMA_OK)

@@ -88,9 +88,9 @@ struct soma_model {
     int n_scopes;
     struct soma_name_counter *counters;
     int n_counters, counter_capacity;
-    /* the activation block that all programs share, and what it is sized for */
+    /* programs and the memory that they share (program.h): freed after the attachments, which may own programs */
     struct soma_workspace *workspace;
-    soma_program *programs;
+    void (*free_workspace)(soma_model *m);
     /* what higher floors keep with the model and free with it (train: cached programs; io: class names) */
     struct soma_attachment *attachments;
 };

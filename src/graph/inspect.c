@@ -2,7 +2,7 @@
  *
  * graph/inspect.c: the plan as a person or a test reads it: memory, nodes, times.
  */
-#include "backend/cpu/parallel.h"
+#include "graph/program.h"
 #include "graph/select.h"
 
 #include <stdio.h>
@@ -90,80 +90,60 @@ soma_plan_memory soma_program_memory(const soma_program *p)
     soma_plan_memory m = {0};
     if (!p)
         return m;
-    for (int i = 0; i < p->model->n_tensors; i++) {
-        const soma_model_tensor *t = &p->model->tensors[i];
-        size_t bytes = (size_t)soma_shape_elements(&t->type.shape) * soma_dtype_size(t->type.dtype);
-        *(t->slot ? &m.state : &m.parameters) += (bytes + 63) & ~(size_t)63;
-    }
-    m.gradients = p->gradient_size + p->large_gradients;
-    m.activations = p->work_size - p->large_gradients;
-    m.inputs = 2 * p->input_size;
-    m.packed = p->kept_size;
-    m.tables = p->arena.bytes + p->graph->arena.bytes;
-    m.tables += (uint64_t)p->n_values * sizeof *p->values + (uint64_t)p->n_steps * sizeof *p->steps;
-    m.library = p->library_bytes;
-    m.total = m.parameters + m.state + m.gradients + m.activations + m.inputs + m.packed + m.tables + m.library;
+    m = soma_plan_bytes(p->plan);
+    uint64_t tables = soma_binding_bytes(p->plan);
+    m.tables += tables;
+    m.total += tables;
     return m;
 }
 
 int soma_program_nodes(const soma_program *p)
 {
-    return p ? p->n_steps : 0;
-}
-
-const char *soma_layout_name(soma_layout_kind kind)
-{
-    static const char *const names[] = {"plain", "nhwc", "nChw8c", "nChw16c", "packed"};
-    return names[kind];
-}
-
-double soma_runs_per_step(const soma_program *p, const soma_task *step)
-{
-    bool body = soma_in_body(step);
-    double pieces = (double)(p->batch / p->piece);
-    return !body ? 1 : step->skip_first ? pieces - 1 : pieces;
+    return p ? p->plan->n_tasks : 0;
 }
 
 soma_plan_node soma_program_node(const soma_program *p, int index)
 {
     soma_plan_node node = {.op = ""};
-    if (!p || index < 0 || index >= p->n_steps)
+    if (!p || index < 0 || index >= p->plan->n_tasks)
         return node;
-    const soma_task *step = &p->steps[index];
-    bool view = (step->op->view || step->nested) && soma_plan_root(p, step->out[0]) == soma_plan_root(p, step->in[0]);
-    double runs = view ? 0 : soma_runs_per_step(p, step);
-    node.op = step->op->name;
-    node.layer = step->layer;
-    node.kernel = view ? "view" : step->kernel->name;
-    node.note = step->note;
-    node.refused = step->refused ? step->refused : "";
-    node.chosen = step->chosen && !view ? step->chosen : "";
-    node.phase = step->assigns || step->class == SOMA_CLASS_WHOLE ? "epilogue"
-                 : step->class <= SOMA_CLASS_STEP                 ? "prologue"
+    const soma_plan *plan = p->plan;
+    const soma_task *task = &plan->tasks[index];
+    bool view = (task->op->view || task->nested) &&
+                soma_plan_root(plan, task->out[0]) == soma_plan_root(plan, task->in[0]);
+    double runs = view ? 0 : soma_task_runs(plan, task);
+    node.op = task->op->name;
+    node.layer = task->layer;
+    node.kernel = view ? "view" : task->kernel->name;
+    node.note = task->note;
+    node.refused = task->refused ? task->refused : "";
+    node.chosen = task->chosen && !view ? task->chosen : "";
+    node.phase = task->assigns || task->class == SOMA_CLASS_WHOLE ? "epilogue"
+                 : task->class <= SOMA_CLASS_STEP                 ? "prologue"
                                                                   : "body";
-    node.output = step->output;
-    node.flops = step->flops * runs;
-    node.bytes = step->bytes * runs;
-    node.seconds = step->seconds;
-    node.recomputed = step->recomputed;
-    node.n_in = step->n_in;
-    node.n_out = step->n_out;
+    node.output = task->output;
+    node.flops = task->flops * runs;
+    node.bytes = task->bytes * runs;
+    node.seconds = p->seconds ? p->seconds[index] : 0;
+    node.recomputed = task->recomputed;
+    node.n_in = task->n_in;
+    node.n_out = task->n_out;
     return node;
 }
 
-/* The step before `before` that wrote the value last, or else the last one of all: sums go from piece to piece. */
-static int writer_of(const soma_program *p, int32_t value, int before, int *output)
+/* The task before `before` that wrote the value last, or else the last one of all: sums go from piece to piece. */
+static int writer_of(const soma_plan *p, int32_t value, int before, int *output)
 {
-    for (int k = 1; k <= p->n_steps; k++) {
-        int i = (before - k + p->n_steps) % p->n_steps;
-        for (*output = 0; *output < p->steps[i].n_out; ++*output)
-            if (p->steps[i].out[*output] == value)
+    for (int k = 1; k <= p->n_tasks; k++) {
+        int i = (before - k + p->n_tasks) % p->n_tasks;
+        for (*output = 0; *output < p->tasks[i].n_out; ++*output)
+            if (p->tasks[i].out[*output] == value)
                 return i;
     }
     return *output = -1;
 }
 
-static soma_plan_array describe_array(const soma_program *p, int32_t value, int node, int output)
+static soma_plan_array describe_array(const soma_plan *p, int32_t value, int node, int output)
 {
     soma_plan_array a = {.source = "none", .name = "", .node = -1, .output = -1, .layout = ""};
     a.type.shape.rank = -1;
@@ -186,18 +166,25 @@ static soma_plan_array describe_array(const soma_program *p, int32_t value, int 
     return a;
 }
 
+/* The plan where it has such a node, else NULL. */
+static const soma_plan *plan_with(const soma_program *p, int node)
+{
+    return p && node >= 0 && node < p->plan->n_tasks ? p->plan : NULL;
+}
+
 soma_plan_array soma_program_node_input(const soma_program *p, int node, int index)
 {
-    bool known = p && node >= 0 && node < p->n_steps && index >= 0 && index < p->steps[node].n_in;
-    int32_t value = known ? p->steps[node].in[index] : -1;
-    int output, writer = value >= 0 ? writer_of(p, value, node, &output) : -1;
-    return describe_array(p, value, writer, writer >= 0 ? output : -1);
+    const soma_plan *plan = plan_with(p, node);
+    int32_t value = plan && index >= 0 && index < plan->tasks[node].n_in ? plan->tasks[node].in[index] : -1;
+    int output, writer = value >= 0 ? writer_of(plan, value, node, &output) : -1;
+    return describe_array(plan, value, writer, writer >= 0 ? output : -1);
 }
 
 soma_plan_array soma_program_node_output(const soma_program *p, int node, int index)
 {
-    bool known = p && node >= 0 && node < p->n_steps && index >= 0 && index < p->steps[node].n_out;
-    return describe_array(p, known ? p->steps[node].out[index] : -1, node, index);
+    const soma_plan *plan = plan_with(p, node);
+    int32_t value = plan && index >= 0 && index < plan->tasks[node].n_out ? plan->tasks[node].out[index] : -1;
+    return describe_array(plan, value, node, index);
 }
 
 soma_plan_recomputation soma_program_recomputed(const soma_program *p)
@@ -210,47 +197,28 @@ soma_plan_recomputation soma_program_recomputed(const soma_program *p)
         *(node.recomputed ? &r.flops : &flops) += node.flops;
     }
     r.share = flops > 0 ? r.flops / flops : 0;
-    r.saved = p ? p->recompute_saved : 0;
+    r.saved = p ? p->plan->recompute_saved : 0;
     return r;
-}
-
-/* "f32[16,32,28,28] nChw16c" of output 0, made once at compile. */
-soma_status soma_describe_outputs(soma_program *p)
-{
-    for (int i = 0; i < p->n_steps; i++) {
-        soma_task *step = &p->steps[i];
-        int32_t out = step->n_out ? step->out[0] : -1;
-        char text[96] = "";
-        if (out >= 0) {
-            soma_type type = {p->values[out].arg.dtype, p->values[out].arg.shape};
-            soma_type_text(&type, text);
-        }
-        step->output = soma_arena_format(&p->arena, "%s%s%s", text, out >= 0 ? " " : "",
-                                         out >= 0 ? soma_layout_name(p->values[out].arg.layout.kind) : "");
-        if (!step->output)
-            return SOMA_MEMORY;
-    }
-    return SOMA_OK;
 }
 
 int64_t soma_program_micro_batch(const soma_program *p)
 {
-    return p ? p->piece : 0;
+    return p ? p->plan->piece : 0;
 }
 
 const char *soma_program_micro_batch_reason(const soma_program *p)
 {
-    return p ? p->piece_reason : "";
+    return p ? p->plan->piece_reason : "";
 }
 
 int soma_program_threads(const soma_program *p)
 {
-    return !p ? 0 : p->parallel ? p->threads : 1;
+    return !p ? 0 : p->plan->parallel ? p->plan->threads : 1;
 }
 
 uint64_t soma_program_record(const soma_program *p)
 {
-    return p ? p->record : 0;
+    return p ? p->plan->fingerprint : 0;
 }
 
 /* ---- times ---- */
@@ -261,58 +229,45 @@ static int ascending(const void *a, const void *b)
     return *x < *y ? -1 : *x > *y;
 }
 
-/* One step with the clock read around every call; adds to sums[step]. */
-static soma_status timed_step(soma_program *p, double *sums)
+typedef struct stopwatch {
+    soma_watch watch;
+    soma *s;
+    double *sums; /* per task */
+    double last;
+} stopwatch;
+
+static void called(soma_watch *w, int task)
 {
-    soma_binding *b = &p->own;
-    char reason[SOMA_REASON_MAX] = "";
-    int threads = soma_program_threads(p);
-    soma_run run = {.threads = threads,
-                    .seed = p->seed,
-                    .step = p->step,
-                    .random = p->s->random,
-                    .exact = p->s->exact,
-                    .reason = reason};
-    int before = soma_parallel_enter(threads);
-    unsigned word = soma_float_enter(!p->s->exact, threads);
-    soma_status status = SOMA_OK;
-    int from = p->updates || b->version != p->model->version ? 0 : b->refresh_end;
-    for (int i = from; i < b->n_calls && status == SOMA_OK; i++) {
-        const soma_call *call = &b->calls[p->read_slot][i];
-        run.sample_offset = call->sample_offset;
-        double begin = soma_now(p->s);
-        status = call->run(call->state, call->args, &run);
-        sums[call->step] += soma_now(p->s) - begin;
-    }
-    soma_float_leave(word, threads);
-    soma_parallel_leave(before);
-    if (status != SOMA_OK)
-        return soma_fail(p->s, status, p->at, "timing program \"%s\": %s", p->name, reason);
-    p->step++;
-    b->constants_done = true;
-    if (p->updates)
-        p->model->version++;
-    return SOMA_OK;
+    stopwatch *t = (stopwatch *)w;
+    if (task >= 0)
+        t->sums[task] += soma_now(t->s) - t->last;
+    t->last = soma_now(t->s);
 }
 
 soma_status soma_program_time(soma_program *p, int steps)
 {
     if (!p || steps < 1)
         return SOMA_INVALID;
+    soma *s = p->plan->s;
+    size_t n = (size_t)p->plan->n_tasks;
     soma_status status = soma_step(p); /* pages touched, kept copies made */
-    double *sums = soma_alloc_array(p->s, (size_t)p->n_steps * (size_t)steps + 1, sizeof *sums);
-    double *column = soma_alloc_array(p->s, (size_t)steps, sizeof *column);
-    if (!sums || !column)
+    double *sums = soma_alloc_array(s, n * (size_t)steps + 1, sizeof *sums);
+    double *column = soma_alloc_array(s, (size_t)steps, sizeof *column);
+    if (!p->seconds)
+        p->seconds = soma_alloc_array(s, n + 1, sizeof *p->seconds);
+    if (!sums || !column || !p->seconds)
         status = SOMA_MEMORY;
-    for (int i = 0; i < steps && status == SOMA_OK; i++)
-        status = timed_step(p, sums + (size_t)i * (size_t)p->n_steps);
-    for (int k = 0; k < p->n_steps && status == SOMA_OK; k++) {
-        for (int i = 0; i < steps; i++)
-            column[i] = sums[(size_t)i * (size_t)p->n_steps + (size_t)k];
-        qsort(column, (size_t)steps, sizeof *column, ascending);
-        p->steps[k].seconds = column[steps / 2];
+    for (int i = 0; i < steps && status == SOMA_OK; i++) {
+        stopwatch t = {.watch = {called}, .s = s, .sums = sums + (size_t)i * n};
+        status = soma_step_watched(p, &t.watch);
     }
-    soma_release(p->s, sums);
-    soma_release(p->s, column);
+    for (size_t k = 0; k < n && status == SOMA_OK; k++) {
+        for (int i = 0; i < steps; i++)
+            column[i] = sums[(size_t)i * n + k];
+        qsort(column, (size_t)steps, sizeof *column, ascending);
+        p->seconds[k] = column[steps / 2];
+    }
+    soma_release(s, sums);
+    soma_release(s, column);
     return status;
 }

@@ -7,7 +7,6 @@
 #include "base/size.h"
 #include "graph/fill.h"
 #include "graph/graph.h"
-#include "graph/program.h"
 
 #include <stdio.h>
 #include <string.h>
@@ -29,9 +28,8 @@ static void destroy_model(soma_object *object)
             a->destroy(m, a->data);
         soma_release(s, a);
     }
-    while (m->programs)
-        soma_program_destroy(m->programs);
-    soma_workspace_free(m);
+    if (m->workspace)
+        m->free_workspace(m);
     for (int i = 0; i < m->n_blocks; i++)
         soma_release(s, m->blocks[i]);
     soma_release(s, m->blocks);

@@ -4,7 +4,7 @@
  * orders, each array at a place that is free while it lives; the order that needs least is taken.
  */
 #include "base/size.h"
-#include "graph/program.h"
+#include "graph/plan.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +14,14 @@ static size_t aligned(size_t bytes)
     return (bytes + 63) & ~(size_t)63;
 }
 
-int32_t soma_plan_root(const soma_program *p, int32_t value)
+int32_t soma_plan_root(const soma_plan *p, int32_t value)
 {
     while (p->values[value].alias >= 0)
         value = p->values[value].alias;
     return value;
 }
 
-static void touch(soma_program *p, int32_t value, int position)
+static void touch(soma_plan *p, int32_t value, int position)
 {
     soma_plan_value *v = &p->values[soma_plan_root(p, value)];
     if (v->first < 0 || position < v->first)
@@ -30,38 +30,38 @@ static void touch(soma_program *p, int32_t value, int position)
         v->last = position;
 }
 
-/* Positions of the steps that run once per piece. */
-static void body_range(const soma_program *p, int *begin, int *end)
+/* Positions of the tasks that run once per piece. */
+static void body_range(const soma_plan *p, int *begin, int *end)
 {
-    *begin = p->n_steps;
+    *begin = p->n_tasks;
     *end = 0;
-    for (int i = 0; i < p->n_steps; i++)
-        if (soma_in_body(&p->steps[i])) {
+    for (int i = 0; i < p->n_tasks; i++)
+        if (soma_in_body(&p->tasks[i])) {
             *begin = i < *begin ? i : *begin;
             *end = i + 1;
         }
 }
 
-static void lifetimes(soma_program *p)
+static void lifetimes(soma_plan *p)
 {
     int begin, end;
     body_range(p, &begin, &end);
     for (int i = 0; i < p->n_values; i++)
         p->values[i].first = p->values[i].last = -1;
-    for (int i = 0; i < p->n_steps; i++) {
-        const soma_task *step = &p->steps[i];
-        for (int j = 0; j < step->n_in; j++)
-            if (step->in[j] >= 0)
-                touch(p, step->in[j], i);
-        for (int j = 0; j < step->n_out; j++)
-            if (step->out[j] >= 0)
-                touch(p, step->out[j], i);
+    for (int i = 0; i < p->n_tasks; i++) {
+        const soma_task *task = &p->tasks[i];
+        for (int j = 0; j < task->n_in; j++)
+            if (task->in[j] >= 0)
+                touch(p, task->in[j], i);
+        for (int j = 0; j < task->n_out; j++)
+            if (task->out[j] >= 0)
+                touch(p, task->out[j], i);
     }
     for (int i = 0; i < p->n_values; i++) {
         soma_plan_value *v = &p->values[i];
         soma_plan_value *root = &p->values[soma_plan_root(p, i)];
         if (v->wanted)
-            root->last = p->n_steps;
+            root->last = p->n_tasks;
         if (p->piece == p->batch)
             continue;
         if (root->class == SOMA_CLASS_STEP && root->last >= begin && root->last < end)
@@ -71,81 +71,81 @@ static void lifetimes(soma_program *p)
     }
 }
 
-static bool shares_root(const soma_program *p, const soma_task *step, int except, int32_t root)
+static bool shares_root(const soma_plan *p, const soma_task *task, int except, int32_t root)
 {
-    for (int j = 0; j < step->n_in; j++)
-        if (j != except && step->in[j] >= 0 && soma_plan_root(p, step->in[j]) == root)
+    for (int j = 0; j < task->n_in; j++)
+        if (j != except && task->in[j] >= 0 && soma_plan_root(p, task->in[j]) == root)
             return true;
     return false;
 }
 
-static bool assigning_reads(const soma_program *p, int32_t value)
+static bool assigning_reads(const soma_plan *p, int32_t value)
 {
-    for (int i = 0; i < p->n_steps; i++)
-        for (int j = 0; p->steps[i].assigns && j < p->steps[i].n_in; j++)
-            if (p->steps[i].in[j] == value)
+    for (int i = 0; i < p->n_tasks; i++)
+        for (int j = 0; p->tasks[i].assigns && j < p->tasks[i].n_in; j++)
+            if (p->tasks[i].in[j] == value)
                 return true;
     return false;
 }
 
 /* A view of what this program overwrites would change under who reads it at the end. */
-static bool overwritten(const soma_program *p, int32_t root, int32_t view)
+static bool overwritten(const soma_plan *p, int32_t root, int32_t view)
 {
     return p->updates && p->values[root].storage == SOMA_STORE_TENSOR &&
            (p->values[view].wanted || assigning_reads(p, view));
 }
 
 /* A slice of channels as a view, where its input really has the layout that was planned for it. */
-static void share_slice(soma_program *p, const soma_task *step)
+static void share_slice(soma_plan *p, const soma_task *task)
 {
-    soma_plan_value *out = &p->values[step->out[0]];
-    const soma_plan_value *in = &p->values[step->in[0]];
+    soma_plan_value *out = &p->values[task->out[0]];
+    const soma_plan_value *in = &p->values[task->in[0]];
     int64_t samples = in->arg.shape.dim[0], stride = in->arg.layout.batch_stride;
     stride = stride ? stride : in->arg.elements / samples;
     if (in->arg.layout.kind != out->arg.layout.kind || (samples > 1 && stride != out->arg.layout.batch_stride))
         return;
-    out->alias = soma_plan_root(p, step->in[0]);
-    out->within = in->within + (size_t)soma_slice_begin(p, step) * soma_dtype_size(in->arg.dtype);
+    out->alias = soma_plan_root(p, task->in[0]);
+    out->within = in->within + (size_t)soma_slice_begin(p, task) * soma_dtype_size(in->arg.dtype);
     soma_plan_value *root = &p->values[out->alias];
     root->last = out->last > root->last ? out->last : root->last;
 }
 
 /* Assigned state, views, and results that overwrite an input that nobody needs any more. */
-static void share(soma_program *p)
+static void share(soma_plan *p)
 {
-    for (int i = 0; i < p->n_steps; i++) {
-        soma_task *step = &p->steps[i];
-        for (int j = 0; j < step->n_out; j++) {
+    for (int i = 0; i < p->n_tasks; i++) {
+        soma_task *task = &p->tasks[i];
+        for (int j = 0; j < task->n_out; j++) {
             int in;
-            if (step->out[j] >= 0 && soma_op_assigns(step, j, &in))
-                p->values[step->out[j]].alias = soma_plan_root(p, step->in[in]);
+            if (task->out[j] >= 0 && soma_op_assigns(task, j, &in))
+                p->values[task->out[j]].alias = soma_plan_root(p, task->in[in]);
         }
-        if (step->skip_first || step->n_out < 1 || step->out[0] < 0 || p->values[step->out[0]].alias >= 0)
+        if (task->skip_first || task->n_out < 1 || task->out[0] < 0 || p->values[task->out[0]].alias >= 0)
             continue;
-        if (step->nested) {
-            share_slice(p, step);
+        if (task->nested) {
+            share_slice(p, task);
             continue;
         }
-        int k = step->op->view ? 0 : step->apart ? -1 : step->op->inplace_in - 1;
-        if (k < 0 || k >= step->n_in || step->in[k] < 0)
+        int k = task->op->view ? 0 : task->apart ? -1 : task->op->inplace_in - 1;
+        if (k < 0 || k >= task->n_in || task->in[k] < 0)
             continue;
-        int32_t root_id = soma_plan_root(p, step->in[k]);
-        soma_plan_value *out = &p->values[step->out[0]], *in = &p->values[step->in[k]], *root = &p->values[root_id];
+        int32_t root_id = soma_plan_root(p, task->in[k]);
+        soma_plan_value *out = &p->values[task->out[0]], *in = &p->values[task->in[k]], *root = &p->values[root_id];
         bool alike = out->arg.layout.kind == in->arg.layout.kind && out->arg.layout.kind != SOMA_PACKED &&
                      out->arg.layout.batch_stride == in->arg.layout.batch_stride &&
                      soma_arg_bytes(&out->arg) == soma_arg_bytes(&in->arg) && out->arg.batched == in->arg.batched;
         if (!alike || out->storage == SOMA_STORE_GRADIENT)
             continue;
-        if (step->op->view && out->arg.layout.kind == SOMA_PLAIN && out->class == in->class &&
-            !overwritten(p, root_id, step->out[0])) {
+        if (task->op->view && out->arg.layout.kind == SOMA_PLAIN && out->class == in->class &&
+            !overwritten(p, root_id, task->out[0])) {
             out->alias = root_id;
             out->within = in->within;
             if (out->wanted)
                 root->wanted = true;
             root->last = out->last > root->last ? out->last : root->last;
-        } else if (!step->op->view && root->storage == SOMA_STORE_WORK && root->last == i && !root->wanted &&
+        } else if (!task->op->view && root->storage == SOMA_STORE_WORK && root->last == i && !root->wanted &&
                    !out->wanted && root->class == out->class && out->storage == SOMA_STORE_WORK &&
-                   !shares_root(p, step, k, root_id)) {
+                   !shares_root(p, task, k, root_id)) {
             out->alias = root_id;
             out->within = in->within;
             root->last = out->last;
@@ -157,15 +157,15 @@ static void share(soma_program *p)
  * update, over activations that are gone by then. */
 #define LARGE_GRADIENT (1 << 20)
 
-/* What assigning steps read and nobody has storage for yet: small ones are laid out one after the other in their
+/* What assigning tasks read and nobody has storage for yet: small ones are laid out one after the other in their
  * order. */
-static void gradients(soma_program *p)
+static void gradients(soma_plan *p)
 {
     p->gradient_size = p->large_gradients = 0;
-    for (int i = 0; i < p->n_steps; i++) {
-        const soma_task *step = &p->steps[i];
-        for (int j = 0; step->assigns && j < step->n_in; j++) {
-            soma_plan_value *v = step->in[j] >= 0 ? &p->values[step->in[j]] : NULL;
+    for (int i = 0; i < p->n_tasks; i++) {
+        const soma_task *task = &p->tasks[i];
+        for (int j = 0; task->assigns && j < task->n_in; j++) {
+            soma_plan_value *v = task->in[j] >= 0 ? &p->values[task->in[j]] : NULL;
             if (!v || v->storage != SOMA_STORE_WORK || v->class < SOMA_CLASS_SAMPLE || v->arg.batched ||
                 v->arg.shape.rank == 0)
                 continue;
@@ -181,7 +181,7 @@ static void gradients(soma_program *p)
     }
 }
 
-static void storage(soma_program *p)
+static void storage(soma_plan *p)
 {
     for (int i = 0; i < p->n_values; i++) {
         soma_plan_value *v = &p->values[i];
@@ -191,7 +191,7 @@ static void storage(soma_program *p)
 }
 
 /* Bytes of a value's storage: a piece's, or the whole batch's where it must be readable afterwards. */
-static void sizes(soma_program *p)
+static void sizes(soma_plan *p)
 {
     for (int i = 0; i < p->n_values; i++) {
         soma_plan_value *v = &p->values[i];
@@ -207,21 +207,21 @@ static bool takes_work(const soma_plan_value *v)
     return v->storage == SOMA_STORE_WORK && v->alias < 0 && v->first >= 0;
 }
 
-size_t soma_alive(const soma_program *p, size_t *alive)
+size_t soma_alive(const soma_plan *p, size_t *alive)
 {
     size_t most = 0, now = 0;
-    memset(alive, 0, (size_t)p->n_steps * sizeof *alive);
+    memset(alive, 0, (size_t)p->n_tasks * sizeof *alive);
     for (int i = 0; i < p->n_values; i++) { /* what begins and, modulo 2^64, what ended */
         const soma_plan_value *v = &p->values[i];
         if (!takes_work(v))
             continue;
         alive[v->first] += aligned(v->size);
-        if (v->last + 1 < p->n_steps)
+        if (v->last + 1 < p->n_tasks)
             alive[v->last + 1] -= aligned(v->size);
     }
-    for (int i = 0; i < p->n_steps; i++) {
+    for (int i = 0; i < p->n_tasks; i++) {
         now += alive[i];
-        alive[i] = now + aligned(p->steps[i].scratch);
+        alive[i] = now + aligned(p->tasks[i].scratch);
         most = alive[i] > most ? alive[i] : most;
     }
     return most;
@@ -308,7 +308,7 @@ static size_t place_best(item *items, int n, size_t least, const item **placed)
 }
 
 /* An item for every array of the work block and every scratch; NULL: only counts. */
-static int list_items(soma_program *p, item *items)
+static int list_items(soma_plan *p, item *items)
 {
     int n = 0;
     for (int i = 0; i < p->n_values; i++) {
@@ -317,21 +317,21 @@ static int list_items(soma_program *p, item *items)
             items[n] = (item){aligned(v->size), &v->offset, v->first, v->last, n};
         n += takes_work(v);
     }
-    for (int i = 0; i < p->n_steps; i++) {
-        soma_task *step = &p->steps[i];
-        if (step->scratch && items)
-            items[n] = (item){aligned(step->scratch), &step->scratch_offset, i, i, n};
-        n += step->scratch > 0;
+    for (int i = 0; i < p->n_tasks; i++) {
+        soma_task *task = &p->tasks[i];
+        if (task->scratch && items)
+            items[n] = (item){aligned(task->scratch), &task->scratch_offset, i, i, n};
+        n += task->scratch > 0;
     }
     return n;
 }
 
-static soma_status place_work(soma_program *p)
+static soma_status place_work(soma_plan *p)
 {
     int n = list_items(p, NULL);
     item *items = soma_alloc_array(p->s, (size_t)n + 1, sizeof *items);
     const item **placed = soma_alloc_array(p->s, (size_t)n + 1, sizeof *placed);
-    size_t *alive = soma_alloc_array(p->s, (size_t)p->n_steps + 1, sizeof *alive);
+    size_t *alive = soma_alloc_array(p->s, (size_t)p->n_tasks + 1, sizeof *alive);
     soma_status status = items && placed && alive ? SOMA_OK : SOMA_MEMORY;
     if (status == SOMA_OK) {
         list_items(p, items);
@@ -343,7 +343,7 @@ static soma_status place_work(soma_program *p)
     return status;
 }
 
-static soma_status place_rest(soma_program *p)
+static soma_status place_rest(soma_plan *p)
 {
     p->kept_size = p->input_size = 0;
     for (int i = 0; i < p->n_values; i++) {
@@ -360,7 +360,7 @@ static soma_status place_rest(soma_program *p)
     return SOMA_OK;
 }
 
-void soma_lifetimes(soma_program *p)
+void soma_lifetimes(soma_plan *p)
 {
     for (int i = 0; i < p->n_values; i++) {
         soma_plan_value *v = &p->values[i];
@@ -377,7 +377,7 @@ void soma_lifetimes(soma_program *p)
     sizes(p);
 }
 
-soma_status soma_place(soma_program *p)
+soma_status soma_place(soma_plan *p)
 {
     soma_lifetimes(p);
     soma_status status = place_work(p);

@@ -41,20 +41,20 @@ soma_status soma_precision_parse(soma *s, const char *what, const char *name, so
 #endif
 }
 
-/* The rule of the kernels that take the step with all that may be bf16 in bf16; SOMA_BF16_NONE: none does. */
-static soma_status rule_of(soma_program *p, const soma_task *step, soma_bf16_rule *rule)
+/* The rule of the kernels that take the task with all that may be bf16 in bf16; SOMA_BF16_NONE: none does. */
+static soma_status rule_of(soma_plan *p, const soma_task *task, soma_bf16_rule *rule)
 {
     soma_view v;
-    soma_status status = soma_view_make(p, step, &v);
+    soma_status status = soma_view_make(p, task, &p->room, &v);
     *rule = SOMA_BF16_NONE;
     v.bf16 = true;
-    for (int j = 0; j < step->n_in + step->n_out && status == SOMA_OK; j++) {
-        int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+    for (int j = 0; j < task->n_in + task->n_out && status == SOMA_OK; j++) {
+        int32_t id = j < task->n_in ? task->in[j] : task->out[j - task->n_in];
         if (id >= 0 && p->values[id].halves)
             v.args[j].dtype = SOMA_BF16;
     }
-    for (int k = 0; step->op->kernels[k] && status == SOMA_OK; k++) {
-        const soma_kernel *kernel = step->op->kernels[k];
+    for (int k = 0; task->op->kernels[k] && status == SOMA_OK; k++) {
+        const soma_kernel *kernel = task->op->kernels[k];
         if (kernel->bf16 > *rule && !soma_view_cannot(p, kernel, &v))
             *rule = kernel->bf16;
     }
@@ -67,24 +67,24 @@ static bool may_be_half(const soma_plan_value *v)
 }
 
 /* Reads halves; any: at least one that is stored in bf16. */
-static bool reads_halves(const soma_program *p, const soma_task *step, bool stored)
+static bool reads_halves(const soma_plan *p, const soma_task *task, bool stored)
 {
-    for (int j = 0; j < step->n_in; j++)
-        if (step->in[j] >= 0 && p->values[step->in[j]].halves &&
-            (!stored || p->values[step->in[j]].arg.dtype == SOMA_BF16))
+    for (int j = 0; j < task->n_in; j++)
+        if (task->in[j] >= 0 && p->values[task->in[j]].halves &&
+            (!stored || p->values[task->in[j]].arg.dtype == SOMA_BF16))
             return true;
     return false;
 }
 
 /* In running order: products begin, and what can follow in bf16 does. A product writes bf16 only for somebody who can
  * read it. */
-static void spread(soma_program *p, const soma_bf16_rule *rule, const bool *readable)
+static void spread(soma_plan *p, const soma_bf16_rule *rule, const bool *readable)
 {
-    for (int i = 0; i < p->n_steps; i++) {
-        soma_task *step = &p->steps[i];
-        step->bf16 = rule[i] != SOMA_BF16_NONE && reads_halves(p, step, rule[i] == SOMA_BF16_FOLLOW);
-        for (int j = 0; j < step->n_out && step->bf16; j++) {
-            int32_t id = step->out[j];
+    for (int i = 0; i < p->n_tasks; i++) {
+        soma_task *task = &p->tasks[i];
+        task->bf16 = rule[i] != SOMA_BF16_NONE && reads_halves(p, task, rule[i] == SOMA_BF16_FOLLOW);
+        for (int j = 0; j < task->n_out && task->bf16; j++) {
+            int32_t id = task->out[j];
             if (id >= 0 && p->values[id].halves &&
                 (rule[i] == SOMA_BF16_FOLLOW || (readable[id] && !p->values[id].wanted)))
                 p->values[id].arg.dtype = SOMA_BF16;
@@ -92,19 +92,19 @@ static void spread(soma_program *p, const soma_bf16_rule *rule, const bool *read
     }
 }
 
-soma_status soma_precision(soma_program *p)
+soma_status soma_precision(soma_plan *p)
 {
-    soma_bf16_rule *rule = soma_alloc_array(p->s, (size_t)p->n_steps + 1, sizeof *rule);
+    soma_bf16_rule *rule = soma_alloc_array(p->s, (size_t)p->n_tasks + 1, sizeof *rule);
     bool *readable = soma_alloc_array(p->s, (size_t)p->n_values + 1, sizeof *readable);
     soma_status status = rule && readable ? SOMA_OK : SOMA_MEMORY;
     for (int i = 0; i < p->n_values; i++)
         p->values[i].halves = may_be_half(&p->values[i]);
-    for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
-        soma_task *step = &p->steps[i];
-        status = rule_of(p, step, &rule[i]);
-        for (int j = 0; j < step->n_in && rule[i] != SOMA_BF16_NONE; j++)
-            if (step->in[j] >= 0)
-                readable[step->in[j]] = true;
+    for (int i = 0; i < p->n_tasks && status == SOMA_OK; i++) {
+        soma_task *task = &p->tasks[i];
+        status = rule_of(p, task, &rule[i]);
+        for (int j = 0; j < task->n_in && rule[i] != SOMA_BF16_NONE; j++)
+            if (task->in[j] >= 0)
+                readable[task->in[j]] = true;
     }
     if (status == SOMA_OK)
         spread(p, rule, readable);

@@ -1,43 +1,43 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/recompute.c: time for memory (Chen et al. 2016, arXiv 1604.06174). A step whose result is read early and then
+ * graph/recompute.c: time for memory (Chen et al. 2016, arXiv 1604.06174). A task whose result is read early and then
  * late is dropped: its late readers get a clone's result, run just before the first of them with the same prepared
- * kernel, so with the same bits and the same random numbers. Each step runs at most once more. Which ones is chosen by
+ * kernel, so with the same bits and the same random numbers. Each task runs at most once more. Which ones is chosen by
  * what a second of recomputation takes off the bytes above the target, summed over the step (a lazy greedy cover:
  * cached scores are looked at again before they win). What is read outside the body besides (the statistics that an
- * update of a normalisation reads) stays as the first run made it, for all readers. Never cloned: steps that assign,
+ * update of a normalisation reads) stays as the first run made it, for all readers. Never cloned: tasks that assign,
  * that add up pieces, or whose result is read from outside or outside the body.
  */
 #include "base/size.h"
-#include "graph/program.h"
+#include "graph/plan.h"
 
 #include <string.h>
 
 /* The ratio of the two decides; about one core's. */
 #define FLOPS_PER_SECOND 100e9
 #define BYTES_PER_SECOND 10e9
-#define LEAST_GAP 3 /* steps between an early and a late reader */
+#define LEAST_GAP 3 /* tasks between an early and a late reader */
 
 typedef struct candidate {
-    int step;
+    int task;
     bool dead;       /* inputs that nobody needs any more at the clone are dropped as well, instead of kept on */
     double score;    /* byte-steps above the target per second, as last looked at */
     unsigned looked; /* round of that look */
 } candidate;
 
 typedef struct pass {
-    soma_program *p;
-    soma_task *base; /* the steps without clones */
+    soma_plan *p;
+    soma_task *base; /* the tasks without clones */
     int n_base, n_values;
-    int *maker;  /* per value: the base step that makes it, or -1 */
+    int *maker;  /* per value: the base task that makes it, or -1 */
     int *first;  /* per value: index into readers; first[n_values] is their number */
-    int *reader; /* base steps, ascending */
+    int *reader; /* base tasks, ascending */
     bool *free_to_drop;
-    bool *dropped, *trial, *best; /* per base step */
+    bool *dropped, *trial, *best; /* per base task */
     bool *stays;                  /* per value: read outside the body, so no reader gets a clone's */
-    int *cut;                     /* per base step: readers after this one get the clone's result */
+    int *cut;                     /* per base task: readers after this one get the clone's result */
     int32_t *clone;               /* per value, while a schedule is made: its clone or -1 */
-    soma_task *steps;             /* room for every step and every clone */
+    soma_task *tasks;             /* room for every task and every clone */
     int32_t *args, *next_arg;     /* their inputs and outputs */
     size_t *alive;
     candidate *candidates;
@@ -47,52 +47,52 @@ typedef struct pass {
     size_t best_size;
 } pass;
 
-static double seconds_of(const soma_task *step)
+static double seconds_of(const soma_task *task)
 {
-    return step->op->view ? 0 : step->flops / FLOPS_PER_SECOND + step->bytes / BYTES_PER_SECOND;
+    return task->op->view ? 0 : task->flops / FLOPS_PER_SECOND + task->bytes / BYTES_PER_SECOND;
 }
 
 /* ---- the schedule that follows from what is dropped ---- */
 
-static void add_step(pass *w, const soma_task *step, const int32_t *in, const int32_t *out)
+static void add_task(pass *w, const soma_task *task, const int32_t *in, const int32_t *out)
 {
-    soma_task *s = &w->p->steps[w->p->n_steps++];
-    *s = *step;
+    soma_task *s = &w->p->tasks[w->p->n_tasks++];
+    *s = *task;
     s->in = w->next_arg;
-    s->out = s->in + step->n_in;
-    memcpy(s->in, in, (size_t)step->n_in * sizeof *in);
-    memcpy(s->out, out, (size_t)step->n_out * sizeof *out);
-    w->next_arg += step->n_in + step->n_out;
+    s->out = s->in + task->n_in;
+    memcpy(s->in, in, (size_t)task->n_in * sizeof *in);
+    memcpy(s->out, out, (size_t)task->n_out * sizeof *out);
+    w->next_arg += task->n_in + task->n_out;
 }
 
 /* A packed copy of a weight is made anew, never kept for a clone. */
 static bool packs(const pass *w, int index)
 {
-    const soma_task *step = &w->base[index];
-    return !strcmp(step->op->name, "reorder") && w->p->values[step->in[0]].class <= SOMA_CLASS_STATE;
+    const soma_task *task = &w->base[index];
+    return !strcmp(task->op->name, "reorder") && w->p->values[task->in[0]].class <= SOMA_CLASS_STATE;
 }
 
 static int32_t resolve(pass *w, int32_t value, int at);
 
 static void add_clone(pass *w, int made, int at)
 {
-    const soma_task *step = &w->base[made];
-    soma_program *p = w->p;
-    for (int j = 0; j < step->n_in; j++) /* first what it needs, then itself: nothing lies in between */
-        if (step->in[j] >= 0)
-            resolve(w, step->in[j], at);
-    for (int j = 0; j < step->n_out; j++) {
-        if (step->out[j] < 0)
+    const soma_task *task = &w->base[made];
+    soma_plan *p = w->p;
+    for (int j = 0; j < task->n_in; j++) /* first what it needs, then itself: nothing lies in between */
+        if (task->in[j] >= 0)
+            resolve(w, task->in[j], at);
+    for (int j = 0; j < task->n_out; j++) {
+        if (task->out[j] < 0)
             continue;
-        soma_plan_value v = p->values[step->out[j]];
+        soma_plan_value v = p->values[task->out[j]];
         v.storage = SOMA_STORE_NONE;
         v.graph_value = v.tensor = v.alias = -1;
         v.inside = 0;
-        w->clone[step->out[j]] = p->n_values;
+        w->clone[task->out[j]] = p->n_values;
         p->values[p->n_values++] = v;
     }
-    add_step(w, step, step->in, step->out);
-    soma_task *s = &p->steps[p->n_steps - 1];
+    add_task(w, task, task->in, task->out);
+    soma_task *s = &p->tasks[p->n_tasks - 1];
     for (int j = 0; j < s->n_in; j++)
         if (s->in[j] >= 0)
             s->in[j] = resolve(w, s->in[j], at);
@@ -100,10 +100,10 @@ static void add_clone(pass *w, int made, int at)
         if (s->out[j] >= 0)
             s->out[j] = w->clone[s->out[j]];
     s->recomputed = true;
-    w->seconds += seconds_of(step);
+    w->seconds += seconds_of(task);
 }
 
-/* What a reader that stands before base step `at` reads for `value`. */
+/* What a reader that stands before base task `at` reads for `value`. */
 static int32_t resolve(pass *w, int32_t value, int at)
 {
     int made = w->maker[value];
@@ -114,41 +114,41 @@ static int32_t resolve(pass *w, int32_t value, int at)
     return w->clone[value];
 }
 
-/* Clones that base step `at` reads; of base step `but` it needs none. */
+/* Clones that base task `at` reads; of base task `but` it needs none. */
 static void make_inputs(pass *w, int at, int but)
 {
-    const soma_task *step = &w->base[at];
-    for (int j = 0; j < step->n_in; j++)
-        if (step->in[j] >= 0 && (but < 0 || w->maker[step->in[j]] != but))
-            resolve(w, step->in[j], at);
+    const soma_task *task = &w->base[at];
+    for (int j = 0; j < task->n_in; j++)
+        if (task->in[j] >= 0 && (but < 0 || w->maker[task->in[j]] != but))
+            resolve(w, task->in[j], at);
 }
 
 /* Schedules and measures w->trial. */
 static void schedule(pass *w)
 {
-    soma_program *p = w->p;
-    p->steps = w->steps;
-    p->n_steps = 0;
+    soma_plan *p = w->p;
+    p->tasks = w->tasks;
+    p->n_tasks = 0;
     p->n_values = w->n_values;
     w->next_arg = w->args;
     w->seconds = w->excess = 0;
     for (int i = 0; i < w->n_values; i++)
         w->clone[i] = -1;
     for (int i = 0; i < w->n_base; i++) {
-        const soma_task *step = &w->base[i];
+        const soma_task *task = &w->base[i];
         make_inputs(w, i, -1);
         if (packs(w, i) &&
             i + 1 < w->n_base) /* a copy of weights lives only till its reader: nothing lies in between */
             make_inputs(w, i + 1, i);
-        add_step(w, step, step->in, step->out);
-        int32_t *in = p->steps[p->n_steps - 1].in;
-        for (int j = 0; j < step->n_in; j++)
+        add_task(w, task, task->in, task->out);
+        int32_t *in = p->tasks[p->n_tasks - 1].in;
+        for (int j = 0; j < task->n_in; j++)
             if (in[j] >= 0)
                 in[j] = resolve(w, in[j], i);
     }
     soma_lifetimes(p);
     w->peak = soma_alive(p, w->alive);
-    for (int i = 0; i < p->n_steps; i++)
+    for (int i = 0; i < p->n_tasks; i++)
         if (w->alive[i] > w->target)
             w->excess += (double)(w->alive[i] - w->target);
 }
@@ -160,7 +160,7 @@ static int last_reader(const pass *w, int32_t value)
     return w->first[value + 1] > w->first[value] ? w->reader[w->first[value + 1] - 1] : -1;
 }
 
-/* Marks the steps that read the value, through views of it as well. */
+/* Marks the tasks that read the value, through views of it as well. */
 static void mark_readers(const pass *w, int32_t value, bool *read)
 {
     for (int k = w->first[value]; k < w->first[value + 1]; k++) {
@@ -173,12 +173,12 @@ static void mark_readers(const pass *w, int32_t value, bool *read)
 }
 
 /* The output with the most bytes; -1: none. */
-static int32_t main_output(const pass *w, const soma_task *step)
+static int32_t main_output(const pass *w, const soma_task *task)
 {
     int32_t main = -1;
-    for (int j = 0; j < step->n_out; j++)
-        if (step->out[j] >= 0 && (main < 0 || w->p->values[step->out[j]].size > w->p->values[main].size))
-            main = step->out[j];
+    for (int j = 0; j < task->n_out; j++)
+        if (task->out[j] >= 0 && (main < 0 || w->p->values[task->out[j]].size > w->p->values[main].size))
+            main = task->out[j];
     return main;
 }
 
@@ -192,28 +192,28 @@ static bool read_outside(const pass *w, int32_t value)
 
 static bool may_drop(const pass *w, int index)
 {
-    const soma_task *step = &w->base[index];
-    int32_t main = main_output(w, step);
-    if (step->assigns || step->skip_first || step->class != SOMA_CLASS_SAMPLE)
+    const soma_task *task = &w->base[index];
+    int32_t main = main_output(w, task);
+    if (task->assigns || task->skip_first || task->class != SOMA_CLASS_SAMPLE)
         return false;
-    for (int j = 0; j < step->n_out; j++) {
-        const soma_plan_value *v = step->out[j] >= 0 ? &w->p->values[step->out[j]] : NULL;
+    for (int j = 0; j < task->n_out; j++) {
+        const soma_plan_value *v = task->out[j] >= 0 ? &w->p->values[task->out[j]] : NULL;
         if (!v)
             continue;
         if (v->wanted || v->sum >= 0 || v->class != SOMA_CLASS_SAMPLE ||
-            (w->stays[step->out[j]] ? step->out[j] == main : v->storage != SOMA_STORE_WORK))
+            (w->stays[task->out[j]] ? task->out[j] == main : v->storage != SOMA_STORE_WORK))
             return false;
     }
     return main >= 0;
 }
 
-/* The main output decides where the step is cut: at the longest gap between two readers of it or its views;
+/* The main output decides where the task is cut: at the longest gap between two readers of it or its views;
  * behind the last one where there is none, for those who need it only to run something else again. */
 static bool find_cut(pass *w, int index, bool *read)
 {
-    const soma_task *step = &w->base[index];
+    const soma_task *task = &w->base[index];
     memset(read, 0, (size_t)w->n_base * sizeof *read);
-    mark_readers(w, main_output(w, step), read);
+    mark_readers(w, main_output(w, task), read);
     int before = index, gap = LEAST_GAP - 1;
     for (int i = index + 1; i < w->n_base; i++) {
         if (!read[i])
@@ -229,24 +229,24 @@ static bool find_cut(pass *w, int index, bool *read)
     return gap >= LEAST_GAP;
 }
 
-/* Marks the step, the views of what it makes, and (dead) what it reads that nobody keeps till then. */
+/* Marks the task, the views of what it makes, and (dead) what it reads that nobody keeps till then. */
 static void drop(pass *w, int index, bool dead)
 {
-    const soma_task *step = &w->base[index];
+    const soma_task *task = &w->base[index];
     if (w->trial[index] || !w->free_to_drop[index])
         return;
     w->trial[index] = true;
-    for (int j = 0; j < step->n_out; j++)
-        for (int k = step->out[j] >= 0 ? w->first[step->out[j]] : 0;
-             step->out[j] >= 0 && k < w->first[step->out[j] + 1]; k++) {
+    for (int j = 0; j < task->n_out; j++)
+        for (int k = task->out[j] >= 0 ? w->first[task->out[j]] : 0;
+             task->out[j] >= 0 && k < w->first[task->out[j] + 1]; k++) {
             int view = w->reader[k];
             if (!w->base[view].op->view || !w->free_to_drop[view] || w->trial[view])
                 continue;
             w->cut[view] = w->cut[index];
             drop(w, view, false);
         }
-    for (int j = 0; j < step->n_in; j++) {
-        int32_t in = step->in[j];
+    for (int j = 0; j < task->n_in; j++) {
+        int32_t in = task->in[j];
         int made = in >= 0 ? w->maker[in] : -1;
         if (made >= 0 && (dead || packs(w, made)) && (last_reader(w, in) <= w->cut[index] || w->base[made].op->view))
             drop(w, made, true);
@@ -259,7 +259,7 @@ static void drop(pass *w, int index, bool dead)
 static double look(pass *w, candidate *c, double excess, double seconds)
 {
     memcpy(w->trial, w->dropped, (size_t)w->n_base * sizeof *w->trial);
-    drop(w, c->step, c->dead);
+    drop(w, c->task, c->dead);
     schedule(w);
     double cost = w->seconds - seconds;
     c->score = (excess - w->excess) / (cost > 1e-9 ? cost : 1e-9);
@@ -280,7 +280,7 @@ static void cover(pass *w)
         for (;;) {
             candidate *top = NULL;
             for (int i = 0; i < w->n_candidates; i++)
-                if (!w->dropped[w->candidates[i].step] && (!top || w->candidates[i].score > top->score))
+                if (!w->dropped[w->candidates[i].task] && (!top || w->candidates[i].score > top->score))
                     top = &w->candidates[i];
             if (!top || top->score <= 0)
                 return;
@@ -362,13 +362,13 @@ static void find_readers(pass *w)
     for (int i = 0; i < w->n_values; i++)
         w->maker[i] = -1;
     for (int i = 0; i < w->n_base; i++) {
-        const soma_task *step = &w->base[i];
-        for (int j = 0; j < step->n_in; j++)
-            if (step->in[j] >= 0)
-                w->first[step->in[j] + 1]++;
-        for (int j = 0; j < step->n_out; j++)
-            if (step->out[j] >= 0 && !step->skip_first)
-                w->maker[step->out[j]] = i;
+        const soma_task *task = &w->base[i];
+        for (int j = 0; j < task->n_in; j++)
+            if (task->in[j] >= 0)
+                w->first[task->in[j] + 1]++;
+        for (int j = 0; j < task->n_out; j++)
+            if (task->out[j] >= 0 && !task->skip_first)
+                w->maker[task->out[j]] = i;
     }
     for (int i = 0; i < w->n_values; i++) {
         w->first[i + 1] += w->first[i];
@@ -382,9 +382,9 @@ static void find_readers(pass *w)
 
 static soma_status set_up(pass *w)
 {
-    soma_program *p = w->p;
+    soma_plan *p = w->p;
     soma *s = p->s;
-    size_t n = (size_t)p->n_steps + 1, values = (size_t)p->n_values + 1, args = count_args(w);
+    size_t n = (size_t)p->n_tasks + 1, values = (size_t)p->n_values + 1, args = count_args(w);
     soma_status status = soma_grow(s, &p->values, &p->value_capacity, 2 * p->n_values, sizeof *p->values);
     w->maker = soma_alloc_array(s, values, sizeof *w->maker);
     w->first = soma_alloc_array(s, values, sizeof *w->first);
@@ -393,12 +393,12 @@ static soma_status set_up(pass *w)
     w->stays = soma_alloc_array(s, values, sizeof *w->stays);
     w->cut = soma_alloc_array(s, n, sizeof *w->cut);
     w->clone = soma_alloc_array(s, values, sizeof *w->clone);
-    w->steps = soma_alloc_array(s, 2 * n, sizeof *w->steps);
-    w->args = soma_arena_array(&p->arena, 2 * args, sizeof *w->args);
+    w->tasks = soma_alloc_array(s, 2 * n, sizeof *w->tasks);
+    w->args = soma_arena_array(&p->room.arena, 2 * args, sizeof *w->args);
     w->alive = soma_alloc_array(s, 2 * n, sizeof *w->alive);
     w->candidates = soma_alloc_array(s, 2 * n, sizeof *w->candidates);
     if (status != SOMA_OK || !w->maker || !w->first || !w->reader || !w->free_to_drop || !w->stays || !w->cut ||
-        !w->clone || !w->steps || !w->args || !w->alive || !w->candidates)
+        !w->clone || !w->tasks || !w->args || !w->alive || !w->candidates)
         return SOMA_MEMORY;
     w->dropped = w->free_to_drop + n;
     w->trial = w->dropped + n;
@@ -411,18 +411,18 @@ static soma_status set_up(pass *w)
     for (int i = 0; i < w->n_base; i++) {
         if (!w->free_to_drop[i] || !find_cut(w, i, w->trial) || w->base[i].op->view)
             continue;
-        w->candidates[w->n_candidates++] = (candidate){.step = i};
-        w->candidates[w->n_candidates++] = (candidate){.step = i, .dead = true};
+        w->candidates[w->n_candidates++] = (candidate){.task = i};
+        w->candidates[w->n_candidates++] = (candidate){.task = i, .dead = true};
     }
     return SOMA_OK;
 }
 
-soma_status soma_recompute(soma_program *p, size_t work)
+soma_status soma_recompute(soma_plan *p, size_t work)
 {
     soma *s = p->s;
-    pass w = {.p = p, .base = p->steps, .n_base = p->n_steps, .n_values = p->n_values, .best_size = p->work_size};
+    pass w = {.p = p, .base = p->tasks, .n_base = p->n_tasks, .n_values = p->n_values, .best_size = p->work_size};
     size_t before = p->work_size;
-    int capacity = p->step_capacity;
+    int capacity = p->task_capacity;
     soma_status status = set_up(&w);
     if (status == SOMA_OK)
         status = search(&w, work);
@@ -433,14 +433,14 @@ soma_status soma_recompute(soma_program *p, size_t work)
         p->recompute_saved = before - p->work_size;
     }
     if (status == SOMA_OK) {
-        p->step_capacity = 2 * (w.n_base + 1);
+        p->task_capacity = 2 * (w.n_base + 1);
         soma_release(s, w.base);
     } else {
-        p->steps = w.base;
-        p->n_steps = w.n_base;
+        p->tasks = w.base;
+        p->n_tasks = w.n_base;
         p->n_values = w.n_values;
-        p->step_capacity = capacity;
-        soma_release(s, w.steps);
+        p->task_capacity = capacity;
+        soma_release(s, w.tasks);
     }
     soma_release(s, w.maker);
     soma_release(s, w.first);

@@ -211,16 +211,16 @@ soma_status soma_record_read(soma_model *m, const char *text, const char *path)
     return status;
 }
 
-static bool any_choice(const soma_program *p)
+static bool any_choice(const soma_plan *p)
 {
-    for (int i = 0; i < p->n_steps; i++)
-        if (p->steps[i].choice)
+    for (int i = 0; i < p->n_tasks; i++)
+        if (p->tasks[i].choice)
             return true;
     return false;
 }
 
 /* A program that is not made leaves the record as it was. */
-soma_status soma_record_steps(soma_program *p)
+soma_status soma_record_tasks(soma_plan *p)
 {
     if (!any_choice(p))
         return SOMA_OK;
@@ -232,10 +232,10 @@ soma_status soma_record_steps(soma_program *p)
     if (before && n)
         memcpy(before, r->choices.items, (size_t)n * sizeof *before);
     soma_machine_text(p->s, machine);
-    for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
-        if (!p->steps[i].choice)
+    for (int i = 0; i < p->n_tasks && status == SOMA_OK; i++) {
+        if (!p->tasks[i].choice)
             continue;
-        soma_choice choice = *p->steps[i].choice;
+        soma_choice choice = *p->tasks[i].choice;
         choice.machine = machine;
         status = soma_choices_put(&r->choices, &choice);
     }

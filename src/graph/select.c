@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/select.c: a kernel for every step, prepare, and visible reorders where the layouts of a producer and a consumer
+ * graph/select.c: a kernel for every task, prepare, and visible reorders where the layouts of a producer and a consumer
  * differ; which layouts those are negotiate.c says.
  */
 #include "backend/cpu/parallel.h"
@@ -29,62 +29,46 @@ bool soma_same_layout(const soma_layout *a, const soma_layout *b)
     return a->kind == b->kind && a->batch_stride == b->batch_stride && (a->kind != SOMA_PACKED || a->key == b->key);
 }
 
-/* ---- what prepare hands out ---- */
-
-void *soma_prepare_state(soma_prepare *prepare, size_t size)
+const char *soma_layout_name(soma_layout_kind kind)
 {
-    const soma_prepare_owner *owner = prepare->program;
-    return soma_arena_alloc(&owner->program->arena, size);
+    static const char *const names[] = {"plain", "nhwc", "nChw8c", "nChw16c", "packed"};
+    return names[kind];
 }
 
-soma_status soma_prepare_cleanup(soma_prepare *prepare, void (*destroy)(void *), void *object)
-{
-    const soma_prepare_owner *owner = prepare->program;
-    soma_cleanup *c = soma_arena_alloc(&owner->program->arena, sizeof *c);
-    if (!c) {
-        destroy(object);
-        return SOMA_MEMORY;
-    }
-    *c = (soma_cleanup){owner->program->cleanups, destroy, object};
-    owner->program->cleanups = c;
-    return SOMA_OK;
-}
-
-/* ---- the view of a step that kernels get ---- */
+/* ---- the view of a task that kernels get ---- */
 
 typedef soma_view view;
 
-soma_status soma_view_make(soma_program *p, const soma_task *step, view *v)
+soma_status soma_view_make(const soma_plan *p, const soma_task *task, soma_prepare_room *room, view *v)
 {
-    v->args = soma_arena_array(&p->arena, (size_t)(step->n_in + step->n_out) + 1, sizeof *v->args);
+    v->args = soma_arena_array(&room->arena, (size_t)(task->n_in + task->n_out) + 1, sizeof *v->args);
     if (!v->args)
         return SOMA_MEMORY;
-    v->owner.program = p;
     v->note[0] = v->reason[0] = 0;
-    v->bf16 = step->bf16;
-    v->prepare = (soma_prepare){.op = step->op,
-                                .attrs = step->attrs,
-                                .n_in = step->n_in,
-                                .n_out = step->n_out,
+    v->bf16 = task->bf16;
+    v->prepare = (soma_prepare){.op = task->op,
+                                .attrs = task->attrs,
+                                .n_in = task->n_in,
+                                .n_out = task->n_out,
                                 .in = v->args,
-                                .out = v->args + step->n_in,
+                                .out = v->args + task->n_in,
                                 .batch = p->piece,
                                 .full_batch = p->batch,
                                 .threads = p->threads,
                                 .exact = p->s->exact,
-                                .site = step->site,
+                                .site = task->site,
                                 .seed = p->s->seed,
                                 .note = v->note,
                                 .reason = v->reason,
-                                .program = &v->owner};
-    for (int j = 0; j < step->n_in + step->n_out; j++) {
-        int32_t id = j < step->n_in ? step->in[j] : step->out[j - step->n_in];
+                                .room = room};
+    for (int j = 0; j < task->n_in + task->n_out; j++) {
+        int32_t id = j < task->n_in ? task->in[j] : task->out[j - task->n_in];
         if (id >= 0)
             v->args[j] = p->values[id].arg;
         else
             v->args[j].shape.rank = -1;
-        if (id >= 0 && p->values[id].halves && (j < step->n_in || !step->bf16))
-            v->args[j].dtype = step->bf16 ? SOMA_BF16 : SOMA_F32;
+        if (id >= 0 && p->values[id].halves && (j < task->n_in || !task->bf16))
+            v->args[j].dtype = task->bf16 ? SOMA_BF16 : SOMA_F32;
         v->args[j].layout = plain;
     }
     return SOMA_OK;
@@ -93,17 +77,17 @@ soma_status soma_view_make(soma_program *p, const soma_task *step, view *v)
 /* ---- kernels ---- */
 
 /* False: no memory for it. */
-static bool add_refusal(soma_program *p, soma_task *step, const soma_kernel *kernel, const char *reason)
+static bool add_refusal(soma_plan *p, soma_task *task, const soma_kernel *kernel, const char *reason)
 {
-    const char *before = step->refused ? step->refused : "";
+    const char *before = task->refused ? task->refused : "";
     char name[32];
     snprintf(name, sizeof name, "%s%s%s", kernel->name, kernel->isa ? " " : "",
              kernel->isa ? soma_isa_name(kernel->isa) : "");
-    step->refused = soma_arena_format(&p->arena, "%s%s%s: %s", before, before[0] ? "; " : "", name, reason);
-    return step->refused;
+    task->refused = soma_arena_format(&p->room.arena, "%s%s%s: %s", before, before[0] ? "; " : "", name, reason);
+    return task->refused;
 }
 
-const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, view *v)
+const char *soma_view_cannot(const soma_plan *p, const soma_kernel *kernel, view *v)
 {
     if (p->s->exact && !kernel->exact)
         return "not exact";
@@ -119,89 +103,89 @@ const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, v
 
 /* The first kernel from index `from` on that can and suits, else the last one that can; its index, or -1 (then
  * no_kernel says why). */
-static int choose(soma_program *p, soma_task *step, view *v, int from)
+static int choose(soma_plan *p, soma_task *task, view *v, int from)
 {
     int last = -1;
-    for (int k = from; step->op->kernels[k]; k++) {
-        const soma_kernel *kernel = step->op->kernels[k];
-        if (!step->bf16 && soma_for_bf16_alone(kernel))
+    for (int k = from; task->op->kernels[k]; k++) {
+        const soma_kernel *kernel = task->op->kernels[k];
+        if (!task->bf16 && soma_for_bf16_alone(kernel))
             continue;
         const char *reason = soma_view_cannot(p, kernel, v);
         if (!reason) {
             last = k;
-            step->kernel = kernel;
+            task->kernel = kernel;
             if (!kernel->suits || kernel->suits(&v->prepare))
                 return k;
             reason = "the rule on shapes prefers others here; --tune would time it";
         }
-        if (!add_refusal(p, step, kernel, reason))
+        if (!add_refusal(p, task, kernel, reason))
             return -1;
     }
     return last;
 }
 
-static soma_status no_kernel(soma_program *p, const soma_task *step)
+static soma_status no_kernel(soma_plan *p, const soma_task *task)
 {
-    if (!step->refused && step->op->kernels[0] && !soma_for_bf16_alone(step->op->kernels[0]))
+    if (!task->refused && task->op->kernels[0] && !soma_for_bf16_alone(task->op->kernels[0]))
         return SOMA_MEMORY; /* for the list of refusals */
-    return soma_fail(p->s, SOMA_UNSUPPORTED, p->at, "%s \"%s\": no kernel can run it (%s)", step->op->name, step->layer,
-                     step->refused ? step->refused : "the op has none");
+    return soma_fail(p->s, SOMA_UNSUPPORTED, p->at, "%s \"%s\": no kernel can run it (%s)", task->op->name, task->layer,
+                     task->refused ? task->refused : "the op has none");
 }
 
-/* ---- types and layouts of a step's arguments ---- */
+/* ---- types and layouts of a task's arguments ---- */
 
-static bool add_forms(soma_program *p, soma_task *step)
+static bool add_forms(soma_plan *p, soma_task *task)
 {
-    size_t n = (size_t)(step->n_in + step->n_out) + 1;
-    step->in_layout = soma_arena_array(&p->arena, n, sizeof *step->in_layout);
-    step->in_dtype = soma_arena_array(&p->arena, n, sizeof *step->in_dtype);
-    if (!step->in_layout || !step->in_dtype)
+    size_t n = (size_t)(task->n_in + task->n_out) + 1;
+    task->in_layout = soma_arena_array(&p->room.arena, n, sizeof *task->in_layout);
+    task->in_dtype = soma_arena_array(&p->room.arena, n, sizeof *task->in_dtype);
+    if (!task->in_layout || !task->in_dtype)
         return false;
-    step->out_layout = step->in_layout + step->n_in;
-    step->out_dtype = step->in_dtype + step->n_in;
+    task->out_layout = task->in_layout + task->n_in;
+    task->out_dtype = task->in_dtype + task->n_in;
     return true;
 }
 
-/* The step's types as the kernel's view has them, layouts plain or as the kernel asks. */
-static soma_status ask(soma_program *p, soma_task *step, view *v)
+/* The task's types as the kernel's view has them, layouts plain or as the kernel asks. */
+static soma_status ask(soma_plan *p, soma_task *task, view *v)
 {
-    if (!add_forms(p, step))
+    if (!add_forms(p, task))
         return SOMA_MEMORY;
-    if (step->kernel->layouts == SOMA_LAYOUT_ASK)
-        soma_view_wish(step->kernel, v);
-    for (int j = 0; j < step->n_in + step->n_out; j++) {
-        step->in_dtype[j] = v->args[j].dtype;
-        step->in_layout[j] = v->args[j].layout;
+    if (task->kernel->layouts == SOMA_LAYOUT_ASK)
+        soma_view_wish(task->kernel, v);
+    for (int j = 0; j < task->n_in + task->n_out; j++) {
+        task->in_dtype[j] = v->args[j].dtype;
+        task->in_layout[j] = v->args[j].layout;
     }
     return SOMA_OK;
 }
 
 /* ---- prepare ---- */
 
-static void set_forms(const soma_task *step, view *v)
+static void set_forms(const soma_task *task, view *v)
 {
-    for (int j = 0; j < step->n_in + step->n_out; j++) {
-        v->args[j].layout = step->in_layout[j];
-        v->args[j].dtype = step->in_dtype[j];
+    for (int j = 0; j < task->n_in + task->n_out; j++) {
+        v->args[j].layout = task->in_layout[j];
+        v->args[j].dtype = task->in_dtype[j];
     }
 }
 
-static void own_dtypes(const soma_task *step, view *v)
+static void own_dtypes(const soma_task *task, view *v)
 {
-    for (int j = 0; j < step->n_in + step->n_out; j++)
-        v->args[j].dtype = step->in_dtype[j];
+    for (int j = 0; j < task->n_in + task->n_out; j++)
+        v->args[j].dtype = task->in_dtype[j];
 }
 
-/* No kernel could be prepared for bf16: the step falls back to f32. */
-static int choose_f32(soma_program *p, soma_task *step, view *v)
+/* No kernel could be prepared for bf16: the task falls back to f32. */
+static int choose_f32(soma_plan *p, soma_task *task, view *v)
 {
-    step->bf16 = false;
-    for (int j = 0; j < step->n_in + step->n_out; j++)
-        if (step->in_dtype[j] == SOMA_BF16)
-            step->in_dtype[j] = SOMA_F32;
+    task->bf16 = false;
+    for (int j = 0; j < task->n_in + task->n_out; j++)
+        if (task->in_dtype[j] == SOMA_BF16)
+            task->in_dtype[j] = SOMA_F32;
     v->bf16 = false;
-    own_dtypes(step, v);
-    return choose(p, step, v, 0);
+    own_dtypes(task, v);
+    return choose(p, task, v, 0);
 }
 
 static double moved_bytes(const view *v)
@@ -213,56 +197,56 @@ static double moved_bytes(const view *v)
     return bytes;
 }
 
-/* Prepares the chosen kernel, or the next one that will have it. Afterwards the step's layouts are final. */
-static soma_status prepare(soma_program *p, soma_task *step, view *v)
+/* Prepares the chosen kernel, or the next one that will have it. Afterwards the task's layouts are final. */
+static soma_status prepare(soma_plan *p, soma_task *task, view *v)
 {
-    set_forms(step, v);
+    set_forms(task, v);
     int k = 0;
-    while (step->op->kernels[k] != step->kernel)
+    while (task->op->kernels[k] != task->kernel)
         k++;
     for (;;) {
-        soma_status status = step->kernel->prepare(&v->prepare);
+        soma_status status = task->kernel->prepare(&v->prepare);
         if (status == SOMA_OK)
             break;
         if (status == SOMA_MEMORY)
-            return soma_fail(p->s, SOMA_MEMORY, p->at, "%s \"%s\": no memory to prepare the kernel %s", step->op->name,
-                             step->layer, step->kernel->name);
-        if (!add_refusal(p, step, step->kernel, v->reason))
+            return soma_fail(p->s, SOMA_MEMORY, p->at, "%s \"%s\": no memory to prepare the kernel %s", task->op->name,
+                             task->layer, task->kernel->name);
+        if (!add_refusal(p, task, task->kernel, v->reason))
             return SOMA_MEMORY;
-        own_dtypes(step, v);
+        own_dtypes(task, v);
         v->prepare.run = NULL;
         v->prepare.state = NULL;
         v->prepare.scratch = 0;
         v->prepare.flops = 0;
         v->prepare.parallel = v->prepare.apart = false;
         v->note[0] = 0;
-        for (int j = 0; j < step->n_in; j++) /* the next one may want dense arrays: a reorder makes them */
+        for (int j = 0; j < task->n_in; j++) /* the next one may want dense arrays: a reorder makes them */
             v->args[j].layout.batch_stride = 0;
-        k = choose(p, step, v, k + 1);
-        if (k < 0 && step->bf16)
-            k = choose_f32(p, step, v);
+        k = choose(p, task, v, k + 1);
+        if (k < 0 && task->bf16)
+            k = choose_f32(p, task, v);
         if (k < 0)
-            return no_kernel(p, step);
-        if (step->kernel->layouts == SOMA_LAYOUT_CONVERT) /* it takes what was fixed */
-            set_forms(step, v);
+            return no_kernel(p, task);
+        if (task->kernel->layouts == SOMA_LAYOUT_CONVERT) /* it takes what was fixed */
+            set_forms(task, v);
         else
-            soma_view_wish(step->kernel, v);
+            soma_view_wish(task->kernel, v);
     }
-    for (int j = 0; j < step->n_in + step->n_out; j++) {
-        step->in_layout[j] = v->args[j].layout;
-        step->in_dtype[j] = v->args[j].dtype;
+    for (int j = 0; j < task->n_in + task->n_out; j++) {
+        task->in_layout[j] = v->args[j].layout;
+        task->in_dtype[j] = v->args[j].dtype;
     }
-    step->run = v->prepare.run;
-    step->state = v->prepare.state;
-    step->scratch = v->prepare.scratch;
-    step->apart = v->prepare.apart;
-    step->bytes = moved_bytes(v);
-    step->flops = v->prepare.flops > 0 ? v->prepare.flops
-                  : step->op->flops    ? step->op->flops(step->attrs, v->args, step->n_in, v->prepare.out)
+    task->run = v->prepare.run;
+    task->state = v->prepare.state;
+    task->scratch = v->prepare.scratch;
+    task->apart = v->prepare.apart;
+    task->bytes = moved_bytes(v);
+    task->flops = v->prepare.flops > 0 ? v->prepare.flops
+                  : task->op->flops    ? task->op->flops(task->attrs, v->args, task->n_in, v->prepare.out)
                                        : 0;
-    step->note = v->note[0] ? soma_arena_text(&p->arena, v->note) : "";
+    task->note = v->note[0] ? soma_arena_text(&p->room.arena, v->note) : "";
     p->parallel = p->parallel || v->prepare.parallel;
-    return step->note ? SOMA_OK : SOMA_MEMORY;
+    return task->note ? SOMA_OK : SOMA_MEMORY;
 }
 
 /* ---- reorders ---- */
@@ -274,8 +258,8 @@ typedef struct reordered {
 } reordered;
 
 typedef struct insertion {
-    soma_program *p;
-    soma_task *old; /* steps before insertion */
+    soma_plan *p;
+    soma_task *old; /* tasks before insertion */
     int n_old;
     reordered *made;
     int n_made, capacity;
@@ -286,7 +270,7 @@ typedef struct insertion {
  * keeping them all. */
 #define LARGE_COPY (128 << 10)
 
-static bool is_passing_copy(const soma_program *p, int32_t id, const soma_layout *layout, soma_dtype dtype,
+static bool is_passing_copy(const soma_plan *p, int32_t id, const soma_layout *layout, soma_dtype dtype,
                             const soma_task *reader)
 {
     soma_arg copy = p->values[id].arg;
@@ -304,7 +288,7 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     for (int i = 0; i < in->n_made && !passing; i++)
         if (in->made[i].from == id && in->made[i].dtype == dtype && soma_same_layout(&in->made[i].layout, layout))
             return in->made[i].to;
-    soma_program *p = in->p;
+    soma_plan *p = in->p;
     soma_plan_value v = p->values[id];
     v.storage = SOMA_STORE_NONE;
     v.tensor = v.graph_value = v.alias = v.sum = -1;
@@ -317,152 +301,152 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     v.class = passing ? SOMA_CLASS_SAMPLE : v.class;
     soma_dtype from = p->values[id].arg.dtype;
     int32_t to = soma_plan_add_value(p, &v);
-    soma_task step = {.op = soma_op_find("reorder"),
+    soma_task task = {.op = soma_op_find("reorder"),
                       .n_in = 1,
                       .n_out = 1,
                       .layer = reader->layer,
                       .site = reader->site,
                       .class = v.class,
                       .bf16 = dtype == SOMA_BF16 || from == SOMA_BF16};
-    step.in = soma_arena_array(&p->arena, 2, sizeof *step.in);
-    step.attrs = soma_arena_alloc(&p->arena, 1);
-    if (to < 0 || !step.op || !step.in || !step.attrs || !add_forms(p, &step) ||
+    task.in = soma_arena_array(&p->room.arena, 2, sizeof *task.in);
+    task.attrs = soma_arena_alloc(&p->room.arena, 1);
+    if (to < 0 || !task.op || !task.in || !task.attrs || !add_forms(p, &task) ||
         soma_grow(p->s, &in->made, &in->capacity, in->n_made + 1, sizeof *in->made) != SOMA_OK)
         return -1;
-    step.out = step.in + 1;
-    step.in[0] = id;
-    step.out[0] = to;
-    step.in_layout[0] = p->values[id].arg.layout;
-    step.out_layout[0] = *layout;
-    step.in_dtype[0] = from;
-    step.out_dtype[0] = dtype;
-    view view_of_step;
-    soma_status status = soma_view_make(p, &step, &view_of_step);
+    task.out = task.in + 1;
+    task.in[0] = id;
+    task.out[0] = to;
+    task.in_layout[0] = p->values[id].arg.layout;
+    task.out_layout[0] = *layout;
+    task.in_dtype[0] = from;
+    task.out_dtype[0] = dtype;
+    view view_of_task;
+    soma_status status = soma_view_make(p, &task, &p->room, &view_of_task);
     if (status == SOMA_OK)
-        set_forms(&step, &view_of_step);
-    if (status == SOMA_OK && choose(p, &step, &view_of_step, 0) < 0)
-        status = no_kernel(p, &step);
+        set_forms(&task, &view_of_task);
+    if (status == SOMA_OK && choose(p, &task, &view_of_task, 0) < 0)
+        status = no_kernel(p, &task);
     if (status == SOMA_OK)
-        status = prepare(p, &step, &view_of_step);
+        status = prepare(p, &task, &view_of_task);
     in->made[in->n_made++] = (reordered){id, to, *layout, dtype};
-    return status == SOMA_OK && soma_plan_add_task(p, &step) ? to : -1;
+    return status == SOMA_OK && soma_plan_add_task(p, &task) ? to : -1;
 }
 
 /* Adding up takes the layout of what it adds. */
-static void follow_part(soma_program *p, soma_task *step)
+static void follow_part(soma_plan *p, soma_task *task)
 {
-    soma_layout layout = p->values[step->in[1]].arg.layout;
-    step->in_layout[0] = step->in_layout[1] = step->out_layout[0] = layout;
-    p->values[step->out[0]].arg.layout = layout;
+    soma_layout layout = p->values[task->in[1]].arg.layout;
+    task->in_layout[0] = task->in_layout[1] = task->out_layout[0] = layout;
+    p->values[task->out[0]].arg.layout = layout;
 }
 
-static bool makes(const soma_task *step, int32_t value)
+static bool makes(const soma_task *task, int32_t value)
 {
-    for (int j = 0; j < step->n_out; j++)
-        if (step->out[j] == value)
+    for (int j = 0; j < task->n_out; j++)
+        if (task->out[j] == value)
             return true;
     return false;
 }
 
-/* The last step, a gradient's reorder for an update, moves up to right behind the step that makes the gradient: it is
+/* The last task, a gradient's reorder for an update, moves up to right behind the task that makes the gradient: it is
  * still in the cache, and its packed form need not live until all others are made. */
-static void hoist(soma_program *p)
+static void hoist(soma_plan *p)
 {
-    int last = p->n_steps - 1, at = last;
-    soma_task moved = p->steps[last];
-    while (at > 0 && !makes(&p->steps[at - 1], moved.in[0]))
+    int last = p->n_tasks - 1, at = last;
+    soma_task moved = p->tasks[last];
+    while (at > 0 && !makes(&p->tasks[at - 1], moved.in[0]))
         at--;
     if (at == 0 || moved.class != SOMA_CLASS_SAMPLE)
         return;
-    memmove(p->steps + at + 1, p->steps + at, (size_t)(last - at) * sizeof moved);
-    p->steps[at] = moved;
+    memmove(p->tasks + at + 1, p->tasks + at, (size_t)(last - at) * sizeof moved);
+    p->tasks[at] = moved;
 }
 
-static soma_status insert_step(insertion *in, soma_task *step)
+static soma_status insert_task(insertion *in, soma_task *task)
 {
-    soma_program *p = in->p;
+    soma_plan *p = in->p;
     view v;
-    soma_status status = soma_tune_step(p, step);
+    soma_status status = soma_tune_task(p, task);
     if (status == SOMA_OK)
-        status = soma_view_make(p, step, &v);
-    if (status == SOMA_OK && step->skip_first)
-        follow_part(p, step);
+        status = soma_view_make(p, task, &p->room, &v);
+    if (status == SOMA_OK && task->skip_first)
+        follow_part(p, task);
     if (status == SOMA_OK)
-        status = prepare(p, step, &v);
-    for (int j = 0; j < step->n_in && status == SOMA_OK; j++) {
-        if (step->in[j] < 0 || (soma_same_layout(&p->values[step->in[j]].arg.layout, &step->in_layout[j]) &&
-                                p->values[step->in[j]].arg.dtype == step->in_dtype[j]))
+        status = prepare(p, task, &v);
+    for (int j = 0; j < task->n_in && status == SOMA_OK; j++) {
+        if (task->in[j] < 0 || (soma_same_layout(&p->values[task->in[j]].arg.layout, &task->in_layout[j]) &&
+                                p->values[task->in[j]].arg.dtype == task->in_dtype[j]))
             continue;
-        int n = p->n_steps;
-        int32_t to = add_reorder(in, step->in[j], &step->in_layout[j], step->in_dtype[j], step);
+        int n = p->n_tasks;
+        int32_t to = add_reorder(in, task->in[j], &task->in_layout[j], task->in_dtype[j], task);
         if (to < 0)
             return p->s->status != SOMA_OK ? p->s->status : SOMA_MEMORY;
-        if (step->assigns && p->n_steps > n)
+        if (task->assigns && p->n_tasks > n)
             hoist(p);
-        step->in[j] = to;
+        task->in[j] = to;
     }
-    if (status != SOMA_OK || !soma_plan_add_task(p, step))
+    if (status != SOMA_OK || !soma_plan_add_task(p, task))
         return status != SOMA_OK ? status : SOMA_MEMORY;
-    for (int j = 0; j < step->n_out; j++) {
-        if (step->out[j] < 0)
+    for (int j = 0; j < task->n_out; j++) {
+        if (task->out[j] < 0)
             continue;
-        soma_plan_value *out = &p->values[step->out[j]];
-        out->arg.layout = step->out_layout[j];
-        out->arg.dtype = step->out_dtype[j];
+        soma_plan_value *out = &p->values[task->out[j]];
+        out->arg.layout = task->out_layout[j];
+        out->arg.dtype = task->out_dtype[j];
         bool half = out->arg.dtype == SOMA_BF16;
         if (!out->wanted || (out->arg.layout.kind == SOMA_PLAIN && !half))
             continue;
         /* what is read from outside is plain, and never bf16 */
-        int32_t to = add_reorder(in, step->out[j], &plain, half ? SOMA_F32 : out->arg.dtype, step);
+        int32_t to = add_reorder(in, task->out[j], &plain, half ? SOMA_F32 : out->arg.dtype, task);
         if (to < 0)
             return p->s->status != SOMA_OK ? p->s->status : SOMA_MEMORY;
         p->values[to].wanted = true;
-        p->values[step->out[j]].wanted = false;
-        if (p->values[step->out[j]].graph_value >= 0)
-            p->plan_of[p->values[step->out[j]].graph_value] = to;
+        p->values[task->out[j]].wanted = false;
+        if (p->values[task->out[j]].graph_value >= 0)
+            p->plan_of[p->values[task->out[j]].graph_value] = to;
     }
     return SOMA_OK;
 }
 
-static soma_status insert_all(soma_program *p)
+static soma_status insert_all(soma_plan *p)
 {
-    insertion in = {.p = p, .old = p->steps, .n_old = p->n_steps};
-    p->steps = NULL;
-    p->n_steps = p->step_capacity = 0;
+    insertion in = {.p = p, .old = p->tasks, .n_old = p->n_tasks};
+    p->tasks = NULL;
+    p->n_tasks = p->task_capacity = 0;
     soma_status status = SOMA_OK;
     for (int i = 0; i < in.n_old && status == SOMA_OK; i++)
-        status = insert_step(&in, &in.old[i]);
+        status = insert_task(&in, &in.old[i]);
     soma_release(p->s, in.old);
     soma_release(p->s, in.made);
     return status;
 }
 
-/* What was chosen, as one number: op, layer, kernel, note and layouts of every step. */
-static uint64_t record(const soma_program *p)
+/* What was chosen, as one number: op, layer, kernel, note and layouts of every task. */
+static uint64_t record(const soma_plan *p)
 {
     uint64_t hash = soma_hash_text("record");
-    for (int i = 0; i < p->n_steps; i++) {
-        const soma_task *step = &p->steps[i];
-        const char *texts[] = {step->op->name, step->layer, step->kernel->name, step->note};
+    for (int i = 0; i < p->n_tasks; i++) {
+        const soma_task *task = &p->tasks[i];
+        const char *texts[] = {task->op->name, task->layer, task->kernel->name, task->note};
         for (int t = 0; t < 4; t++)
             hash = soma_hash_bytes(hash, texts[t], strlen(texts[t]) + 1);
-        int32_t numbers[] = {step->kernel->isa, step->n_out ? (int32_t)step->out_layout[0].kind : 0, p->threads,
-                             (int32_t)p->piece, step->n_out ? (int32_t)step->out_dtype[0] : 0};
+        int32_t numbers[] = {task->kernel->isa, task->n_out ? (int32_t)task->out_layout[0].kind : 0, p->threads,
+                             (int32_t)p->piece, task->n_out ? (int32_t)task->out_dtype[0] : 0};
         hash = soma_hash_bytes(hash, numbers, sizeof numbers);
     }
     return hash;
 }
 
-soma_status soma_select(soma_program *p)
+soma_status soma_select(soma_plan *p)
 {
     soma_status status = p->bf16 ? soma_precision(p) : SOMA_OK;
-    for (int i = 0; i < p->n_steps && status == SOMA_OK; i++) {
+    for (int i = 0; i < p->n_tasks && status == SOMA_OK; i++) {
         view v;
-        status = soma_view_make(p, &p->steps[i], &v);
-        if (status == SOMA_OK && choose(p, &p->steps[i], &v, 0) < 0)
-            status = no_kernel(p, &p->steps[i]);
+        status = soma_view_make(p, &p->tasks[i], &p->room, &v);
+        if (status == SOMA_OK && choose(p, &p->tasks[i], &v, 0) < 0)
+            status = no_kernel(p, &p->tasks[i]);
         if (status == SOMA_OK)
-            status = ask(p, &p->steps[i], &v);
+            status = ask(p, &p->tasks[i], &v);
     }
     if (status == SOMA_OK)
         status = soma_negotiate(p);
@@ -475,6 +459,25 @@ soma_status soma_select(soma_program *p)
     if (status == SOMA_OK)
         soma_nest_parts(p);
     if (status == SOMA_OK)
-        p->record = record(p);
+        p->fingerprint = record(p);
     return status;
+}
+
+/* "f32[16,32,28,28] nChw16c" of output 0, made once at compile. */
+soma_status soma_describe_outputs(soma_plan *p)
+{
+    for (int i = 0; i < p->n_tasks; i++) {
+        soma_task *task = &p->tasks[i];
+        int32_t out = task->n_out ? task->out[0] : -1;
+        char text[96] = "";
+        if (out >= 0) {
+            soma_type type = {p->values[out].arg.dtype, p->values[out].arg.shape};
+            soma_type_text(&type, text);
+        }
+        task->output = soma_arena_format(&p->room.arena, "%s%s%s", text, out >= 0 ? " " : "",
+                                         out >= 0 ? soma_layout_name(p->values[out].arg.layout.kind) : "");
+        if (!task->output)
+            return SOMA_MEMORY;
+    }
+    return SOMA_OK;
 }

@@ -1,45 +1,44 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/select.h: a step as kernels see it, for those who choose them: the rule (select.c) and the clock (tune.c), and
+ * graph/select.h: a task as kernels see it, for those who choose them: the rule (select.c) and the clock (tune.c), and
  * for layouts (negotiate.c).
  */
 #ifndef SOMA_GRAPH_SELECT_H
 #define SOMA_GRAPH_SELECT_H
 
-#include "graph/program.h"
+#include "graph/plan.h"
 
 typedef struct soma_view {
     soma_prepare prepare;
-    soma_prepare_owner owner;
     soma_arg *args; /* n_in, then n_out */
-    bool bf16;      /* the step reads and writes bf16 */
+    bool bf16;      /* the task reads and writes bf16 */
     char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
 } soma_view;
 
-/* Kernels that are for bf16 alone are not worth a word in an f32 step. */
+/* Kernels that are for bf16 alone are not worth a word in an f32 task. */
 static inline bool soma_for_bf16_alone(const soma_kernel *kernel)
 {
     return kernel->isa == 4;
 }
 
-/* All arguments plain. The arrays are p's. */
-soma_status soma_view_make(soma_program *p, const soma_task *step, soma_view *v);
-/* Why a kernel cannot run the step, or NULL. */
-const char *soma_view_cannot(const soma_program *p, const soma_kernel *kernel, soma_view *v);
+/* All arguments plain. The arrays, and what prepare will store, are the room's. */
+soma_status soma_view_make(const soma_plan *p, const soma_task *task, soma_prepare_room *room, soma_view *v);
+/* Why a kernel cannot run the task, or NULL. */
+const char *soma_view_cannot(const soma_plan *p, const soma_kernel *kernel, soma_view *v);
 /* Layouts plain but for what the kernel asks for. */
 void soma_view_wish(const soma_kernel *kernel, soma_view *v);
-/* The layouts in which another kernel than the chosen one would run the step: what it asks for, or what was
+/* The layouts in which another kernel than the chosen one would run the task: what it asks for, or what was
  * negotiated. */
-void soma_view_layouts(const soma_program *p, const soma_task *step, const soma_kernel *kernel, soma_view *v);
+void soma_view_layouts(const soma_plan *p, const soma_task *task, const soma_kernel *kernel, soma_view *v);
 bool soma_same_layout(const soma_layout *a, const soma_layout *b);
 const char *soma_layout_name(soma_layout_kind kind);
 
-/* Fixes every step's layouts, and strides of arrays that lie within others; each step has a kernel and what it asks
+/* Fixes every task's layouts, and strides of arrays that lie within others; each task has a kernel and what it asks
  * for. */
-soma_status soma_negotiate(soma_program *p);
+soma_status soma_negotiate(soma_plan *p);
 
 /* Replaces the rule's kernel, and layouts with it, where the model's record or the clock knows better (tune.c). The
- * step's layouts are negotiated, nothing is prepared. */
-soma_status soma_tune_step(soma_program *p, soma_task *step);
+ * task's layouts are negotiated, nothing is prepared. */
+soma_status soma_tune_task(soma_plan *p, soma_task *task);
 
 #endif

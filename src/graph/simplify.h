@@ -5,7 +5,7 @@
 #ifndef SOMA_GRAPH_SIMPLIFY_H
 #define SOMA_GRAPH_SIMPLIFY_H
 
-#include "graph/program.h"
+#include "graph/plan.h"
 
 #include <string.h>
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/tune.c: which kernel a step gets when the rule on shapes is not the last word: the one in the model's record,
+ * graph/tune.c: which kernel a task gets when the rule on shapes is not the last word: the one in the model's record,
  * or the fastest on the real shapes. Layouts are those that the rule has negotiated; what a candidate wants otherwise
  * costs it a reorder. Knows no op.
  */
@@ -20,11 +20,11 @@
 #define SLOW 1.5           /* likewise, from the third round on: a core that is taken away for a while doubles a run */
 #define MARGIN 0.98        /* of the rule's kernel: what is not clearly faster does not replace it */
 
-/* A candidate, prepared in a program of its own that is thrown away after the timing. */
+/* A candidate, prepared in a room of its own that is closed after the timing. */
 typedef struct trial {
     const soma_kernel *kernel;
-    bool f32; /* in f32 although the step is a bf16 one: conversions count as reorders do */
-    soma_program program;
+    bool f32; /* in f32 although the task is a bf16 one: conversions count as reorders do */
+    soma_prepare_room room;
     soma_view view;
     double seconds;  /* of one run, the fastest */
     double reorders; /* seconds of one step */
@@ -32,8 +32,8 @@ typedef struct trial {
 } trial;
 
 typedef struct timing {
-    soma_program *p;
-    const soma_task *step;
+    soma_plan *p;
+    const soma_task *task;
     trial *trials;
     int n, n_args;
     void *block[ARGUMENTS + 1], *data[ARGUMENTS + 1]; /* owned; as run takes them: scratch at the end */
@@ -49,38 +49,31 @@ static const char *kernel_text(const soma_kernel *kernel, bool f32, char text[KE
     return text;
 }
 
-/* A step of a bf16 program as it would be in f32; dtype: room for its arguments. */
-static soma_task in_f32(const soma_task *step, soma_dtype *dtype)
+/* A task of a bf16 program as it would be in f32; dtype: room for its arguments. */
+static soma_task in_f32(const soma_task *task, soma_dtype *dtype)
 {
-    soma_task other = *step;
+    soma_task other = *task;
     other.bf16 = false;
     other.in_dtype = dtype;
-    other.out_dtype = dtype + step->n_in;
-    for (int j = 0; j < step->n_in + step->n_out; j++)
-        dtype[j] = step->in_dtype[j] == SOMA_BF16 ? SOMA_F32 : step->in_dtype[j];
+    other.out_dtype = dtype + task->n_in;
+    for (int j = 0; j < task->n_in + task->n_out; j++)
+        dtype[j] = task->in_dtype[j] == SOMA_BF16 ? SOMA_F32 : task->in_dtype[j];
     return other;
 }
 
 /* ---- a candidate ---- */
 
-static soma_status open_trial(const soma_program *p, const soma_task *step, const soma_kernel *kernel, trial *t)
+static soma_status open_trial(const soma_plan *p, const soma_task *task, const soma_kernel *kernel, trial *t)
 {
     t->kernel = kernel;
-    t->program = *p;
-    t->program.cleanups = NULL;
-    soma_arena_init(&t->program.arena, p->s);
-    return soma_view_make(&t->program, step, &t->view);
+    soma_prepare_room_open(&t->room, p->s);
+    return soma_view_make(p, task, &t->room, &t->view);
 }
 
 static void close_trial(trial *t)
 {
-    while (t->program.cleanups) {
-        soma_cleanup *c = t->program.cleanups;
-        t->program.cleanups = c->next;
-        c->destroy(c->object);
-    }
     if (t->kernel)
-        soma_arena_free(&t->program.arena);
+        soma_prepare_room_close(&t->room);
     t->kernel = NULL;
 }
 
@@ -91,21 +84,21 @@ static size_t scratch_limit(const timing *t)
     return t->n && t->trials[0].view.prepare.scratch > limit ? t->trials[0].view.prepare.scratch : limit;
 }
 
-/* Adds a kernel if it can run the step. */
+/* Adds a kernel if it can run the task. */
 static soma_status add_trial(timing *t, const soma_kernel *kernel, bool f32)
 {
     trial *c = &t->trials[t->n];
-    const soma_task *step = t->step;
+    const soma_task *task = t->task;
     soma_dtype dtype[ARGUMENTS];
-    soma_task other = in_f32(step, dtype);
-    soma_status status = open_trial(t->p, f32 ? &other : step, kernel, c);
+    soma_task other = in_f32(task, dtype);
+    soma_status status = open_trial(t->p, f32 ? &other : task, kernel, c);
     c->f32 = f32;
     bool can = status == SOMA_OK && !soma_view_cannot(t->p, kernel, &c->view);
     if (can) {
-        soma_view_layouts(t->p, step, kernel, &c->view);
-        if (kernel == step->kernel && !f32)
+        soma_view_layouts(t->p, task, kernel, &c->view);
+        if (kernel == task->kernel && !f32)
             for (int j = 0; j < t->n_args; j++)
-                c->view.args[j].layout = step->in_layout[j];
+                c->view.args[j].layout = task->in_layout[j];
         status = kernel->prepare(&c->view.prepare);
         can = status == SOMA_OK && (!t->n || c->view.prepare.scratch <= scratch_limit(t));
     }
@@ -120,8 +113,8 @@ static soma_status add_trial(timing *t, const soma_kernel *kernel, bool f32)
 static soma_status add_all(timing *t, bool f32)
 {
     soma_status status = SOMA_OK;
-    for (int k = 0; t->n && t->step->op->kernels[k] && t->n < CANDIDATES && status == SOMA_OK; k++) {
-        const soma_kernel *kernel = t->step->op->kernels[k];
+    for (int k = 0; t->n && t->task->op->kernels[k] && t->n < CANDIDATES && status == SOMA_OK; k++) {
+        const soma_kernel *kernel = t->task->op->kernels[k];
         bool known = kernel->exact;
         for (int i = 0; i < t->n; i++)
             known = known || (t->trials[i].f32 == f32 && !strcmp(t->trials[i].kernel->name, kernel->name));
@@ -134,10 +127,10 @@ static soma_status add_all(timing *t, bool f32)
 /* The rule's choice first. */
 static soma_status add_trials(timing *t)
 {
-    soma_status status = add_trial(t, t->step->kernel, false);
+    soma_status status = add_trial(t, t->task->kernel, false);
     if (status == SOMA_OK)
         status = add_all(t, false);
-    return status == SOMA_OK && t->step->bf16 ? add_all(t, true) : status;
+    return status == SOMA_OK && t->task->bf16 ? add_all(t, true) : status;
 }
 
 /* ---- data ---- */
@@ -166,7 +159,7 @@ static void fill(void *data, const soma_arg *arg, size_t bytes, uint32_t state)
  * can. */
 static int in_place(const timing *t)
 {
-    int in = t->step->op->inplace_in - 1, out = t->step->n_in;
+    int in = t->task->op->inplace_in - 1, out = t->task->n_in;
     bool may = in >= 0 && in < out && out < t->n_args;
     for (int i = 0; i < t->n && may; i++) {
         const soma_arg *a = &t->trials[i].view.args[in], *b = &t->trials[i].view.args[out];
@@ -213,7 +206,7 @@ static void free_data(timing *t)
 /* Seconds of one run; negative: it refused. */
 static double one_run(timing *t, const trial *c, void **data)
 {
-    int out = t->step->n_in;
+    int out = t->task->n_in;
     if (data == t->data && in_place(t) >= 0)
         data[out] = c->view.prepare.apart ? t->block[out] : data[in_place(t)];
     double begin = soma_now(t->p->s);
@@ -229,13 +222,13 @@ static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg 
 {
     const soma_op *op = soma_op_find("reorder");
     int32_t ids[2] = {-1, -1};
-    soma_task step = {.op = op, .n_in = 1, .n_out = 1, .in = ids, .out = ids + 1, .layer = ""};
+    soma_task task = {.op = op, .n_in = 1, .n_out = 1, .in = ids, .out = ids + 1, .layer = ""};
     void *data[3] = {soma_alloc(t->p->s, soma_arg_bytes(from)), soma_alloc(t->p->s, soma_arg_bytes(to)), NULL};
     soma_status status = data[0] && data[1] ? SOMA_UNSUPPORTED : SOMA_MEMORY;
     *seconds = 0;
     for (int k = 0; op->kernels[k] && status == SOMA_UNSUPPORTED; k++) {
         trial *c = soma_alloc(t->p->s, sizeof *c);
-        status = c ? open_trial(t->p, &step, op->kernels[k], c) : SOMA_MEMORY;
+        status = c ? open_trial(t->p, &task, op->kernels[k], c) : SOMA_MEMORY;
         if (status == SOMA_OK) {
             c->view.args[0] = *from;
             c->view.args[1] = *to;
@@ -264,16 +257,16 @@ static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg 
  * where it never changes. */
 static soma_status add_reorders(timing *t, trial *c)
 {
-    double runs = soma_runs_per_step(t->p, t->step);
+    double runs = soma_task_runs(t->p, t->task);
     for (int j = 0; j < t->n_args && !c->out; j++) {
         soma_arg *arg = &c->view.args[j], there = *arg;
-        there.layout = t->step->in_layout[j];
-        there.dtype = t->step->in_dtype[j];
+        there.layout = t->task->in_layout[j];
+        there.dtype = t->task->in_dtype[j];
         bool same = there.dtype == arg->dtype && soma_same_layout(&arg->layout, &there.layout);
         if (arg->shape.rank < 0 || same || (arg->constant && !t->p->updates))
             continue;
         double seconds;
-        bool in = j < t->step->n_in;
+        bool in = j < t->task->n_in;
         soma_status status = time_reorder(t, in ? &there : arg, in ? arg : &there, &seconds);
         if (status == SOMA_MEMORY)
             return status;
@@ -286,7 +279,7 @@ static soma_status add_reorders(timing *t, trial *c)
 /* Seconds of a step. */
 static double total(const timing *t, const trial *c)
 {
-    return soma_runs_per_step(t->p, t->step) * c->seconds + c->reorders;
+    return soma_task_runs(t->p, t->task) * c->seconds + c->reorders;
 }
 
 /* Puts out who takes more than `factor` times the best. */
@@ -343,7 +336,7 @@ static void describe(const timing *t, char text[SOMA_REASON_MAX])
 }
 
 /* name: of the fastest. */
-static soma_status time_step(timing *t, char name[KERNEL_TEXT], char detail[SOMA_REASON_MAX])
+static soma_status time_task(timing *t, char name[KERNEL_TEXT], char detail[SOMA_REASON_MAX])
 {
     soma_status status = make_data(t);
     if (status == SOMA_OK) {
@@ -368,8 +361,7 @@ static soma_status time_step(timing *t, char name[KERNEL_TEXT], char detail[SOMA
 }
 
 /* name: "" where there is nothing to choose from. */
-static soma_status run_trials(soma_program *p, const soma_task *step, char name[KERNEL_TEXT],
-                              char detail[SOMA_REASON_MAX])
+static soma_status run_trials(soma_plan *p, const soma_task *task, char name[KERNEL_TEXT], char detail[SOMA_REASON_MAX])
 {
     timing *t = soma_alloc(p->s, sizeof *t);
     trial *trials = t ? soma_alloc_array(p->s, CANDIDATES, sizeof *trials) : NULL;
@@ -377,14 +369,17 @@ static soma_status run_trials(soma_program *p, const soma_task *step, char name[
     name[0] = 0;
     if (status == SOMA_OK) {
         t->p = p;
-        t->step = step;
+        t->task = task;
         t->trials = trials;
-        t->n_args = step->n_in + step->n_out;
-        t->run = (soma_run){
-            .threads = p->threads, .seed = p->seed, .random = p->s->random, .exact = p->s->exact, .reason = t->reason};
+        t->n_args = task->n_in + task->n_out;
+        t->run = (soma_run){.threads = p->threads,
+                            .seed = p->s->seed,
+                            .random = p->s->random,
+                            .exact = p->s->exact,
+                            .reason = t->reason};
         status = add_trials(t);
         if (status == SOMA_OK && t->n > 1)
-            status = time_step(t, name, detail);
+            status = time_task(t, name, detail);
         for (int i = 0; i < t->n; i++)
             close_trial(&trials[i]);
     }
@@ -394,49 +389,49 @@ static soma_status run_trials(soma_program *p, const soma_task *step, char name[
 }
 
 /* Everything that decides how fast a kernel is here, as text in p's arena; NULL: no memory. */
-static const char *key_of(soma_program *p, const soma_task *step, const soma_view *v)
+static const char *key_of(soma_plan *p, const soma_task *task, const soma_view *v)
 {
     soma_text t = {.s = p->s};
     char text[SOMA_REASON_MAX];
-    soma_text_add(&t, step->op->name);
-    for (const soma_field *f = step->op->fields; f && f->name; f++) {
-        soma_attr_text(f, step->attrs, text, sizeof text);
+    soma_text_add(&t, task->op->name);
+    for (const soma_field *f = task->op->fields; f && f->name; f++) {
+        soma_attr_text(f, task->attrs, text, sizeof text);
         soma_text_addf(&t, " %s=%s", f->name, text);
     }
-    for (int j = 0; j < step->n_in + step->n_out; j++) {
+    for (int j = 0; j < task->n_in + task->n_out; j++) {
         const soma_arg *arg = &v->args[j];
-        soma_text_add(&t, j == 0 ? ": " : j == step->n_in ? " -> " : ", ");
+        soma_text_add(&t, j == 0 ? ": " : j == task->n_in ? " -> " : ", ");
         if (arg->shape.rank < 0) {
             soma_text_add(&t, "none");
             continue;
         }
         soma_type type = {arg->dtype, arg->shape};
-        soma_text_addf(&t, "%s %s%s", soma_type_text(&type, text), soma_layout_name(step->in_layout[j].kind),
+        soma_text_addf(&t, "%s %s%s", soma_type_text(&type, text), soma_layout_name(task->in_layout[j].kind),
                        arg->constant && !p->updates ? " constant" : "");
     }
-    soma_text_addf(&t, "; %g runs, %d threads", soma_runs_per_step(p, step), p->threads);
-    const char *key = t.failed ? NULL : soma_arena_text(&p->arena, t.bytes);
+    soma_text_addf(&t, "; %g runs, %d threads", soma_task_runs(p, task), p->threads);
+    const char *key = t.failed ? NULL : soma_arena_text(&p->room.arena, t.bytes);
     soma_text_free(&t);
     return key;
 }
 
 /* Layouts and inputs to which a kernel may be tied, or whose speed does not matter, are left alone. */
-static bool worth_it(const soma_program *p, const soma_task *step)
+static bool worth_it(const soma_plan *p, const soma_task *task)
 {
     int kernels = 0;
-    for (int k = 0; step->op->kernels[k]; k++)
-        kernels += !step->op->kernels[k]->exact;
-    return kernels > 1 && !step->kernel->exact && !step->assigns && !step->skip_first && !step->op->view &&
-           step->n_in + step->n_out <= ARGUMENTS && step->class > SOMA_CLASS_STATE && !p->s->exact;
+    for (int k = 0; task->op->kernels[k]; k++)
+        kernels += !task->op->kernels[k]->exact;
+    return kernels > 1 && !task->kernel->exact && !task->assigns && !task->skip_first && !task->op->view &&
+           task->n_in + task->n_out <= ARGUMENTS && task->class > SOMA_CLASS_STATE && !p->s->exact;
 }
 
 /* Does a kernel that was chosen without this program's budget keep its scratch within it? */
-static soma_status within_budget(soma_program *p, const soma_task *step, const soma_kernel *kernel, bool *within)
+static soma_status within_budget(soma_plan *p, const soma_task *task, const soma_kernel *kernel, bool *within)
 {
     trial *c = soma_alloc(p->s, sizeof *c);
-    soma_status status = c ? open_trial(p, step, kernel, c) : SOMA_MEMORY;
+    soma_status status = c ? open_trial(p, task, kernel, c) : SOMA_MEMORY;
     if (status == SOMA_OK) {
-        soma_view_layouts(p, step, kernel, &c->view);
+        soma_view_layouts(p, task, kernel, &c->view);
         *within = kernel->prepare(&c->view.prepare) == SOMA_OK &&
                   c->view.prepare.scratch <= (size_t)(p->max_memory / 8);
     }
@@ -446,58 +441,58 @@ static soma_status within_budget(soma_program *p, const soma_task *step, const s
     return status;
 }
 
-static const soma_kernel *kernel_named(const soma_task *step, const char *name, bool *f32)
+static const soma_kernel *kernel_named(const soma_task *task, const char *name, bool *f32)
 {
     char text[KERNEL_TEXT];
-    for (int k = 0; step->op->kernels[k]; k++)
+    for (int k = 0; task->op->kernels[k]; k++)
         for (*f32 = false;; *f32 = true) {
-            if (!strcmp(kernel_text(step->op->kernels[k], *f32, text), name))
-                return step->op->kernels[k];
-            if (*f32 || !step->bf16)
+            if (!strcmp(kernel_text(task->op->kernels[k], *f32, text), name))
+                return task->op->kernels[k];
+            if (*f32 || !task->bf16)
                 break;
         }
     return NULL;
 }
 
-static soma_status take(soma_program *p, soma_task *step, const soma_choice *choice, const char *how)
+static soma_status take(soma_plan *p, soma_task *task, const soma_choice *choice, const char *how)
 {
     soma_dtype dtype[ARGUMENTS];
     bool f32;
-    const soma_kernel *kernel = kernel_named(step, choice->kernel, &f32);
-    soma_task changed = kernel && f32 ? in_f32(step, dtype) : *step;
+    const soma_kernel *kernel = kernel_named(task, choice->kernel, &f32);
+    soma_task changed = kernel && f32 ? in_f32(task, dtype) : *task;
     soma_view v;
-    soma_status status = kernel ? soma_view_make(p, &changed, &v) : SOMA_OK;
+    soma_status status = kernel ? soma_view_make(p, &changed, &p->room, &v) : SOMA_OK;
     if (status != SOMA_OK || !kernel || soma_view_cannot(p, kernel, &v))
         return status;
     bool within = true;
-    if (p->max_memory && (kernel != step->kernel || f32))
+    if (p->max_memory && (kernel != task->kernel || f32))
         status = within_budget(p, &changed, kernel, &within);
     if (status != SOMA_OK || !within)
         return status;
-    soma_choice *kept = soma_arena_alloc(&p->arena, sizeof *kept);
-    step->chosen = soma_arena_format(&p->arena, "%s: %s", how, choice->detail);
-    if (!kept || !step->chosen)
+    soma_choice *kept = soma_arena_alloc(&p->room.arena, sizeof *kept);
+    task->chosen = soma_arena_format(&p->room.arena, "%s: %s", how, choice->detail);
+    if (!kept || !task->chosen)
         return SOMA_MEMORY;
     *kept = (soma_choice){.key = choice->key, /* the arena's */
-                          .kernel = soma_arena_text(&p->arena, choice->kernel),
-                          .detail = soma_arena_text(&p->arena, choice->detail)};
+                          .kernel = soma_arena_text(&p->room.arena, choice->kernel),
+                          .detail = soma_arena_text(&p->room.arena, choice->detail)};
     if (!kept->kernel || !kept->detail)
         return SOMA_MEMORY;
-    step->choice = kept;
-    if (kernel == step->kernel && !f32)
+    task->choice = kept;
+    if (kernel == task->kernel && !f32)
         return SOMA_OK;
-    soma_view_layouts(p, step, kernel, &v);
-    step->bf16 = changed.bf16;
-    for (int j = 0; j < step->n_in + step->n_out; j++) {
-        step->in_layout[j] = v.args[j].layout;
-        step->in_dtype[j] = changed.in_dtype[j];
+    soma_view_layouts(p, task, kernel, &v);
+    task->bf16 = changed.bf16;
+    for (int j = 0; j < task->n_in + task->n_out; j++) {
+        task->in_layout[j] = v.args[j].layout;
+        task->in_dtype[j] = changed.in_dtype[j];
     }
-    step->kernel = kernel;
+    task->kernel = kernel;
     return SOMA_OK;
 }
 
 /* From the record or from what was timed; sets known to NULL where neither knows. */
-static soma_status look_up(soma_program *p, const char *machine, const char *key, soma_choice *found, const char **how)
+static soma_status look_up(soma_plan *p, const char *machine, const char *key, soma_choice *found, const char **how)
 {
     const soma_choice *known = soma_record_find(p->model, machine, key);
     *how = "recorded";
@@ -513,22 +508,22 @@ static soma_status look_up(soma_program *p, const char *machine, const char *key
     return SOMA_OK;
 }
 
-soma_status soma_tune_step(soma_program *p, soma_task *step)
+soma_status soma_tune_task(soma_plan *p, soma_task *task)
 {
-    if ((!p->tune && !soma_record_any(p->model)) || !worth_it(p, step))
+    if ((!p->tune && !soma_record_any(p->model)) || !worth_it(p, task))
         return SOMA_OK;
     char machine[SOMA_MACHINE_TEXT], detail[SOMA_REASON_MAX], name[KERNEL_TEXT];
     const char *key = NULL, *how;
     soma_choice choice = {0};
     soma_view v;
     soma_machine_text(p->s, machine);
-    soma_status status = soma_view_make(p, step, &v);
+    soma_status status = soma_view_make(p, task, &p->room, &v);
     if (status == SOMA_OK) {
-        key = key_of(p, step, &v);
+        key = key_of(p, task, &v);
         status = key ? look_up(p, machine, key, &choice, &how) : SOMA_MEMORY;
     }
     if (status == SOMA_OK && !choice.kernel && p->tune && !soma_parallel_refusal(p->threads)) {
-        status = run_trials(p, step, name, detail);
+        status = run_trials(p, task, name, detail);
         if (status != SOMA_OK || !name[0])
             return status;
         choice.machine = machine;
@@ -539,5 +534,5 @@ soma_status soma_tune_step(soma_program *p, soma_task *step)
         status = soma_tuner_put(p->s, &choice);
     }
     choice.key = key;
-    return status == SOMA_OK && choice.kernel ? take(p, step, &choice, how) : status;
+    return status == SOMA_OK && choice.kernel ? take(p, task, &choice, how) : status;
 }

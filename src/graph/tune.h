@@ -27,8 +27,8 @@ void soma_tuner_save(soma *s);
 /* The model's record: choices of the clock, and the hash of its last training's kernels. */
 bool soma_record_any(const soma_model *m);
 const soma_choice *soma_record_find(soma_model *m, const char *machine, const char *key);
-/* Of a program that is made: what the clock chose for its steps; all of it, or nothing where memory is short. */
-soma_status soma_record_steps(soma_program *p);
+/* Of a plan that is made: what the clock chose for its tasks; all of it, or nothing where memory is short. */
+soma_status soma_record_tasks(soma_plan *p);
 soma_status soma_record_set_hash(soma_model *m, uint64_t hash);
 /* The choices as text, for the model file; nothing is added where there are none. */
 void soma_record_write(const soma_model *m, soma_text *text);

@@ -3,7 +3,7 @@
  * graph/updates.c: state that a training step brings up to date beside its parameters, such as running statistics:
  * every op on the way may emit assigning nodes, as it emits gradients. Knows no single op.
  */
-#include "graph/program.h"
+#include "graph/plan.h"
 
 #include <string.h>
 

@@ -10,7 +10,7 @@
 #include "base/zero.h"
 #include "data/dataset.h"
 #include "graph/graph.h"
-#include "graph/program.h"
+#include "graph/plan.h"
 #include "io/description.h"
 #include "io/keys_yaml.h"
 #include "nn/nn.h"

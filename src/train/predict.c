@@ -58,7 +58,7 @@ static soma_program *program_for(soma_model *m, soma_predictor *p, int64_t batch
     int place = 0;
     if (batch != PREDICT_BATCH) {
         for (int i = 1; i < 1 + PREDICT_KEPT; i++)
-            if (p->programs[i] && p->programs[i]->batch == batch)
+            if (p->programs[i] && p->programs[i]->plan->batch == batch)
                 return p->programs[i];
         place = 1 + p->oldest;
         p->oldest = (p->oldest + 1) % PREDICT_KEPT;

@@ -211,7 +211,7 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *given, soma
     if (status == SOMA_OK)
         status = open_validation(t, o);
     if (status == SOMA_OK)
-        status = soma_record_set_hash(m, m->s->exact ? 0 : t->feeder.stages[0].program->record);
+        status = soma_record_set_hash(m, m->s->exact ? 0 : soma_program_record(t->feeder.stages[0].program));
     if (status == SOMA_OK)
         status = soma_model_reset_slots(m); /* a training begins with fresh optimizer state */
     if (status != SOMA_OK) {
