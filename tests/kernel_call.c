@@ -7,19 +7,15 @@
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
 #include "base/random.h"
-#include "graph/plan.h"
+#include "graph/kernel.h"
 
 #include <string.h>
 
 struct kernel_prepared {
     soma *s;
-    soma_prepare_room room;
-    soma_prepare prepare;
-    soma_arg arg[KERNEL_CALL_ARGS];
-    void *data[KERNEL_CALL_ARGS + 1];
+    soma_kernel_call call;
+    void *data[KERNEL_CALL_ARGS + 1], *scratch;
     soma_run run;
-    char note[SOMA_REASON_MAX];
-    kernel_call *call;
 };
 
 bool kernel_call_possible(const soma_kernel *kernel)
@@ -29,32 +25,21 @@ bool kernel_call_possible(const soma_kernel *kernel)
 
 static void fill(kernel_prepared *p, kernel_call *c)
 {
-    int n = c->n_in + c->n_out;
-    for (int i = 0; i < n; i++) {
+    soma_prepare *prepare = &p->call.view.prepare;
+    for (int i = 0; i < c->n_in + c->n_out; i++) {
         const soma_tensor *t = &c->arg[i];
-        p->arg[i] = (soma_arg){.dtype = t->dtype, .shape = t->shape, .elements = soma_shape_elements(&t->shape)};
-        p->arg[i].batched = c->batch > 0 && t->shape.rank > 0 && t->shape.dim[0] == c->batch;
+        soma_arg *arg = &p->call.view.args[i];
+        arg->batched = c->batch > 0 && t->shape.rank > 0 && t->shape.dim[0] == c->batch;
         if (t->shape.rank == 4)
-            p->arg[i].layout.kind = c->layout;
-        if (!t->data)
-            p->arg[i].shape.rank = -1;
+            arg->layout.kind = c->layout;
         p->data[i] = t->data;
     }
-    p->prepare = (soma_prepare){.op = c->op,
-                                .attrs = c->attrs,
-                                .n_in = c->n_in,
-                                .n_out = c->n_out,
-                                .in = p->arg,
-                                .out = p->arg + c->n_in,
-                                .batch = c->batch > 0 ? c->batch : 1,
-                                .site = c->site,
-                                .seed = c->seed,
-                                .note = p->note,
-                                .reason = c->reason,
-                                .room = &p->room};
-    p->prepare.full_batch = c->full_batch > 0 ? c->full_batch : p->prepare.batch;
-    p->prepare.threads = c->threads > 0 ? c->threads : 1;
-    p->run = (soma_run){.threads = p->prepare.threads,
+    prepare->batch = c->batch > 0 ? c->batch : 1;
+    prepare->full_batch = c->full_batch > 0 ? c->full_batch : prepare->batch;
+    prepare->threads = c->threads > 0 ? c->threads : 1;
+    prepare->site = c->site;
+    prepare->seed = c->seed;
+    p->run = (soma_run){.threads = prepare->threads,
                         .seed = c->seed,
                         .step = c->step,
                         .sample_offset = c->sample_offset,
@@ -62,25 +47,31 @@ static void fill(kernel_prepared *p, kernel_call *c)
                         .reason = c->reason};
     if (!c->random.draw)
         p->run.random.draw = soma_philox;
-    c->reason[0] = 0;
 }
 
 kernel_prepared *kernel_call_prepare(kernel_call *c, const soma_kernel *kernel)
 {
+    soma_type type[KERNEL_CALL_ARGS];
     soma *s = soma_open(NULL);
     kernel_prepared *p = soma_alloc(s, sizeof *p);
     if (!p)
         return NULL;
     p->s = s;
-    p->call = c;
-    soma_prepare_room_open(&p->room, s);
-    fill(p, c);
-    soma_status status = kernel->accept ? kernel->accept(&p->prepare) : SOMA_OK;
-    if (status == SOMA_OK)
-        status = kernel->prepare(&p->prepare);
-    if (status == SOMA_OK && p->prepare.scratch) {
-        p->data[c->n_in + c->n_out] = soma_alloc(s, p->prepare.scratch);
-        memset(p->data[c->n_in + c->n_out], 0xa5, p->prepare.scratch); /* a kernel may not count on zeros */
+    for (int i = 0; i < c->n_in + c->n_out; i++) {
+        type[i] = (soma_type){c->arg[i].dtype, c->arg[i].shape};
+        if (!c->arg[i].data)
+            type[i].shape.rank = -1;
+    }
+    soma_status status = soma_kernel_open(&p->call, s, c->op, c->attrs, c->n_in, c->n_out, type);
+    if (status == SOMA_OK) {
+        fill(p, c);
+        status = soma_kernel_prepare(&p->call, kernel, NULL);
+    }
+    size_t scratch = p->call.view.prepare.scratch;
+    memcpy(c->reason, p->call.view.reason, sizeof c->reason);
+    if (status == SOMA_OK && scratch) {
+        p->scratch = p->data[c->n_in + c->n_out] = soma_alloc(s, scratch);
+        memset(p->scratch, 0xa5, scratch); /* a kernel may not count on zeros */
     }
     if (status == SOMA_OK)
         return p;
@@ -90,14 +81,14 @@ kernel_prepared *kernel_call_prepare(kernel_call *c, const soma_kernel *kernel)
 
 soma_status kernel_prepared_run(kernel_prepared *p)
 {
-    return p->prepare.run(p->prepare.state, p->data, &p->run);
+    return soma_kernel_run(&p->call, p->data, &p->run);
 }
 
 void kernel_prepared_free(kernel_prepared *p)
 {
     soma *s = p->s;
-    soma_prepare_room_close(&p->room);
-    soma_release(s, p->data[p->call->n_in + p->call->n_out]);
+    soma_kernel_close(&p->call);
+    soma_release(s, p->scratch);
     soma_release(s, p);
     soma_close(s);
 }

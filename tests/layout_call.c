@@ -27,41 +27,30 @@ void layout_call_open(layout_call *c, const soma_op *op, const void *attrs, int 
 {
     memset(c, 0, sizeof *c);
     c->s = soma_open(NULL);
-    soma_prepare_room_open(&c->room, c->s);
-    for (int i = 0; i < n_in + n_out; i++)
-        c->arg[i] = (soma_arg){.dtype = type[i].dtype,
-                               .shape = type[i].shape,
-                               .elements = type[i].shape.rank < 0 ? 0 : soma_shape_elements(&type[i].shape)};
-    c->p = (soma_prepare){.op = op,
-                          .attrs = attrs,
-                          .n_in = n_in,
-                          .n_out = n_out,
-                          .in = c->arg,
-                          .out = c->arg + n_in,
-                          .batch = LAYOUT_BATCH,
-                          .full_batch = LAYOUT_BATCH,
-                          .threads = threads,
-                          .note = c->note,
-                          .reason = c->reason,
-                          .room = &c->room};
+    assert_int_equal(soma_kernel_open(&c->kernel, c->s, op, attrs, n_in, n_out, type), SOMA_OK);
+    c->p = &c->kernel.view.prepare;
+    c->arg = c->kernel.view.args;
+    c->p->batch = c->p->full_batch = LAYOUT_BATCH;
+    c->p->threads = threads;
 }
 
 soma_status layout_call_run(layout_call *c)
 {
-    soma_run run = {.threads = c->p.threads, .reason = c->reason};
-    int n = c->p.n_in + c->p.n_out;
-    if (c->p.scratch) {
-        c->data[n] = soma_alloc(c->s, c->p.scratch);
-        memset(c->data[n], 0xff, c->p.scratch); /* NaN: a kernel may not count on zeros */
+    char reason[SOMA_REASON_MAX];
+    soma_run run = {.threads = c->p->threads, .reason = reason};
+    int n = c->p->n_in + c->p->n_out;
+    if (c->p->scratch) {
+        c->data[n] = soma_alloc(c->s, c->p->scratch);
+        memset(c->data[n], 0xff, c->p->scratch); /* NaN: a kernel may not count on zeros */
     }
-    soma_status status = c->p.run(c->p.state, c->data, &run);
+    soma_status status = soma_kernel_run(&c->kernel, c->data, &run);
     soma_release(c->s, c->data[n]);
     return status;
 }
 
 void layout_call_close(layout_call *c)
 {
-    soma_prepare_room_close(&c->room);
+    soma_kernel_close(&c->kernel);
     soma_close(c->s);
 }
 
@@ -109,11 +98,8 @@ static void move_packed(const soma_arg *a, void *plain, void *there, bool back)
     c.data[0] = back ? there : plain;
     c.data[1] = back ? plain : there;
     soma_status status = SOMA_UNSUPPORTED;
-    for (int k = 0; soma_op_reorder.kernels[k] && status != SOMA_OK; k++) {
-        const soma_kernel *kernel = soma_op_reorder.kernels[k];
-        if (kernel->isa <= soma_cpu_isa() && kernel->accept(&c.p) == SOMA_OK)
-            status = kernel->prepare(&c.p);
-    }
+    for (int k = 0; soma_op_reorder.kernels[k] && status != SOMA_OK; k++)
+        status = soma_kernel_prepare(&c.kernel, soma_op_reorder.kernels[k], NULL);
     assert_int_equal(status, SOMA_OK);
     assert_int_equal(layout_call_run(&c), SOMA_OK);
     layout_call_close(&c);
@@ -273,7 +259,7 @@ void layout_reference(const soma_op *op, void *attrs, layout_arrays *a, double *
     for (int i = 0; i < a->n_in + a->n_out; i++)
         if (type[i].shape.rank >= 0)
             c.data[i] = type[i].dtype == SOMA_F64 ? value[i] : a->plain[i];
-    assert_int_equal(reference_of(op)->prepare(&c.p), SOMA_OK);
+    assert_int_equal(soma_kernel_prepare(&c.kernel, reference_of(op), NULL), SOMA_OK);
     assert_int_equal(layout_call_run(&c), SOMA_OK);
     for (int i = a->n_in; i < a->n_in + a->n_out; i++)
         for (int64_t j = 0; j < layout_elements(a, i) && type[i].dtype != SOMA_F64; j++)
@@ -283,7 +269,7 @@ void layout_reference(const soma_op *op, void *attrs, layout_arrays *a, double *
 
 void layout_type_halves(layout_call *c, const layout_arrays *a, bool outputs)
 {
-    const char *name = c->p.op->name;
+    const char *name = c->p->op->name;
     int weight = !strcmp(name, "conv2d_weight_grad") ? a->n_in : !strncmp(name, "conv2d", 6) ? 1 : -1;
     for (int i = 0; i < a->n_in + a->n_out; i++)
         if (a->type[i].dtype == SOMA_F32 && a->type[i].shape.rank >= 2 && i != weight) {

@@ -6,7 +6,7 @@
 #ifndef SOMA_TESTS_LAYOUT_CALL_H
 #define SOMA_TESTS_LAYOUT_CALL_H
 
-#include "graph/plan.h"
+#include "graph/kernel.h"
 
 #define LAYOUT_ARGS 14
 #define LAYOUT_BATCH 3 /* what SOMA_N is bound to */
@@ -23,11 +23,10 @@ typedef struct layout_arrays {
 /* One prepared kernel. */
 typedef struct layout_call {
     soma *s;
-    soma_prepare_room room;
-    soma_prepare p;
-    soma_arg arg[LAYOUT_ARGS];
+    soma_kernel_call kernel;
+    soma_prepare *p; /* of `kernel` */
+    soma_arg *arg;
     void *data[LAYOUT_ARGS + 1];
-    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
 } layout_call;
 
 /* Reads the sample: types of all arguments for f32, inputs filled. */

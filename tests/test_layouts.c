@@ -57,8 +57,8 @@ static void compare(const subject *s, const layout_arrays *a, int i, const void 
         if (!(fabs(y - a->exact[i][j]) <= bound))
             fail_msg("%s, sample \"%s\", kernel %s %d (%s), threads %d: output %d, element %lld is %.9g, not %.9g "
                      "(bound %.3g)",
-                     s->op->name, s->sample->name, s->kernel->name, s->kernel->isa, c->note, c->p.threads, i - a->n_in,
-                     (long long)j, y, a->exact[i][j], bound);
+                     s->op->name, s->sample->name, s->kernel->name, s->kernel->isa, c->kernel.view.note, c->p->threads,
+                     i - a->n_in, (long long)j, y, a->exact[i][j], bound);
     }
 }
 
@@ -72,18 +72,12 @@ static bool try_layouts(const subject *s, void *attrs, const layout_arrays *a, c
     layout_call_open(&c, s->op, attrs, a->n_in, a->n_out, a->type, threads);
     if (a->half)
         layout_type_halves(&c, a, s->kernel->bf16 == SOMA_BF16_FOLLOW || threads == 1);
-    bool runs = !s->kernel->accept || s->kernel->accept(&c.p) == SOMA_OK;
-    if (runs && kinds)
-        for (int i = 0; i < n; i++)
-            c.arg[i].layout.kind = kinds[i];
-    if (runs && s->kernel->layouts == SOMA_LAYOUT_ASK)
-        s->kernel->wish(&c.p);
     int before = soma_parallel_enter(threads);
-    runs = runs && s->kernel->prepare(&c.p) == SOMA_OK;
+    bool runs = soma_kernel_prepare(&c.kernel, s->kernel, kinds) == SOMA_OK;
     if (!runs)
-        assert_true(c.reason[0]);
+        assert_true(c.kernel.view.reason[0]);
     int over = s->op->inplace_in - 1; /* output 0 lies over this input, as in a plan */
-    bool in_place = runs && over >= 0 && over < a->n_in && a->type[over].shape.rank >= 0 && !c.p.apart &&
+    bool in_place = runs && over >= 0 && over < a->n_in && a->type[over].shape.rank >= 0 && !c.p->apart &&
                     threads == 2 && c.arg[over].dtype == c.arg[a->n_in].dtype &&
                     c.arg[over].layout.kind == c.arg[a->n_in].layout.kind &&
                     layout_elements(a, over) == layout_elements(a, a->n_in);
@@ -266,8 +260,7 @@ static void test_conversion(void **state)
         type[widen].dtype = SOMA_F32;
         type[!widen].dtype = SOMA_BF16;
         layout_call_open(&c, &soma_op_reorder, NULL, 1, 1, type, 2);
-        assert_int_equal(cast->accept(&c.p), SOMA_OK);
-        assert_int_equal(cast->prepare(&c.p), SOMA_OK);
+        assert_int_equal(soma_kernel_prepare(&c.kernel, cast, NULL), SOMA_OK);
         c.data[0] = widen ? (void *)half : wide;
         c.data[1] = widen ? (void *)back : half;
         assert_int_equal(layout_call_run(&c), SOMA_OK);
@@ -298,7 +291,7 @@ static void *meet(void *context)
     int before = soma_parallel_enter(1);
     for (int i = 0; i < 300; i++) {
         memset(m->data[3], 0xff, (size_t)m->c->arg[3].elements * sizeof(float));
-        m->wrong += m->c->p.run(m->c->p.state, m->data, &run) != SOMA_OK;
+        m->wrong += soma_kernel_run(&m->c->kernel, m->data, &run) != SOMA_OK;
         m->wrong += memcmp(m->data[3], m->expected, (size_t)m->c->arg[3].elements * sizeof(float)) != 0;
     }
     soma_parallel_leave(before);
@@ -325,21 +318,15 @@ static void test_runs_of_two_threads(void **state)
     int before = soma_parallel_enter(1);
     layout_call_open(&c, &soma_op_conv2d, &attrs, 3, 1, type, 1);
     soma_status status = SOMA_UNSUPPORTED;
-    for (int k = 0; status != SOMA_OK; k++) {
-        const soma_kernel *kernel = soma_op_conv2d.kernels[k];
-        if (kernel->isa > soma_cpu_isa() || (kernel->accept && kernel->accept(&c.p) != SOMA_OK))
-            continue;
-        if (kernel->wish)
-            kernel->wish(&c.p);
-        status = kernel->prepare(&c.p);
-    }
+    for (int k = 0; status != SOMA_OK; k++)
+        status = soma_kernel_prepare(&c.kernel, soma_op_conv2d.kernels[k], NULL);
     meeting m[2];
     pthread_t thread[2];
     for (int t = 0; t < 2; t++) {
         m[t] = (meeting){.c = &c};
         for (int i = 0; i < 4; i++)
             m[t].data[i] = numbers(c.s, soma_arg_bytes(&c.arg[i]));
-        m[t].data[4] = soma_alloc(c.s, c.p.scratch + 64);
+        m[t].data[4] = soma_alloc(c.s, c.p->scratch + 64);
         memcpy(c.data, m[t].data, sizeof c.data);
         c.data[4] = NULL;
         c.data[3] = numbers(c.s, soma_arg_bytes(&c.arg[3]));
@@ -381,10 +368,8 @@ static void test_sums_of_threads_are_bounded(void **state)
             kernel->isa > soma_cpu_isa())
             continue;
         layout_call_open(&c, &soma_op_conv2d_weight_grad, &attrs, 2, 2, type, 16);
-        assert_int_equal(kernel->accept(&c.p), SOMA_OK);
-        kernel->wish(&c.p);
-        assert_int_equal(kernel->prepare(&c.p), SOMA_OK);
-        assert_int_equal(c.p.scratch / (SIZE * sizeof(float)), 6);
+        assert_int_equal(soma_kernel_prepare(&c.kernel, kernel, NULL), SOMA_OK);
+        assert_int_equal(c.p->scratch / (SIZE * sizeof(float)), 6);
         for (int i = 0; i < 4; i++)
             c.data[i] = numbers(c.s, soma_arg_bytes(&c.arg[i]));
         int before = soma_parallel_enter(16);

@@ -222,9 +222,9 @@ static void run_poisons(verdict *v, const subject *s, layout_call *c)
         for (int i = a->n_in; i < a->n_in + a->n_out; i++)
             if (c->data[i])
                 memset(c->data[i], 0, soma_arg_bytes(&c->arg[i]));
-        unsigned word = soma_float_enter(true, c->p.threads);
+        unsigned word = soma_float_enter(true, c->p->threads);
         assert_int_equal(layout_call_run(c), SOMA_OK);
-        soma_float_leave(word, c->p.threads);
+        soma_float_leave(word, c->p->threads);
         v->runs++;
         for (int i = a->n_in; i < a->n_in + a->n_out; i++)
             if (c->data[i]) {
@@ -244,13 +244,8 @@ static void try_layouts(const subject *s, const soma_layout_kind *kinds, int thr
     layout_call_open(&c, s->op, s->attrs, a->n_in, a->n_out, a->type, threads);
     if (a->half)
         layout_type_halves(&c, a, !wide);
-    bool runs = !s->kernel->accept || s->kernel->accept(&c.p) == SOMA_OK;
-    for (int i = 0; i < n && runs; i++)
-        c.arg[i].layout.kind = kinds[i];
-    if (runs && s->kernel->layouts == SOMA_LAYOUT_ASK)
-        s->kernel->wish(&c.p);
     int before = soma_parallel_enter(threads);
-    runs = runs && s->kernel->prepare(&c.p) == SOMA_OK;
+    bool runs = soma_kernel_prepare(&c.kernel, s->kernel, kinds) == SOMA_OK;
     for (int i = 0; i < n && runs; i++) {
         if (a->type[i].shape.rank < 0)
             continue;
@@ -259,7 +254,7 @@ static void try_layouts(const subject *s, const soma_layout_kind *kinds, int thr
             layout_move(&c.arg[i], a->plain[i], c.data[i], false);
     }
     if (runs)
-        run_poisons(verdict_of(s->op->name, s->kernel, s->activation, a->half, c.note), s, &c);
+        run_poisons(verdict_of(s->op->name, s->kernel, s->activation, a->half, c.kernel.view.note), s, &c);
     soma_parallel_leave(before);
     for (int i = 0; i < n && runs; i++)
         free(c.data[i]);

@@ -7,7 +7,7 @@
 #include "op_samples.h"
 
 #include "backend/cpu/parallel.h"
-#include "graph/plan.h"
+#include "graph/kernel.h"
 #include "op/batch_norm/batch_norm.h"
 
 #include <float.h>
@@ -36,63 +36,49 @@ static int64_t place(const soma_shape *shape, soma_layout_kind kind, int64_t ele
     return n * c * plane + q / block * block * plane + at * block + q % block;
 }
 
-typedef struct call {
-    soma_prepare_room room;
-    soma_prepare p;
-    soma_arg arg[MOST];
-    void *data[MOST + 1];
-    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
-} call;
-
 /* The kernel on the sample's inputs with all arrays of x's shape in one layout; in_place: output 0 lies over input 0;
  * n_out: how many are asked for. */
 static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kind kind, int threads, bool in_place,
                 int n_out)
 {
-    call k = {0};
-    soma *s = soma_open(NULL);
-    soma_prepare_room_open(&k.room, s);
+    soma_kernel_call k;
+    soma_type type[MOST];
+    soma_layout_kind kinds_of[MOST] = {SOMA_PLAIN};
+    void *data[MOST + 1] = {NULL};
+    char reason[SOMA_REASON_MAX];
     int n = c->n_in + n_out;
     for (int i = 0; i < n; i++) {
         const sample_array *a = i < c->n_in ? &c->in[i] : &c->out[i - c->n_in];
         soma_dtype dtype = kernel->isa == 4 && a->shape.rank > 1 ? SOMA_BF16 : SOMA_F32;
-        k.arg[i] = (soma_arg){.dtype = dtype, .shape = a->shape, .elements = a->at ? a->n : 0};
+        type[i] = (soma_type){dtype, a->shape};
         if (!a->at)
             continue;
-        k.arg[i].layout.kind = a->shape.rank == 4 ? kind : SOMA_PLAIN;
-        k.data[i] = aligned_alloc(64, ((size_t)a->n * soma_dtype_size(dtype) + 127) / 64 * 64);
+        kinds_of[i] = a->shape.rank == 4 ? kind : SOMA_PLAIN;
+        data[i] = aligned_alloc(64, ((size_t)a->n * soma_dtype_size(dtype) + 127) / 64 * 64);
         for (int64_t e = 0; e < a->n; e++) /* outputs hold NaN before */
-            soma_set(k.data[i], dtype, place(&a->shape, kind, e), i < c->n_in ? a->at[e] : (double)NAN);
+            soma_set(data[i], dtype, place(&a->shape, kind, e), i < c->n_in ? a->at[e] : (double)NAN);
     }
-    void *own = k.data[c->n_in];
+    void *own = data[c->n_in];
     if (in_place)
-        k.data[c->n_in] = k.data[0];
-    k.p = (soma_prepare){.op = c->op,
-                         .attrs = c->attrs.bytes,
-                         .n_in = c->n_in,
-                         .n_out = n_out,
-                         .in = k.arg,
-                         .out = k.arg + c->n_in,
-                         .batch = c->in[1].shape.dim[0],
-                         .full_batch = c->in[1].shape.dim[0],
-                         .threads = threads,
-                         .note = k.note,
-                         .reason = k.reason,
-                         .room = &k.room};
-    assert_int_equal(kernel->accept(&k.p), SOMA_OK);
-    assert_int_equal(kernel->prepare(&k.p), SOMA_OK);
-    if (k.p.scratch)
-        memset(k.data[n] = aligned_alloc(64, (k.p.scratch + 63) / 64 * 64), 0xff, k.p.scratch);
-    soma_run how = {.threads = threads, .reason = k.reason};
-    assert_int_equal(k.p.run(k.p.state, k.data, &how), SOMA_OK);
+        data[c->n_in] = data[0];
+    soma *s = soma_open(NULL);
+    assert_int_equal(soma_kernel_open(&k, s, c->op, c->attrs.bytes, c->n_in, n_out, type), SOMA_OK);
+    k.view.prepare.batch = k.view.prepare.full_batch = c->in[1].shape.dim[0];
+    k.view.prepare.threads = threads;
+    assert_int_equal(soma_kernel_prepare(&k, kernel, kinds_of), SOMA_OK);
+    size_t scratch = k.view.prepare.scratch;
+    if (scratch)
+        memset(data[n] = aligned_alloc(64, (scratch + 63) / 64 * 64), 0xff, scratch);
+    soma_run how = {.threads = threads, .reason = reason};
+    assert_int_equal(soma_kernel_run(&k, data, &how), SOMA_OK);
     for (int i = 0; i < n_out; i++) {
         const sample_array *a = &c->out[i];
         double largest = 0;
         for (int64_t e = 0; a->at && e < a->n; e++)
             largest = fmax(largest, fabs(a->at[e]));
         for (int64_t e = 0; a->at && e < a->n; e++) {
-            soma_dtype dtype = k.arg[c->n_in + i].dtype;
-            double y = soma_get(k.data[c->n_in + i], dtype, place(&a->shape, kind, e)), want = a->at[e];
+            soma_dtype dtype = k.view.args[c->n_in + i].dtype;
+            double y = soma_get(data[c->n_in + i], dtype, place(&a->shape, kind, e)), want = a->at[e];
             double bound = 8 * (double)FLT_EPSILON * (fabs(want) + largest);
             if (dtype == SOMA_BF16)
                 bound += 0x1p-8 * (fabs(want) + bound);
@@ -102,10 +88,10 @@ static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kin
                          in_place ? ", in place" : "", i, (long long)e, y, want);
         }
     }
-    k.data[c->n_in] = own;
+    data[c->n_in] = own;
     for (int i = 0; i <= n; i++)
-        free(k.data[i]);
-    soma_prepare_room_close(&k.room);
+        free(data[i]);
+    soma_kernel_close(&k);
     soma_close(s);
 }
 

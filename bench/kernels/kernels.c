@@ -9,7 +9,7 @@
 #include "../machine/peak.h"
 #include "backend/cpu/parallel.h"
 #include "base/random.h"
-#include "graph/plan.h"
+#include "graph/kernel.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,87 +250,68 @@ static const bench_case cases[] = {
 
 typedef struct bench {
     soma *s;
-    soma_prepare_room room;
-    soma_prepare p;
-    soma_arg arg[ARGS];
+    soma_kernel_call call;
     void *data[ARGS + 1];
     int64_t attrs[32];
-    char note[SOMA_REASON_MAX], reason[SOMA_REASON_MAX];
+    char reason[SOMA_REASON_MAX];
     const soma_kernel *kernel;
     soma_status status;
     int64_t repeat; /* runs in a sample */
     double best;    /* seconds of one run */
 } bench;
 
-static soma_status infer(bench *b, const bench_case *c, const soma_op *op)
+static soma_status infer(bench *b, const bench_case *c, const soma_op *op, soma_type *type)
 {
-    soma_type type[ARGS];
     soma_status status = soma_attrs_parse(op, b->attrs, c->attrs, b->reason);
     for (int i = 0; i < c->n_in; i++)
         type[i] = (soma_type){i == c->index ? SOMA_U8 : SOMA_F32, c->shape[i]};
     soma_infer i = {b->attrs, c->n_in, c->n_out, type, type + c->n_in, b->reason};
-    if (status == SOMA_OK)
-        status = op->infer(&i);
-    for (int j = 0; j < c->n_in + c->n_out && status == SOMA_OK; j++)
-        b->arg[j] = (soma_arg){
-            .dtype = type[j].dtype, .shape = type[j].shape, .elements = soma_shape_elements(&type[j].shape)};
-    b->arg[1].constant = true; /* what multiplies, as in a program that predicts */
-    return status;
+    return status == SOMA_OK ? op->infer(&i) : status;
 }
 
 static soma_layout_kind forced = SOMA_PLAIN; /* plain: nothing is forced */
 
 /* Layouts as the kernel wishes; a kernel that takes any gets blocked ones where they fit, as beside convolutions, but
  * for small images (7 x 7 and less): a dense layer comes next, and y and dy are plain. */
-static void choose_layouts(bench *b, const soma_kernel *k)
+static void choose_layouts(const soma_kernel *k, int n, const soma_type *type, soma_layout_kind *kinds)
 {
-    if (k->layouts == SOMA_LAYOUT_ASK)
-        k->wish(&b->p);
-    for (int i = 0; i < b->p.n_in + b->p.n_out && forced; i++)
-        if (b->arg[i].shape.rank == 4 && b->arg[i].shape.dim[0] == b->p.in[0].shape.dim[0])
-            b->arg[i].layout.kind = forced;
     bool any = k->layouts == SOMA_LAYOUT_CONVERT || k->layouts == SOMA_LAYOUT_FOLLOW;
-    for (int i = 0; i < b->p.n_in + b->p.n_out && any && !forced; i++)
-        if (b->arg[i].shape.rank == 4 && b->arg[i].shape.dim[0] == b->p.in[0].shape.dim[0])
-            b->arg[i].layout.kind = b->arg[i].shape.dim[2] <= 7 && b->arg[i].dtype == SOMA_F32 ? SOMA_PLAIN
-                                    : b->arg[i].shape.dim[1] % 16                              ? SOMA_NHWC
-                                                                                               : SOMA_NCHW16C;
+    for (int i = 0; i < n; i++) {
+        const int64_t *dim = type[i].shape.dim;
+        bool activation = type[i].shape.rank == 4 && dim[0] == type[0].shape.dim[0];
+        kinds[i] = SOMA_PLAIN;
+        if (activation && (forced || !any))
+            kinds[i] = forced;
+        else if (activation && (dim[2] > 7 || type[i].dtype != SOMA_F32))
+            kinds[i] = dim[1] % 16 ? SOMA_NHWC : SOMA_NCHW16C;
+    }
 }
 
 static soma_status prepare(bench *b, const bench_case *c, const soma_kernel *k, int threads)
 {
     const soma_op *op = soma_op_find(c->op);
+    soma_type type[ARGS];
+    soma_layout_kind kinds[ARGS];
+    int n = c->n_in + c->n_out;
     b->s = soma_open(NULL);
-    soma_prepare_room_open(&b->room, b->s);
-    soma_status status = infer(b, c, op);
-    b->p = (soma_prepare){.op = op,
-                          .attrs = b->attrs,
-                          .n_in = c->n_in,
-                          .n_out = c->n_out,
-                          .in = b->arg,
-                          .out = b->arg + c->n_in,
-                          .batch = 1,
-                          .full_batch = 1,
-                          .threads = threads,
-                          .note = b->note,
-                          .reason = b->reason,
-                          .room = &b->room};
-    if (status == SOMA_OK && k->accept)
-        status = k->accept(&b->p);
-    if (status != SOMA_OK)
-        return status;
-    choose_layouts(b, k);
-    status = k->prepare(&b->p);
-    for (int i = 0; i < c->n_in + c->n_out && status == SOMA_OK; i++) {
-        size_t bytes = soma_arg_bytes(&b->arg[i]);
+    soma_status status = infer(b, c, op, type);
+    soma_status opened = soma_kernel_open(&b->call, b->s, op, b->attrs, c->n_in, c->n_out, type);
+    if (status != SOMA_OK || opened != SOMA_OK)
+        return status != SOMA_OK ? status : opened;
+    b->call.view.args[1].constant = true; /* what multiplies, as in a program that predicts */
+    b->call.view.prepare.threads = threads;
+    choose_layouts(k, n, type, kinds);
+    status = soma_kernel_prepare(&b->call, k, kinds);
+    for (int i = 0; i < n && status == SOMA_OK; i++) {
+        size_t bytes = soma_arg_bytes(&b->call.view.args[i]);
         b->data[i] = soma_alloc(b->s, bytes);
-        for (size_t j = 0; j < bytes / 4 && b->arg[i].dtype == SOMA_F32; j++)
+        for (size_t j = 0; j < bytes / 4 && type[i].dtype == SOMA_F32; j++)
             ((float *)b->data[i])[j] = (float)((j * 2654435761u >> 8 & 1023u)) / 512.0f - 1.0f;
-        for (size_t j = 0; j < bytes && b->arg[i].dtype == SOMA_U8; j++)
+        for (size_t j = 0; j < bytes && type[i].dtype == SOMA_U8; j++)
             ((uint8_t *)b->data[i])[j] = (uint8_t)(j & 3);
     }
-    if (status == SOMA_OK && b->p.scratch)
-        b->data[c->n_in + c->n_out] = soma_alloc(b->s, b->p.scratch);
+    if (status == SOMA_OK && b->call.view.prepare.scratch)
+        b->data[n] = soma_alloc(b->s, b->call.view.prepare.scratch);
     return status;
 }
 
@@ -338,20 +319,20 @@ static void finish(bench *b)
 {
     for (int i = 0; i <= ARGS; i++)
         soma_release(b->s, b->data[i]);
-    soma_prepare_room_close(&b->room);
+    soma_kernel_close(&b->call);
     soma_close(b->s);
 }
 
 /* One sample, of 100 us and more, after a run that brings back the arrays which other kernels drove out. */
 static void sample(bench *b)
 {
-    soma_run run = {.threads = b->p.threads, .reason = b->reason};
+    soma_run run = {.threads = b->call.view.prepare.threads, .reason = b->reason};
     double time = 0;
-    b->p.run(b->p.state, b->data, &run);
+    soma_kernel_run(&b->call, b->data, &run);
     for (;; b->repeat *= 2) {
         double from = soma_now(b->s);
         for (int64_t i = 0; i < b->repeat; i++)
-            b->p.run(b->p.state, b->data, &run);
+            soma_kernel_run(&b->call, b->data, &run);
         time = soma_now(b->s) - from;
         if (time >= 100e-6)
             break;
@@ -373,15 +354,16 @@ static void print(bench *b, const bench_case *c, double peak)
 {
     double bytes = 0, flops = 0;
     if (b->status != SOMA_OK) {
-        printf("%-30s %-15s refused: %s\n", c->name, b->kernel->name, b->reason);
+        printf("%-30s %-15s refused: %s\n", c->name, b->kernel->name, b->reason[0] ? b->reason : b->call.view.reason);
         return;
     }
+    const soma_prepare *p = &b->call.view.prepare;
     for (int i = 0; i < c->n_in + c->n_out; i++)
-        bytes += (double)soma_arg_bytes(&b->arg[i]);
-    if (b->p.op->flops)
-        flops = b->p.op->flops(b->attrs, b->arg, c->n_in, b->arg + c->n_in);
+        bytes += (double)soma_arg_bytes(&p->in[i]);
+    if (p->op->flops)
+        flops = p->op->flops(b->attrs, p->in, c->n_in, p->out);
     printf("%-30s %-15s %10.3f us %8.1f GFLOPS %5.1f %% %7.1f GB/s  %s\n", c->name, b->kernel->name, b->best * 1e6,
-           flops / b->best / 1e9, flops / b->best / 1e7 / peak, bytes / b->best / 1e9, b->note);
+           flops / b->best / 1e9, flops / b->best / 1e7 / peak, bytes / b->best / 1e9, p->note);
 }
 
 /* The best of many short samples, so that other work on the machine disturbs least; kernels take turns, so that it

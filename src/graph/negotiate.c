@@ -9,8 +9,7 @@
 
 static const soma_layout plain = {.kind = SOMA_PLAIN};
 
-/* Blocked layouts only without padded lanes, so that no kernel ever meets one. */
-static bool layout_possible(const soma_arg *arg, soma_layout_kind kind)
+bool soma_layout_possible(const soma_arg *arg, soma_layout_kind kind)
 {
     if (kind == SOMA_PLAIN)
         return true;
@@ -29,7 +28,7 @@ void soma_view_wish(const soma_kernel *kernel, soma_view *v)
         kernel->wish(&v->prepare);
     for (int j = 0; j < n; j++)
         if (v->args[j].shape.rank != 4 || v->args[j].layout.kind == SOMA_PACKED ||
-            !layout_possible(&v->args[j], v->args[j].layout.kind))
+            !soma_layout_possible(&v->args[j], v->args[j].layout.kind))
             v->args[j].layout = plain;
 }
 
@@ -53,7 +52,7 @@ static bool together(const soma_plan *p, const soma_task *task, soma_layout_kind
 {
     for (int j = 0; j < task->n_in + task->n_out; j++) {
         int32_t id = j < task->n_in ? task->in[j] : task->out[j - task->n_in];
-        if (id >= 0 && !layout_possible(&p->values[id].arg, kind))
+        if (id >= 0 && !soma_layout_possible(&p->values[id].arg, kind))
             return false;
     }
     return true;
@@ -92,8 +91,8 @@ static void spread(const soma_plan *p, soma_layout_kind *wished, bool *is_wished
                 continue;
             for (int j = 0; j < n && kind != SOMA_PLAIN; j++) {
                 int32_t id = j < task->n_in ? task->in[j] : task->out[j - task->n_in];
-                if (id < 0 || is_wished[id] || wished[id] != SOMA_PLAIN || !layout_possible(&p->values[id].arg, kind) ||
-                    !moves_along(p, task, rule, id))
+                if (id < 0 || is_wished[id] || wished[id] != SOMA_PLAIN ||
+                    !soma_layout_possible(&p->values[id].arg, kind) || !moves_along(p, task, rule, id))
                     continue;
                 wished[id] = kind;
                 changed = true;

@@ -39,28 +39,39 @@ const char *soma_layout_name(soma_layout_kind kind)
 
 typedef soma_view view;
 
-soma_status soma_view_make(const soma_plan *p, const soma_task *task, soma_prepare_room *room, view *v)
+soma_status soma_view_open(view *v, soma_prepare_room *room, const soma_op *op, const void *attrs, int n_in, int n_out)
 {
-    v->args = soma_arena_array(&room->arena, (size_t)(task->n_in + task->n_out) + 1, sizeof *v->args);
+    v->args = soma_arena_array(&room->arena, (size_t)(n_in + n_out) + 1, sizeof *v->args);
     if (!v->args)
         return SOMA_MEMORY;
     v->note[0] = v->reason[0] = 0;
-    v->bf16 = task->bf16;
-    v->prepare = (soma_prepare){.op = task->op,
-                                .attrs = task->attrs,
-                                .n_in = task->n_in,
-                                .n_out = task->n_out,
+    v->bf16 = false;
+    v->prepare = (soma_prepare){.op = op,
+                                .attrs = attrs,
+                                .n_in = n_in,
+                                .n_out = n_out,
                                 .in = v->args,
-                                .out = v->args + task->n_in,
-                                .batch = p->piece,
-                                .full_batch = p->batch,
-                                .threads = p->threads,
-                                .exact = p->s->exact,
-                                .site = task->site,
-                                .seed = p->s->seed,
+                                .out = v->args + n_in,
+                                .batch = 1,
+                                .full_batch = 1,
+                                .threads = 1,
                                 .note = v->note,
                                 .reason = v->reason,
                                 .room = room};
+    return SOMA_OK;
+}
+
+soma_status soma_view_make(const soma_plan *p, const soma_task *task, soma_prepare_room *room, view *v)
+{
+    if (soma_view_open(v, room, task->op, task->attrs, task->n_in, task->n_out) != SOMA_OK)
+        return SOMA_MEMORY;
+    v->bf16 = task->bf16;
+    v->prepare.batch = p->piece;
+    v->prepare.full_batch = p->batch;
+    v->prepare.threads = p->threads;
+    v->prepare.exact = p->s->exact;
+    v->prepare.site = task->site;
+    v->prepare.seed = p->s->seed;
     for (int j = 0; j < task->n_in + task->n_out; j++) {
         int32_t id = j < task->n_in ? task->in[j] : task->out[j - task->n_in];
         if (id >= 0)

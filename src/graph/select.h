@@ -21,10 +21,15 @@ static inline bool soma_for_bf16_alone(const soma_kernel *kernel)
     return kernel->isa == 4;
 }
 
+/* Arguments zeroed, one sample, one thread: the caller fills in the rest. */
+soma_status soma_view_open(soma_view *v, soma_prepare_room *room, const soma_op *op, const void *attrs, int n_in,
+                           int n_out);
 /* All arguments plain. The arrays, and what prepare will store, are the room's. */
 soma_status soma_view_make(const soma_plan *p, const soma_task *task, soma_prepare_room *room, soma_view *v);
 /* Why a kernel cannot run the task, or NULL. */
 const char *soma_view_cannot(const soma_plan *p, const soma_kernel *kernel, soma_view *v);
+/* Blocked layouts only without padded lanes, so that no kernel ever meets one. */
+bool soma_layout_possible(const soma_arg *arg, soma_layout_kind kind);
 /* Layouts plain but for what the kernel asks for. */
 void soma_view_wish(const soma_kernel *kernel, soma_view *v);
 /* The layouts in which another kernel than the chosen one would run the task: what it asks for, or what was
