@@ -18,7 +18,7 @@ typedef struct soma_dense_options {
     soma_at at;
     soma_value x;           /**< [N, features]; more dimensions must be flattened first */
     int64_t units;          /**< required */
-    const char *activation; /**< NULL: none; "relu", "sigmoid", "tanh", "relu6", "softmax", "linear" */
+    const char *activation; /**< NULL: none; the name of one, as "relu" */
     const char *name;
     const char *init;      /**< weight; default he_uniform before relu, glorot_uniform otherwise */
     double init_a, init_b; /**< for "constant", "uniform", "normal", see soma_tensor_options */

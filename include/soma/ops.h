@@ -6,48 +6,22 @@
 #ifndef SOMA_OPS_H
 #define SOMA_OPS_H
 
+#include <soma/families.h>
 #include <soma/graph.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* ---- elementwise; binary ops broadcast as NumPy does ---- */
+/* ---- elementwise: functions of one array are in soma/families.h; binary ops broadcast as NumPy does ---- */
 #define SOMA_BINARY_LIST(X) X(add) X(sub) X(mul) X(div)
-#define SOMA_UNARY_LIST(X) X(neg) X(exp) X(log) X(sqrt) X(square) X(relu) X(sigmoid) X(tanh) X(relu6)
-
 #define SOMA_DECLARE_BINARY(name) SOMA_API soma_value soma_##name##_at(soma_value a, soma_value b, soma_at at);
 SOMA_BINARY_LIST(SOMA_DECLARE_BINARY)
 #undef SOMA_DECLARE_BINARY
-#define SOMA_DECLARE_UNARY(name) SOMA_API soma_value soma_##name##_at(soma_value x, soma_at at);
-SOMA_UNARY_LIST(SOMA_DECLARE_UNARY)
-#undef SOMA_DECLARE_UNARY
-
 #define soma_add(a, b) soma_add_at(a, b, SOMA_AT)
 #define soma_sub(a, b) soma_sub_at(a, b, SOMA_AT)
 #define soma_mul(a, b) soma_mul_at(a, b, SOMA_AT)
 #define soma_div(a, b) soma_div_at(a, b, SOMA_AT)
-#define soma_neg(x) soma_neg_at(x, SOMA_AT)
-#define soma_exp(x) soma_exp_at(x, SOMA_AT)
-#define soma_log(x) soma_log_at(x, SOMA_AT)
-#define soma_sqrt(x) soma_sqrt_at(x, SOMA_AT)
-#define soma_square(x) soma_square_at(x, SOMA_AT)
-#define soma_relu(x) soma_relu_at(x, SOMA_AT)
-#define soma_sigmoid(x) soma_sigmoid_at(x, SOMA_AT)
-#define soma_tanh(x) soma_tanh_at(x, SOMA_AT)
-/** min(max(x, 0), 6), torch.nn.ReLU6. */
-#define soma_relu6(x) soma_relu6_at(x, SOMA_AT)
-
-typedef struct soma_clip_options {
-    size_t struct_size;
-    soma_at at;
-    soma_value x;
-    double min, max; /**< finite, min <= max; what is left out is 0 */
-} soma_clip_options;
-/** y = min(max(x, min), max), ONNX Clip and torch.clamp. NaN stays NaN. The gradient passes where min < x < max and is
- *  0 at the limits, as in PyTorch since 2.15. */
-SOMA_API soma_value soma_clip_with(const soma_clip_options *o);
-#define soma_clip(...) soma_clip_with(SOMA_OPTIONS(soma_clip_options, .x = __VA_ARGS__))
 
 /* ---- matmul: y = act(op(a) op(b) + bias); leading dimensions are batches and broadcast ---- */
 typedef struct soma_matmul_options {

@@ -4,6 +4,7 @@
  * libyaml.
  */
 #include "io/keys_yaml.h"
+#include "op/unary/numbers.h"
 
 typedef soma_yaml_key key;
 
@@ -45,7 +46,6 @@ static const key adaptive_average_pool2d_keys[] = {INTS(soma_adaptive_pool2d_opt
 static const key local_response_norm_keys[] = {
     INT(soma_local_response_norm_options, size), AT_LEAST_0(soma_local_response_norm_options, alpha),
     AT_LEAST_0(soma_local_response_norm_options, beta), POSITIVE(soma_local_response_norm_options, k), END};
-static const key clip_keys[] = {NUMBER(soma_clip_options, min), NUMBER(soma_clip_options, max), END};
 static const key batch_norm_keys[] = {AT_LEAST_0(soma_batch_norm_options, momentum),
                                       POSITIVE(soma_batch_norm_options, epsilon),
                                       TEXT(soma_batch_norm_options, convention),
@@ -71,7 +71,6 @@ LAYER(max_pool2d, soma_pool2d_options)
 LAYER(average_pool2d, soma_pool2d_options)
 LAYER(adaptive_average_pool2d, soma_adaptive_pool2d_options)
 LAYER(local_response_norm, soma_local_response_norm_options)
-LAYER(clip, soma_clip_options)
 LAYER(batch_norm, soma_batch_norm_options)
 LAYER(dropout, soma_dropout_options)
 
@@ -85,16 +84,39 @@ static soma_value build_global_average_pool2d(soma_value x, void *options)
     return soma_global_average_pool2d_at(x, ((soma_yaml_bare *)options)->at);
 }
 
-#define ACTIVATION(n)                                                                                                  \
+static soma_value build_softmax(soma_value x, void *options)
+{
+    return soma_softmax_at(x, ((soma_yaml_bare *)options)->at);
+}
+
+/* The rows of unary.list: a row's numbers are its keys. */
+typedef struct unary_options { /* soma_NAME_options of each row */
+    size_t struct_size;
+    soma_at at;
+    soma_value x;
+    double c[SOMA_NUMBERS];
+} unary_options;
+#define KEY(number, k)                                                                                                 \
+    {                                                                                                                  \
+#number, KEY_FLOAT, offsetof(unary_options, c[k]), 1, -HUGE_VAL, false, 0, false                               \
+    }
+#define KEYS_PLAIN END
+#define KEYS_ONE(a, ...) KEY(a, 0), END
+#define KEYS_TWO(a, preset_a, sample_a, range_a, doc_a, b, ...) KEY(a, 0), KEY(b, 1), END
+#define KEYS_ORDERED KEYS_TWO
+#define BUILD_PLAIN(n)                                                                                                 \
     static soma_value build_##n(soma_value x, void *options)                                                           \
     {                                                                                                                  \
-        return soma_activation_at(x, #n, ((soma_yaml_bare *)options)->at);                                             \
+        return soma_##n##_at(x, ((soma_yaml_bare *)options)->at);                                                      \
     }
-ACTIVATION(relu)
-ACTIVATION(sigmoid)
-ACTIVATION(tanh)
-ACTIVATION(relu6)
-ACTIVATION(softmax)
+#define BUILD_NUMBERS(n) LAYER(n, soma_##n##_options)
+#define BUILD_(kind, n) BUILD_##kind(n)
+#define BUILD(kind, n) BUILD_(kind, n)
+#define UNARY(...)
+#define UNARY_GRAD(n, use, fused, numbers, ...)                                                                        \
+    static const key n##_keys[] = {KEYS_##numbers};                                                                    \
+    BUILD(SOMA_KIND_##numbers, n)
+#include "op/unary/unary.list"
 
 const soma_yaml_layer soma_yaml_layers[] = {
     {"dense", dense_keys, sizeof(soma_dense_options), build_dense},
@@ -106,14 +128,12 @@ const soma_yaml_layer soma_yaml_layers[] = {
     {"global_average_pool2d", no_keys, sizeof(soma_yaml_bare), build_global_average_pool2d},
     {"local_response_norm", local_response_norm_keys, sizeof(soma_local_response_norm_options),
      build_local_response_norm},
-    {"clip", clip_keys, sizeof(soma_clip_options), build_clip},
     {"batch_norm", batch_norm_keys, sizeof(soma_batch_norm_options), build_batch_norm},
     {"dropout", dropout_keys, sizeof(soma_dropout_options), build_dropout},
     {"flatten", no_keys, sizeof(soma_yaml_bare), build_flatten},
-    {"relu", no_keys, sizeof(soma_yaml_bare), build_relu},
-    {"sigmoid", no_keys, sizeof(soma_yaml_bare), build_sigmoid},
-    {"tanh", no_keys, sizeof(soma_yaml_bare), build_tanh},
-    {"relu6", no_keys, sizeof(soma_yaml_bare), build_relu6},
+#define UNARY(...)
+#define UNARY_GRAD(n, ...) {#n, n##_keys, sizeof(unary_options), build_##n},
+#include "op/unary/unary.list"
     {"softmax", no_keys, sizeof(soma_yaml_bare), build_softmax},
     {NULL, NULL, 0, NULL},
 };

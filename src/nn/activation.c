@@ -7,29 +7,44 @@
 
 #include <string.h>
 
-static const char *const activations[] = {"relu", "sigmoid", "tanh", "relu6", "softmax", "linear", NULL};
+/* unary.list says which of its functions are activations, and which of these rectify. */
+#define FUNCTION_LAYER(name)
+#define FUNCTION_ACTIVATION(name) #name,
+#define FUNCTION_RECTIFIER(name) #name,
+static const char *const activations[] = {
+#define UNARY(...)
+#define UNARY_GRAD(name, use, ...) FUNCTION_##use(name)
+#include "op/unary/unary.list"
+    "softmax", "linear", NULL};
 
-static bool known(const char *name)
+#undef FUNCTION_ACTIVATION
+#define FUNCTION_ACTIVATION(name)
+static const char *const rectifiers[] = {
+#define UNARY(...)
+#define UNARY_GRAD(name, use, ...) FUNCTION_##use(name)
+#include "op/unary/unary.list"
+    NULL};
+
+bool soma_activation_rectifies(const char *name)
 {
-    for (int i = 0; activations[i]; i++)
-        if (strcmp(activations[i], name) == 0)
-            return true;
-    return false;
+    return name && soma_one_of(name, rectifiers);
 }
 
 bool soma_activation_known(soma_graph *graph, const char *kind, const char *layer, const char *name, soma_at at)
 {
-    if (!name || known(name))
+    if (!name || soma_one_of(name, activations))
         return true;
     const char *nearest = soma_nearest_of(name, activations);
+    soma_text known = {.s = graph->s};
+    for (int i = 0; !nearest && activations[i]; i++)
+        soma_text_addf(&known, "%s%s", i == 0 ? "" : activations[i + 1] ? ", " : " and ", activations[i]);
     if (nearest)
         soma_value_fail(graph, at, "%s \"%s\": there is no activation \"%s\"; did you mean \"%s\"?", kind, layer, name,
                         nearest);
     else
-        soma_value_fail(graph, at,
-                        "%s \"%s\": there is no activation \"%s\"; known are relu, sigmoid, tanh, relu6, softmax and "
-                        "linear",
-                        kind, layer, name);
+        soma_value_fail(graph, at, "%s \"%s\": there is no activation \"%s\"; known are %s", kind, layer, name,
+                        known.failed ? "those of soma ops" : known.bytes);
+    soma_text_free(&known);
     return false;
 }
 

@@ -74,11 +74,11 @@ static soma_value layer_parameter(const soma_layer *layer, const char *what, som
     return soma_parameter_with(layer->m, name, &options);
 }
 
-/* He et al. 2015 for relu, which halves the variance; Glorot and Bengio 2010 otherwise. */
+/* He et al. 2015 for relu and its like, which halve the variance; Glorot and Bengio 2010 otherwise. */
 static soma_value layer_weight(const soma_layer *layer, soma_shape shape)
 {
-    bool relu = layer->activation && (!strcmp(layer->activation, "relu") || !strcmp(layer->activation, "relu6"));
-    const char *init = layer->init ? layer->init : relu ? "he_uniform" : "glorot_uniform";
+    const char *usual = soma_activation_rectifies(layer->activation) ? "he_uniform" : "glorot_uniform";
+    const char *init = layer->init ? layer->init : usual;
     return layer_parameter(layer, "weight",
                            (soma_tensor_options){.shape = shape, .init = init, .a = layer->a, .b = layer->b});
 }

@@ -60,6 +60,9 @@ typedef float soma_elem;
 #define SOMA_ISA_LIST(name) &name##_isa0,
 #endif
 
+/* A body that is written once and compiled for constant arguments. */
+#define SOMA_INLINE static inline __attribute__((always_inline))
+
 /* f32 lanes of a vector register at this level. */
 #if SOMA_ISA_LEVEL == 3 || (SOMA_ISA_LEVEL == 4 && !defined(SOMA_BF16_EMULATED))
 #define SOMA_LANES 16

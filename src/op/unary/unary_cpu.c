@@ -8,7 +8,7 @@
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
-#include "backend/cpu/vecmath.h"
+#include "op/unary/unary_fast.h"
 
 static soma_status accept(soma_prepare *p)
 {
@@ -33,14 +33,14 @@ static void span_of(const soma_elementwise *s, const soma_elem *a, const soma_el
         soma_widen(a + i, row[0], size);
         if (b)
             soma_widen(b + i, row[1], size);
-        s->span(row[0], b ? row[1] : NULL, row[2], size);
+        s->span(s, row[0], b ? row[1] : NULL, row[2], size);
         soma_narrow(row[2], y + i, size);
     }
 }
 #else
 static void span_of(const soma_elementwise *s, const float *a, const float *b, float *y, int64_t n)
 {
-    s->span(a, b, y, n);
+    s->span(s, a, b, y, n);
 }
 #endif
 
@@ -68,40 +68,33 @@ static soma_status run_shares2(const void *state, void *const *arg, soma_run *ru
     return SOMA_OK;
 }
 
-static soma_status prepare_span(soma_prepare *p, soma_span_fn span, soma_run_fn small, soma_run_fn shares)
+static soma_status prepare_span(soma_prepare *p, soma_elementwise row, soma_run_fn small)
 {
-    soma_elementwise *s = soma_prepare_state(p, sizeof *s);
+    soma_elementwise *s = soma_elementwise_prepare(p, row);
     if (!s)
         return SOMA_MEMORY;
-    s->n = p->out[0].elements;
-    s->span = span;
-    p->parallel = p->threads > 1 && s->n >= SOMA_ELEMENTWISE_PARALLEL;
-    s->threads = p->parallel ? p->threads : 1;
-    p->state = s;
-    p->run = p->parallel || SOMA_ISA_LEVEL == 4 ? shares : small;
+    soma_run_fn shares = p->n_in == 1 ? run_shares1 : run_shares2;
+    p->run = s->threads > 1 || SOMA_ISA_LEVEL == 4 ? shares : small;
     return SOMA_OK;
 }
 
-/* One input: a is x. */
-#define UNARY_KERNEL(fn, expression)                                                                                   \
-    static inline void fn##_span(const float *x, const float *unused, float *y, int64_t n)                             \
+/* The loop of an op, its run for small arrays, its kernel. y is made of a[i], b[i] and the row's numbers c. */
+#define KERNEL(fn, arg_b, arg_y, expression)                                                                           \
+    static inline void fn##_span(const soma_elementwise *s, const float *a, const float *b, float *y, int64_t n)       \
     {                                                                                                                  \
-        (void)unused;                                                                                                  \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                                            \
-        {                                                                                                              \
-            float a = x[i];                                                                                            \
-            y[i] = (expression);                                                                                       \
-        }                                                                                                              \
+        const float c[SOMA_NUMBERS] = {(float)s->c[0], (float)s->c[1]};                                                \
+        (void)b, (void)c;                                                                                              \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = (expression);                                       \
     }                                                                                                                  \
     static soma_status fn##_run(const void *state, void *const *arg, soma_run *run)                                    \
     {                                                                                                                  \
         (void)run;                                                                                                     \
-        fn##_span(arg[0], NULL, arg[1], ((const soma_elementwise *)state)->n);                                         \
+        fn##_span(state, arg[0], arg_b, arg_y, ((const soma_elementwise *)state)->n);                                  \
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \
     static soma_status fn##_prepare(soma_prepare *p)                                                                   \
     {                                                                                                                  \
-        return prepare_span(p, fn##_span, fn##_run, run_shares1);                                                      \
+        return prepare_span(p, (soma_elementwise){.span = fn##_span}, fn##_run);                                       \
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
     const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
@@ -110,46 +103,8 @@ static soma_status prepare_span(soma_prepare *p, soma_span_fn span, soma_run_fn 
                                                    .layouts = SOMA_LAYOUT_FOLLOW,                                      \
                                                    .accept = accept,                                                   \
                                                    .prepare = fn##_prepare};
-
-UNARY_KERNEL(neg, -a)
-UNARY_KERNEL(exp, soma_vexp(a))
-UNARY_KERNEL(log, soma_vlog(a))
-UNARY_KERNEL(sqrt, __builtin_sqrtf(a))
-UNARY_KERNEL(square, a *a)
-UNARY_KERNEL(relu, a < 0 ? 0 : a)
-UNARY_KERNEL(sigmoid, soma_vsigmoid(a))
-UNARY_KERNEL(tanh, soma_vtanh(a))
-UNARY_KERNEL(relu6, a<0 ? 0 : a> 6 ? 6 : a)
-
-/* Gradients: g is dy, a is y. */
-#define GRADIENT_KERNEL(fn, expression)                                                                                \
-    static inline void fn##_span(const float *dy, const float *y, float *dx, int64_t n)                                \
-    {                                                                                                                  \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                                            \
-        {                                                                                                              \
-            float g = dy[i], a = y[i];                                                                                 \
-            dx[i] = (expression);                                                                                      \
-        }                                                                                                              \
-    }                                                                                                                  \
-    static soma_status fn##_run(const void *state, void *const *arg, soma_run *run)                                    \
-    {                                                                                                                  \
-        (void)run;                                                                                                     \
-        fn##_span(arg[0], arg[1], arg[2], ((const soma_elementwise *)state)->n);                                       \
-        return SOMA_OK;                                                                                                \
-    }                                                                                                                  \
-    static soma_status fn##_prepare(soma_prepare *p)                                                                   \
-    {                                                                                                                  \
-        return prepare_span(p, fn##_span, fn##_run, run_shares2);                                                      \
-    }                                                                                                                  \
-    extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
-    const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
-                                                   .isa = SOMA_ISA_LEVEL,                                              \
-                                                   .bf16 = SOMA_STORED_RULE,                                           \
-                                                   .layouts = SOMA_LAYOUT_FOLLOW,                                      \
-                                                   .accept = accept,                                                   \
-                                                   .prepare = fn##_prepare};
-
-GRADIENT_KERNEL(relu_grad, a <= 0 ? 0 : g)
-GRADIENT_KERNEL(sigmoid_grad, (1 - a) * a * g)
-GRADIENT_KERNEL(tanh_grad, g *(1 - a * a))
-GRADIENT_KERNEL(relu6_grad, a <= 0 || a >= 6 ? 0 : g)
+#define UNARY(name, ...) KERNEL(name, NULL, arg[1], soma_fast_##name(a[i], c))
+#define UNARY_GRAD(name, ...)                                                                                          \
+    UNARY(name, )                                                                                                      \
+    KERNEL(name##_grad, arg[1], arg[2], soma_fast_##name##_grad(a[i], b[i], c))
+#include "op/unary/unary.list"
