@@ -321,7 +321,7 @@ static bool half_makes_sense(const soma_op *op, const layout_arrays *a)
     return true;
 }
 
-static void check(const soma_op *op, const soma_sample *sample, const char *activation, bool half)
+static void check(const soma_op *op, const soma_sample *sample, const char *field, const char *activation, bool half)
 {
     int64_t attrs[SOMA_ATTRS_MAX / 8] = {0};
     char reason[SOMA_REASON_MAX] = "";
@@ -329,7 +329,7 @@ static void check(const soma_op *op, const soma_sample *sample, const char *acti
     static poison p[POISONS];
     assert_int_equal(soma_attrs_parse(op, attrs, sample->attrs, reason), SOMA_OK);
     if (activation)
-        assert_int_equal(soma_attr_parse(op, attrs, "activation", activation, reason), SOMA_OK);
+        assert_int_equal(soma_attr_parse(op, attrs, field, activation, reason), SOMA_OK);
     bool made = layout_sample_make(op, sample, attrs, &a, half, reason) && (!half || half_makes_sense(op, &a));
     double work = made ? work_of(op, attrs, &a) : HUGE_VAL;
     if (work <= (all ? 1e6 : 6e4)) {
@@ -360,13 +360,13 @@ static void check_op(const soma_op *op)
 {
     const soma_field *field = op->fields;
     static const char *const none[] = {NULL};
-    while (field && field->name && strcmp(field->name, "activation") != 0)
+    while (field && field->name && strcmp(field->name, "activation") != 0 && strcmp(field->name, "gate") != 0)
         field++;
     const char *const *choices = field && field->name ? field->choices : none;
     for (const soma_sample *sample = op->samples; sample->name; sample++)
         for (int half = 0; half <= (soma_cpu_isa() >= 4); half++)
             for (int i = 0; has_tried(op, half) && (i == 0 || (choices[0] && choices[i])); i++)
-                check(op, sample, choices[i], half);
+                check(op, sample, field ? field->name : NULL, choices[i], half);
 }
 
 /* ---- ops that assign: as programs, whose planning aliases states ---- */

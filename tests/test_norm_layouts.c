@@ -150,10 +150,10 @@ static void store_large_results(bool half)
     int64_t size = half ? 2 : 4, side = 2 * (int64_t)sqrt((double)soma_cache_bytes() / (double)(size * 2 * 16 * 4)) + 2;
     const soma_shape x = {4, {2, 16, side, side}}, one = {1, {16}}, none = {0, {0}};
     const soma_shape in[2][8] = {{x, one, one, one, one, none}, {x, x, one, one, one, one, none, none}};
-    const char *fill[2] = {"nnpnn-", "nnnpnn--"};
+    const char *fill[2] = {"nnpnn-", "nnnpnn--"}, *attrs[2] = {"activation=relu", "gate=relu"};
     const soma_op *ops[2] = {&soma_op_batch_norm, &soma_op_batch_norm_grad};
     for (int k = 0; k < 2; k++) {
-        const soma_sample sample = {"beyond the caches", "activation=relu", in[k], fill[k], 0, true};
+        const soma_sample sample = {"beyond the caches", attrs[k], in[k], fill[k], 0, true};
         sample_case c;
         char error[512];
         sample_begin(&c, ops[k], &sample);

@@ -101,7 +101,7 @@ typedef struct bench_case {
 #define POOL(name, n, c, h, w, oh, ow)                                                                                 \
     {name " forward", "max_pool2d", NULL, 1, 2, {S(n, c, h, w)}, -1},                                                  \
     {                                                                                                                  \
-        name " gradient", "max_pool2d_grad", "relu=true input_size=" #h "," #w, 3, 1,                                  \
+        name " gradient", "max_pool2d_grad", "gate=relu input_size=" #h "," #w, 3, 1,                                  \
             {S(n, c, oh, ow), S(n, c, oh, ow), S(n, c, oh, ow)}, 1                                                     \
     }
 

@@ -13,6 +13,7 @@ extern "C" {
 #endif
 
 typedef struct soma_graph soma_graph;
+typedef struct soma_graph_node soma_graph_node; /* a node's inside, for the rewrites of built-in ops */
 typedef struct soma_op soma_op;
 
 /** A tensor in a graph, by value. id < 0: the failed value (graph set) or no value at all (graph NULL). */
@@ -86,6 +87,18 @@ typedef struct soma_state_update {
     soma_value update;
 } soma_state_update;
 
+/* ---- the tail: y = gate(act(op(x) + bias + z)) ------------------------------------------------------------------- */
+
+/** What may come behind an op and be done where its result is first written. The inputs among these parts follow the
+ *  op's own, in this order: the bias, the gate's y, what is added. An attribute "activation" is what is applied, an
+ *  attribute "gate" the activation by whose result y a gradient passes. */
+typedef enum soma_tail_part {
+    SOMA_TAIL_BIAS = 1, /* one number per channel; every kernel of such an op adds it itself */
+    SOMA_TAIL_GATE = 2, /* the gradient of an activation, from its result y */
+    SOMA_TAIL_ADD = 4,  /* an array of the result's type */
+    SOMA_TAIL_ACT = 8
+} soma_tail_part;
+
 /* ---- kernels ---------------------------------------------------------------------------------------------------- */
 
 /** Where an array's elements lie. Blocked layouts are used only where C is a multiple of the block, so there are never
@@ -144,9 +157,11 @@ typedef struct soma_prepare {
     size_t scratch;    /* bytes, 64-byte aligned when run */
     bool parallel;     /* the run starts parallel regions (leave false for tiny work: it runs on the caller's thread) */
     bool apart;        /* output 0 must not lie over the input that the op's inplace_in names */
-    double flops;      /* of one run; 0: the op's flops function decides */
-    char *note;        /* SOMA_REASON_MAX bytes: what was chosen, e.g. the library's implementation name */
-    char *reason;      /* filled by soma_refuse */
+    /* parts of the tail that a pass behind the kernel does; prepare may leave it more or fewer */
+    uint32_t behind;
+    double flops;                   /* of one run; 0: the op's flops function decides */
+    char *note;                     /* SOMA_REASON_MAX bytes: what was chosen, e.g. the library's implementation name */
+    char *reason;                   /* filled by soma_refuse */
     struct soma_prepare_room *room; /* opaque: what the program keeps for its kernels */
 } soma_prepare;
 
@@ -200,6 +215,8 @@ typedef struct soma_kernel {
     /* bit k: input k may have a batch_stride (bit 31: all from the 32nd on); outputs only have one where planning
      * nests them (concat, slice) */
     uint32_t strided;
+    uint32_t tail; /* parts of the op's tail (soma_tail_part) that the kernel does; a pass behind it does the others */
+    uint32_t acts; /* bit k: for activation k of the op's attribute; with SOMA_TAIL_ACT or SOMA_TAIL_GATE */
     soma_status (*accept)(soma_prepare *p);
     bool (*suits)(const soma_prepare *p); /* NULL: always */
     void (*wish)(soma_prepare *p);        /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */
@@ -218,6 +235,39 @@ typedef struct soma_sample {
     int classes;
     bool no_gradient; /* not differentiable at all (argmax-like, updates) */
 } soma_sample;
+
+/* ---- what an op says of itself to those who rewrite graphs ----------------------------------------------------- */
+
+/** An activation's gradient, gate = g(dy, y), beside a gradient that can take it in by another way than
+ *  SOMA_TAIL_GATE: it reads the gate's result as input 0 or, with `behind`, makes the gate's dy. take_gate sets inputs
+ *  and outputs of the merged node. */
+typedef struct soma_gate_merge {
+    const soma_graph *graph;
+    const soma_graph_node *gradient, *gate;
+    bool behind;
+    int act; /* becomes the attribute "gate" */
+    int n_in, n_out;
+    int32_t *in, *out; /* room for all of the op's; the gradient's own when called, -1: absent */
+} soma_gate_merge;
+
+/** A node that is y = act(a[c] x + b[c]), a and b made of values that stay while nothing is trained, and the op that
+ *  makes of a product's weights w (filters in front) and bias b those of product and node together. */
+typedef struct soma_affine {
+    int32_t w, b; /* of the product; b may be -1 */
+    const soma_op *op;
+    int32_t in[8]; /* of that op, w and b among them */
+    int n_in;
+    int act;
+    double attrs[SOMA_ATTRS_MAX / sizeof(double)];
+} soma_affine;
+
+/** Parts of an array along an axis: inputs follow each other in output 0 (joins), or output 0 begins at `begin` in
+ *  input 0. */
+typedef struct soma_parts {
+    bool joins;
+    int axis;
+    int64_t begin;
+} soma_parts;
 
 /* ---- the op ------------------------------------------------------------------------------------------------------ */
 
@@ -238,6 +288,14 @@ struct soma_op {
     const soma_field *fields; /* ends with name NULL; NULL: no attributes */
     soma_batch_rule batch;
     soma_batch_rule (*batch_rule)(const void *attrs); /* where it depends on attributes; NULL: `batch` */
+    uint32_t tail;                                    /* soma_tail_part: what can be done behind it */
+    bool (*takes_tail)(const void *attrs);            /* where that depends on attributes; NULL: always */
+    /** The part of a tail that the op itself is (relu: SOMA_TAIL_ACT), or 0; inputs of a gate: dy, y. */
+    uint32_t as_tail;
+    int act; /* then which activation: index of the attributes "activation" and "gate" */
+    /** Elements of output 0 are elements of input 0, the largest of some: a clamp may come before or after. */
+    bool selects;
+    bool folds_affine;  /* a product (weights: input 1) that can do what an affine node behind it does */
     int inplace_in;     /* 1 + input that output 0 may overwrite (same type and layout, last use); 0: none */
     bool view;          /* output 0 is input 0's bytes under another shape (reshape) */
     bool random;        /* draws random numbers: never merged with an equal node */
@@ -247,11 +305,26 @@ struct soma_op {
     soma_status (*infer)(soma_infer *i);
     void (*grad)(soma_gradient *g);
     void (*update)(soma_state_update *u); /* NULL: no state beside parameters */
+    /** Takes the form that the op has where nothing is trained, and returns how many of n_out outputs it then makes;
+     *  the others are the inputs of the same position. NULL: it has one form. */
+    int (*settle)(void *attrs, int n_out);
+    bool (*take_gate)(soma_gate_merge *m);                       /* false: these do not go together */
+    bool (*affine)(const soma_graph_node *node, soma_affine *a); /* false: the node is not */
+    bool (*parts)(const void *attrs, soma_parts *parts);
     double (*flops)(const void *attrs, const soma_arg *in, int n_in, const soma_arg *out);
     const soma_kernel *const *kernels; /* best first, reference last, NULL-terminated */
     const soma_sample *samples;        /* ends with name NULL */
     int n_in_samples;                  /* inputs per sample */
 };
+
+/** The position of an input of the op's tail, or -1. */
+static inline int soma_tail_input(const soma_op *op, soma_tail_part part)
+{
+    int behind = 0;
+    for (uint32_t k = part; k <= SOMA_TAIL_ADD; k <<= 1)
+        behind += (op->tail & k) != 0;
+    return op->tail & part && part <= SOMA_TAIL_ADD ? op->required_in + op->optional_in - behind : -1;
+}
 
 /** Built-in ops, in the order of ops.list; NULL past the end. */
 SOMA_API const soma_op *soma_op_at(int index);

@@ -72,6 +72,14 @@ soma_status soma_attrs_default(const soma_op *op, void *attrs)
     return SOMA_OK;
 }
 
+const int *soma_activation_in(const soma_op *op, const void *attrs)
+{
+    for (const soma_field *field = op->fields; field && field->name; field++)
+        if (field->type == SOMA_FIELD_ENUM && (!strcmp(field->name, "activation") || !strcmp(field->name, "gate")))
+            return (const int *)(const void *)((const char *)attrs + field->offset);
+    return NULL;
+}
+
 soma_status soma_attrs_check(const soma_op *op, const void *attrs, char *reason)
 {
     for (const soma_field *field = op->fields; field && field->name; field++) {

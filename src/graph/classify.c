@@ -128,7 +128,7 @@ static bool adds_up(const soma_plan *p, const soma_graph_node *node)
     for (int j = 0; j < node->n_in; j++)
         if (node->in[j] >= 0 && !batched(&p->graph->values[node->in[j]].type))
             return false;
-    const int *activation = soma_activation_of(node);
+    const int *activation = soma_activation_in(node->op, node->attrs);
     return rule_of(node) == SOMA_BATCH_SUM && (!activation || !*activation);
 }
 
@@ -310,7 +310,6 @@ static soma_status set_piece(soma_plan *p, int64_t asked, const char *whole)
 /* After a task that makes a sum: sum += part, left out on the first piece, which writes the sum itself. */
 static soma_status add_sums(soma_plan *p)
 {
-    const soma_op *accumulate = soma_op_find("accumulate");
     int n = p->n_tasks;
     soma_task *old = p->tasks;
     p->tasks = NULL;
@@ -328,7 +327,7 @@ static soma_status add_sums(soma_plan *p)
             soma_plan_value sum = p->values[part];
             sum.class = SOMA_CLASS_WHOLE;
             int32_t id = soma_plan_add_value(p, &sum);
-            soma_task add = {.op = accumulate,
+            soma_task add = {.op = soma_ops.accumulate,
                              .n_in = 2,
                              .n_out = 1,
                              .layer = old[i].layer,
@@ -337,7 +336,7 @@ static soma_status add_sums(soma_plan *p)
                              .skip_first = true};
             add.in = soma_arena_array(&p->room.arena, 3, sizeof *add.in);
             add.attrs = soma_arena_alloc(&p->room.arena, 1);
-            if (id < 0 || !add.in || !add.attrs || !accumulate || !soma_plan_add_task(p, &add)) {
+            if (id < 0 || !add.in || !add.attrs || !soma_plan_add_task(p, &add)) {
                 status = SOMA_MEMORY;
                 break;
             }

@@ -4,7 +4,6 @@
  * differentiated like anything else.
  */
 #include "graph/graph.h"
-#include <soma/ops.h>
 
 #include <string.h>
 
@@ -35,7 +34,7 @@ static void mark_dependents(pass *p, const soma_value *x, int n)
 static soma_status accumulate(pass *p, int32_t id, soma_value gradient)
 {
     soma_value *sum = &p->gradient[id];
-    *sum = sum->graph ? soma_add_at(*sum, gradient, p->at) : gradient;
+    *sum = sum->graph ? soma_ops.sum(*sum, gradient, p->at) : gradient;
     return soma_ok(*sum) ? SOMA_OK : SOMA_INVALID;
 }
 
@@ -94,20 +93,13 @@ static soma_status differentiate(pass *p, int index, const soma_value *x, int n)
     return status;
 }
 
-static soma_value zeros_like(soma_value x, soma_at at)
-{
-    return soma_mul_at(x, soma_scalar_at(x, 0, at), at);
-}
-
 static soma_status run(pass *p, soma_value y, const soma_value *x, int n, soma_value *dx)
 {
     mark_dependents(p, x, n);
     p->graph->layer_override = name_of(p->graph,
                                        y.id); /* no automatic names here: they would shift those of later layers */
     p->graph->site_override = 0;
-    soma_value one = soma_scalar_at(y, 1, p->at);
-    soma_shape shape = soma_value_type(y).shape;
-    p->gradient[y.id] = shape.rank ? soma_reshape_at(one, shape, p->at) : one;
+    p->gradient[y.id] = soma_ops.one(y, p->at);
     soma_status status = soma_ok(p->gradient[y.id]) ? SOMA_OK : SOMA_MEMORY;
     int last = p->graph->values[y.id].node;
     for (int i = last; i >= 0 && status == SOMA_OK; i--)
@@ -115,7 +107,7 @@ static soma_status run(pass *p, soma_value y, const soma_value *x, int n, soma_v
     p->graph->layer_override = name_of(p->graph, y.id);
     for (int i = 0; i < n && status == SOMA_OK; i++) {
         soma_value sum = p->gradient[x[i].id];
-        dx[i] = sum.graph ? sum : zeros_like(x[i], p->at);
+        dx[i] = sum.graph ? sum : soma_ops.zeros(x[i], p->at);
         status = soma_ok(dx[i]) ? SOMA_OK : SOMA_MEMORY;
     }
     p->graph->layer_override = NULL;

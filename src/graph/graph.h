@@ -26,7 +26,7 @@ typedef struct soma_graph_value {
     soma_at at;
 } soma_graph_value;
 
-typedef struct soma_graph_node {
+struct soma_graph_node {
     const soma_op *op;
     const void *attrs; /* resolved, owned by the arena */
     int n_in, n_out;
@@ -34,7 +34,22 @@ typedef struct soma_graph_node {
     const char *layer; /* stable name, unique among forward nodes */
     uint64_t site;     /* hash of layer: gradients keep their forward node's */
     soma_at at;
-} soma_graph_node;
+};
+
+static inline int32_t soma_node_in(const soma_graph_node *node, int k)
+{
+    return k >= 0 && k < node->n_in ? node->in[k] : -1;
+}
+
+/* What the graph's own passes need of the ops above it, registered once (op/registry.c). */
+typedef struct soma_graph_ops {
+    const soma_op *reorder, *accumulate;
+    soma_status (*tail)(soma_prepare *p); /* the pass behind a kernel that does p->behind */
+    soma_value (*sum)(soma_value a, soma_value b, soma_at at);
+    soma_value (*zeros)(soma_value like, soma_at at);
+    soma_value (*one)(soma_value like, soma_at at);
+} soma_graph_ops;
+extern const soma_graph_ops soma_ops;
 
 struct soma_graph {
     soma *s;
@@ -159,6 +174,9 @@ const char *soma_layer_name(soma_model *m, const char *given, const char *kind);
 
 /* Attribute tables. Text form "stride=2,2 same=true activation=relu". */
 soma_status soma_attrs_default(const soma_op *op, void *attrs);
+/* The op's attribute "activation", which it applies to its result, or "gate", whose gradient it takes; NULL: it has
+ * neither. */
+const int *soma_activation_in(const soma_op *op, const void *attrs);
 /* Checks ranges; reason gets a sentence. */
 soma_status soma_attrs_check(const soma_op *op, const void *attrs, char *reason);
 /* Sets one attribute from text; unknown names suggest the nearest. */

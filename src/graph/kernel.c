@@ -30,7 +30,7 @@ soma_status soma_kernel_prepare(soma_kernel_call *c, const soma_kernel *kernel, 
     for (int i = 0; i < v->prepare.n_in + v->prepare.n_out && kinds; i++)
         if (kinds[i] != SOMA_PLAIN)
             v->args[i].layout.kind = kinds[i];
-    return kernel->prepare(&v->prepare);
+    return soma_prepare_kernel(kernel, &v->prepare);
 }
 
 void soma_kernel_close(soma_kernel_call *c)

@@ -11,33 +11,29 @@
  */
 #include "graph/plan.h"
 
-#include <string.h>
-
-static bool is(const soma_task *task, const char *op)
+/* Does the task put arrays together along an axis, or cut one out of another? */
+static bool joins(const soma_task *task, soma_parts *parts)
 {
-    return !strcmp(task->op->name, op);
+    return task->op->parts && task->op->parts(task->attrs, parts) && parts->joins;
+}
+static bool cuts(const soma_task *task, soma_parts *parts)
+{
+    return task->op->parts && task->op->parts(task->attrs, parts) && !parts->joins;
 }
 
-static int64_t attribute(const soma_task *task, const char *name)
-{
-    for (const soma_field *f = task->op->fields; f && f->name; f++)
-        if (!strcmp(f->name, name) && f->type == SOMA_FIELD_INT)
-            return *(const int64_t *)(const void *)((const char *)task->attrs + f->offset);
-    return -1;
-}
-
-/* Concat or slice along channels, with every array in one layout in which they are runs of bytes of a sample. */
+/* Along channels, with every array in one layout in which they are runs of bytes of a sample? */
 static bool by_channels(const soma_plan *p, const soma_task *task)
 {
     soma_layout_kind kind = task->out_layout[0].kind;
-    if (task->out[0] < 0 || (!is(task, "concat") && !is(task, "slice")) || attribute(task, "axis") != 1 ||
+    soma_parts parts;
+    if (task->out[0] < 0 || !task->op->parts || !task->op->parts(task->attrs, &parts) || parts.axis != 1 ||
         !p->values[task->out[0]].arg.batched || kind == SOMA_NHWC || kind == SOMA_PACKED)
         return false;
     for (int j = 0; j < task->n_in; j++)
         if (task->in_layout[j].kind != kind)
             return false;
     int64_t block = kind == SOMA_NCHW16C ? 16 : kind == SOMA_NCHW8C ? 8 : 1;
-    return is(task, "concat") || attribute(task, "begin") % block == 0;
+    return parts.joins || parts.begin % block == 0;
 }
 
 static int64_t samples(const soma_plan *p, int32_t value)
@@ -78,12 +74,13 @@ static bool inner(const soma_plan *p, int32_t value)
 static bool read_strided(soma_plan *p, int32_t value, const soma_task *except, int64_t batch_stride, bool set)
 {
     soma_layout_kind kind = maker(p, value)->out_layout[0].kind;
+    soma_parts parts;
     for (int i = 0; i < p->n_tasks; i++) {
         soma_task *task = &p->tasks[i];
         for (int j = 0; j < task->n_in; j++) {
             if (task->in[j] != value || (task == except && j == 0))
                 continue;
-            if (is(task, "slice") &&
+            if (cuts(task, &parts) &&
                 !by_channels(p, task)) /* it begins inside a block: what copies takes dense arrays */
                 return false;
             if (task == except || task->assigns || !soma_takes_stride(task->kernel, j, task->n_in) ||
@@ -109,7 +106,8 @@ static void nest_prefix(soma_plan *p, soma_task *task)
     int32_t out = task->out[0], part = task->in[0];
     soma_task *from = maker(p, part);
     int64_t distance = stride(p, out);
-    if (!from || !is(from, "concat") || !by_channels(p, from) || !inner(p, part) || !inner(p, out) ||
+    soma_parts parts;
+    if (!from || !joins(from, &parts) || !by_channels(p, from) || !inner(p, part) || !inner(p, out) ||
         p->values[part].inside || p->values[part].class != p->values[out].class ||
         from->out_layout[0].kind != task->out_layout[0].kind || !unconverted(p, from, task) ||
         !read_strided(p, part, task, distance, false))
@@ -137,11 +135,12 @@ static void nest_slice(soma_plan *p, soma_task *task)
 
 void soma_nest_strides(soma_plan *p)
 {
+    soma_parts parts;
     for (int i = p->n_tasks - 1; i >= 0; i--) /* outer concats first: theirs is the distance */
-        if (is(&p->tasks[i], "concat") && by_channels(p, &p->tasks[i]) && samples(p, p->tasks[i].out[0]) > 1)
+        if (joins(&p->tasks[i], &parts) && by_channels(p, &p->tasks[i]) && samples(p, p->tasks[i].out[0]) > 1)
             nest_prefix(p, &p->tasks[i]);
     for (int i = 0; i < p->n_tasks; i++)
-        if (is(&p->tasks[i], "slice") && by_channels(p, &p->tasks[i]) && samples(p, p->tasks[i].out[0]) > 1)
+        if (cuts(&p->tasks[i], &parts) && by_channels(p, &p->tasks[i]) && samples(p, p->tasks[i].out[0]) > 1)
             nest_slice(p, &p->tasks[i]);
 }
 
@@ -151,10 +150,11 @@ static void nest_part(soma_plan *p, const soma_task *task, int j, size_t at)
     int32_t part = task->in[j], out = task->out[0];
     const soma_task *from = maker(p, part);
     bool twice = false;
+    soma_parts parts;
     for (int k = 0; k < task->n_in; k++)
         twice = twice || (k != j && task->in[k] == part);
     if (twice || at % 64 || !from || from->op->view || from->assigns || from->skip_first || !inner(p, part) ||
-        is(from, "slice") || p->values[part].inside || p->values[part].arg.layout.kind != task->in_layout[j].kind)
+        cuts(from, &parts) || p->values[part].inside || p->values[part].arg.layout.kind != task->in_layout[j].kind)
         return;
     p->values[part].inside = 1 + out;
     p->values[part].inside_at = p->values[out].inside_at + at;
@@ -164,10 +164,11 @@ void soma_nest_parts(soma_plan *p)
 {
     for (int i = p->n_tasks - 1; i >= 0; i--) {
         soma_task *task = &p->tasks[i];
+        soma_parts parts;
         if (!by_channels(p, task))
             continue;
         bool one = samples(p, task->out[0]) == 1;
-        if (is(task, "slice")) {
+        if (cuts(task, &parts)) {
             if (one && soma_slice_begin(p, task) * (int64_t)soma_dtype_size(p->values[task->in[0]].arg.dtype) % 64 == 0)
                 task->nested = inner(p, task->out[0]) && inner(p, task->in[0]);
             continue;
@@ -184,5 +185,6 @@ void soma_nest_parts(soma_plan *p)
 int64_t soma_slice_begin(const soma_plan *p, const soma_task *task)
 {
     const soma_arg *in = &p->values[task->in[0]].arg;
-    return attribute(task, "begin") * (elements(p, task->in[0]) / in->shape.dim[1]);
+    soma_parts parts;
+    return cuts(task, &parts) ? parts.begin * (elements(p, task->in[0]) / in->shape.dim[1]) : 0;
 }

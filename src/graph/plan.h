@@ -150,8 +150,6 @@ soma_status soma_add_updates(soma_graph *graph, int32_t *keep, int *n);
 /* Removes what is not needed, merges what can be. keep: graph values that must survive, n of them; entries may be
  * redirected (keep[i] is where the value is found afterwards). */
 soma_status soma_simplify(soma_graph *graph, int32_t *keep, int n, bool training);
-/* The choice of the attribute "activation" (0: none), or NULL where the op has no such attribute. */
-int *soma_activation_of(const soma_graph_node *node);
 /* Plan values, classes and the order of tasks; chooses the piece. */
 soma_status soma_classify(soma_plan *p, const int32_t *wanted, int n_wanted, int64_t piece);
 /* Sorts the tasks by phase; assigning tasks come last. */

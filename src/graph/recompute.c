@@ -69,7 +69,7 @@ static void add_task(pass *w, const soma_task *task, const int32_t *in, const in
 static bool packs(const pass *w, int index)
 {
     const soma_task *task = &w->base[index];
-    return !strcmp(task->op->name, "reorder") && w->p->values[task->in[0]].class <= SOMA_CLASS_STATE;
+    return task->op == soma_ops.reorder && w->p->values[task->in[0]].class <= SOMA_CLASS_STATE;
 }
 
 static int32_t resolve(pass *w, int32_t value, int at);

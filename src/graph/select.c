@@ -35,6 +35,28 @@ const char *soma_layout_name(soma_layout_kind kind)
     return names[kind];
 }
 
+/* Parts of the tail that the kernel does not do. What comes behind such a part is not its business either. */
+static uint32_t left_behind(const soma_kernel *kernel, const soma_prepare *p)
+{
+    const int *act = soma_activation_in(p->op, p->attrs);
+    int add = soma_tail_input(p->op, SOMA_TAIL_ADD);
+    bool adds = add >= 0 && add < p->n_in && p->in[add].shape.rank >= 0;
+    uint32_t last = SOMA_TAIL_ACT | SOMA_TAIL_GATE, left = p->op->tail & ~kernel->tail & (last | SOMA_TAIL_ADD);
+    if ((act && *act && !(kernel->acts >> *act & 1)) || (adds && left & SOMA_TAIL_ADD))
+        left |= p->op->tail & last;
+    return left;
+}
+
+soma_status soma_prepare_kernel(const soma_kernel *kernel, soma_prepare *p)
+{
+    p->behind = left_behind(kernel, p);
+    soma_status status = kernel->prepare(p);
+    if (status == SOMA_OK && p->behind)
+        status = soma_ops.tail(p);
+    p->behind = 0;
+    return status;
+}
+
 /* ---- the view of a task that kernels get ---- */
 
 typedef soma_view view;
@@ -216,7 +238,7 @@ static soma_status prepare(soma_plan *p, soma_task *task, view *v)
     while (task->op->kernels[k] != task->kernel)
         k++;
     for (;;) {
-        soma_status status = task->kernel->prepare(&v->prepare);
+        soma_status status = soma_prepare_kernel(task->kernel, &v->prepare);
         if (status == SOMA_OK)
             break;
         if (status == SOMA_MEMORY)
@@ -312,7 +334,7 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
     v.class = passing ? SOMA_CLASS_SAMPLE : v.class;
     soma_dtype from = p->values[id].arg.dtype;
     int32_t to = soma_plan_add_value(p, &v);
-    soma_task task = {.op = soma_op_find("reorder"),
+    soma_task task = {.op = soma_ops.reorder,
                       .n_in = 1,
                       .n_out = 1,
                       .layer = reader->layer,
@@ -321,7 +343,7 @@ static int32_t add_reorder(insertion *in, int32_t id, const soma_layout *layout,
                       .bf16 = dtype == SOMA_BF16 || from == SOMA_BF16};
     task.in = soma_arena_array(&p->room.arena, 2, sizeof *task.in);
     task.attrs = soma_arena_alloc(&p->room.arena, 1);
-    if (to < 0 || !task.op || !task.in || !task.attrs || !add_forms(p, &task) ||
+    if (to < 0 || !task.in || !task.attrs || !add_forms(p, &task) ||
         soma_grow(p->s, &in->made, &in->capacity, in->n_made + 1, sizeof *in->made) != SOMA_OK)
         return -1;
     task.out = task.in + 1;

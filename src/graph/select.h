@@ -28,6 +28,8 @@ soma_status soma_view_open(soma_view *v, soma_prepare_room *room, const soma_op 
 soma_status soma_view_make(const soma_plan *p, const soma_task *task, soma_prepare_room *room, soma_view *v);
 /* Why a kernel cannot run the task, or NULL. */
 const char *soma_view_cannot(const soma_plan *p, const soma_kernel *kernel, soma_view *v);
+/* Prepares a kernel that accepts the node, and the pass behind it for what it leaves of the op's tail. */
+soma_status soma_prepare_kernel(const soma_kernel *kernel, soma_prepare *p);
 /* Blocked layouts only without padded lanes, so that no kernel ever meets one. */
 bool soma_layout_possible(const soma_arg *arg, soma_layout_kind kind);
 /* Layouts plain but for what the kernel asks for. */

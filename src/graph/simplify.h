@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/simplify.h: what the passes over a program's graph share.
+ * graph/simplify.h: what the passes over a program's graph share. They know ops by what these say of themselves.
  */
 #ifndef SOMA_GRAPH_SIMPLIFY_H
 #define SOMA_GRAPH_SIMPLIFY_H
 
 #include "graph/plan.h"
-
-#include <string.h>
 
 typedef struct soma_pass {
     soma_graph *graph;
@@ -19,12 +17,6 @@ typedef struct soma_pass {
 /* Everybody who reads `from` reads `to`. */
 void soma_pass_redirect(soma_pass *p, int32_t from, int32_t to);
 void soma_pass_remove(soma_pass *p, soma_graph_node *node);
-const soma_field *soma_pass_field(const soma_op *op, const char *name);
-
-static inline bool soma_pass_is(const soma_graph_node *node, const char *op)
-{
-    return node->op && !strcmp(node->op->name, op);
-}
 
 /* The node that makes a value, or NULL. */
 static inline soma_graph_node *soma_pass_maker(const soma_pass *p, int32_t value)
@@ -33,16 +25,20 @@ static inline soma_graph_node *soma_pass_maker(const soma_pass *p, int32_t value
     return node >= 0 && p->graph->nodes[node].op ? &p->graph->nodes[node] : NULL;
 }
 
-/* ---- simplify_norm.c ---- */
+/* The node's activation, or its gate's; NULL: it has none. Attributes of a copied graph are its own. */
+static inline int *soma_pass_activation(const soma_graph_node *node)
+{
+    return (int *)(uintptr_t)soma_activation_in(node->op, node->attrs);
+}
 
-/* Outside training: batch normalisation by the running statistics. */
-void soma_use_running(soma_pass *p);
-/* The gradient of an activation merges into that of the batch normalisation before it. */
-soma_status soma_merge_norm_gradients(soma_pass *p);
+/* ---- simplify_tail.c ---- */
+
+/* What comes behind an op becomes part of it. */
+soma_status soma_merge_tails(soma_pass *p);
 
 /* ---- simplify_fold.c ---- */
 
-/* Outside training: a batch normalisation by the running statistics becomes part of the convolution before it. */
-soma_status soma_fold_norms(soma_pass *p);
+/* Outside training: a node that is affine becomes part of the product before it. */
+soma_status soma_fold_affine(soma_pass *p);
 
 #endif

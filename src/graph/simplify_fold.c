@@ -1,19 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * graph/simplify_fold.c: in programs that only predict, a batch normalisation behind a convolution becomes part of its
- * weights: one node makes them (op/batch_norm/batch_norm_fold.c), in the prologue, whenever the parameters have
- * changed. Knows both ops by their names, inputs and attribute tables, not by their structs.
+ * graph/simplify_fold.c: in programs that only predict, a node that multiplies and adds per channel (a normalisation
+ * with known statistics) becomes part of the weights of the product before it: one node makes them, in the prologue,
+ * whenever the parameters have changed. Knows no op: a product says that it folds (soma_op.folds_affine), a node what
+ * it is (affine).
  */
 #include "graph/simplify.h"
 
-/* Inputs of batch_norm: x, running mean, running variance, scale, shift, what is added. */
-enum { NORM_X, NORM_MEAN, NORM_VARIANCE, NORM_SCALE, NORM_SHIFT, NORM_ADDED };
-enum { FOLD_INPUTS = 6 }; /* w, mean, variance, b, scale, shift */
-
-static int32_t input(const soma_graph_node *node, int j)
-{
-    return j < node->n_in ? node->in[j] : -1;
-}
+#include <string.h>
 
 /* Does the number stay as it is from step to step? */
 static bool stays(const soma_pass *p, int32_t value)
@@ -22,31 +16,21 @@ static bool stays(const soma_pass *p, int32_t value)
     return kind == SOMA_VALUE_TENSOR || kind == SOMA_VALUE_CONSTANT;
 }
 
-/* The convolution that can take the normalisation in, or NULL. */
-static soma_graph_node *convolution_before(const soma_pass *p, const soma_graph_node *norm)
+/* The product that can take the node in, or NULL; fills a. */
+static soma_graph_node *product_before(const soma_pass *p, const soma_graph_node *node, soma_affine *a)
 {
-    const soma_field *running = soma_pass_is(norm, "batch_norm") ? soma_pass_field(norm->op, "use_running") : NULL;
-    if (!running || !*(const bool *)((const char *)norm->attrs + running->offset) || input(norm, NORM_ADDED) >= 0)
+    soma_graph_node *product = node->op && node->op->affine ? soma_pass_maker(p, node->in[0]) : NULL;
+    if (!product || !product->op->folds_affine || p->uses[node->in[0]] != 1 || *soma_pass_activation(product) ||
+        soma_node_in(product, soma_tail_input(product->op, SOMA_TAIL_ADD)) >= 0)
         return NULL;
-    soma_graph_node *conv = soma_pass_maker(p, norm->in[NORM_X]);
-    if (!conv || !soma_pass_is(conv, "conv2d") || conv->n_in > 3 || p->uses[norm->in[NORM_X]] != 1 ||
-        *soma_activation_of(conv) || !stays(p, conv->in[1]) || !stays(p, input(conv, 2)))
+    a->w = product->in[1];
+    a->b = soma_node_in(product, soma_tail_input(product->op, SOMA_TAIL_BIAS));
+    if (!node->op->affine(node, a))
         return NULL;
-    for (int j = NORM_MEAN; j <= NORM_SHIFT; j++)
-        if (!stays(p, input(norm, j)))
+    for (int j = 0; j < a->n_in; j++)
+        if (!stays(p, a->in[j]))
             return NULL;
-    return conv;
-}
-
-/* The convolution's choice of activation that means the normalisation's, or -1. */
-static int same_activation(const soma_graph_node *conv, const soma_graph_node *norm)
-{
-    const soma_field *theirs = soma_pass_field(norm->op, "activation"), *ours = soma_pass_field(conv->op, "activation");
-    const char *name = theirs->choices[*soma_activation_of(norm)];
-    for (int k = 0; ours->choices[k]; k++)
-        if (!strcmp(ours->choices[k], name))
-            return k;
-    return -1;
+    return product;
 }
 
 /* A value made by output `out` of a node. Room for its uses was made when the pass began. */
@@ -62,58 +46,51 @@ static int32_t add_value(soma_pass *p, soma_type type, int node, int out)
     return graph->n_values++;
 }
 
-/* The node that makes the weights takes the convolution's place, the convolution the normalisation's: the order stays
- * topological. */
-static soma_status fold(soma_pass *p, soma_graph_node *conv, soma_graph_node *norm, int activation)
+/* The node that makes the weights takes the product's place, the product the node's: the order stays topological. */
+static soma_status fold(soma_pass *p, soma_graph_node *product, soma_graph_node *node, const soma_affine *a)
 {
-    const soma_op *op = soma_op_find("batch_norm_fold");
     soma_graph *graph = p->graph;
-    int weights_at = (int)(conv - graph->nodes), conv_at = (int)(norm - graph->nodes);
-    soma_type w = graph->values[conv->in[1]].type, b = {w.dtype, {.rank = 1, .dim = {w.shape.dim[0]}}};
-    int32_t *in = soma_arena_array(&graph->arena, FOLD_INPUTS + 3, sizeof *in), *ends = in ? in + FOLD_INPUTS : NULL;
-    int32_t *out = soma_arena_array(&graph->arena, 2, sizeof *out);
-    char *attrs = soma_arena_alloc(&graph->arena, op->attrs_size);
+    int weights_at = (int)(product - graph->nodes), product_at = (int)(node - graph->nodes);
+    int place = soma_tail_input(product->op, SOMA_TAIL_BIAS);
+    soma_type w = graph->values[a->w].type, b = {w.dtype, {.rank = 1, .dim = {w.shape.dim[0]}}};
+    int32_t *in = soma_arena_array(&graph->arena, (size_t)(a->n_in + place + 1), sizeof *in);
+    int32_t *out = soma_arena_array(&graph->arena, 2, sizeof *out), *ends = in ? in + a->n_in : NULL;
+    char *attrs = soma_arena_alloc(&graph->arena, a->op->attrs_size);
     if (!in || !out || !attrs)
         return SOMA_MEMORY;
     out[0] = add_value(p, w, weights_at, 0);
     out[1] = out[0] >= 0 ? add_value(p, b, weights_at, 1) : -1;
     if (out[1] < 0)
         return SOMA_MEMORY;
-    const int32_t made_of[FOLD_INPUTS] = {conv->in[1],    norm->in[NORM_MEAN],     norm->in[NORM_VARIANCE],
-                                          input(conv, 2), input(norm, NORM_SCALE), input(norm, NORM_SHIFT)};
-    memcpy(in, made_of, sizeof made_of);
-    memcpy(attrs + soma_pass_field(op, "epsilon")->offset,
-           (const char *)norm->attrs + soma_pass_field(norm->op, "epsilon")->offset, sizeof(double));
-    soma_graph_node weights = *conv, after = *conv;
-    weights.op = op;
+    memcpy(in, a->in, (size_t)a->n_in * sizeof *in);
+    memcpy(attrs, a->attrs, a->op->attrs_size);
+    soma_graph_node weights = *product, after = *product;
+    weights.op = a->op;
     weights.attrs = attrs;
     weights.in = in;
-    weights.n_in = FOLD_INPUTS;
+    weights.n_in = a->n_in;
     weights.out = out;
     weights.n_out = 2;
-    ends[0] = conv->in[0];
-    ends[1] = out[0];
-    ends[2] = out[1];
+    for (int j = 0; j <= place; j++)
+        ends[j] = j == 1 ? out[0] : j == place ? out[1] : product->in[j];
     after.in = ends;
-    after.n_in = 3;
-    p->uses[conv->out[0]] = 0;
-    graph->values[conv->out[0]].node = -1;
-    after.out[0] = norm->out[0];
-    graph->values[after.out[0]].node = conv_at;
-    *soma_activation_of(&after) = activation;
-    graph->nodes[conv_at] = after;
+    after.n_in = place + 1;
+    p->uses[product->out[0]] = 0;
+    graph->values[product->out[0]].node = -1;
+    after.out[0] = node->out[0];
+    graph->values[after.out[0]].node = product_at;
+    *soma_pass_activation(&after) = a->act;
+    graph->nodes[product_at] = after;
     graph->nodes[weights_at] = weights;
     return SOMA_OK;
 }
 
-soma_status soma_fold_norms(soma_pass *p)
+soma_status soma_fold_affine(soma_pass *p)
 {
     for (int i = 0; i < p->graph->n_nodes; i++) {
-        soma_graph_node *norm = &p->graph->nodes[i], *conv = norm->op ? convolution_before(p, norm) : NULL;
-        int activation = conv ? same_activation(conv, norm) : -1;
-        if (activation < 0)
-            continue;
-        soma_status status = fold(p, conv, norm, activation);
+        soma_affine a = {0};
+        soma_graph_node *node = &p->graph->nodes[i], *product = product_before(p, node, &a);
+        soma_status status = product ? fold(p, product, node, &a) : SOMA_OK;
         if (status != SOMA_OK)
             return status;
     }

@@ -99,7 +99,7 @@ static soma_status add_trial(timing *t, const soma_kernel *kernel, bool f32)
         if (kernel == task->kernel && !f32)
             for (int j = 0; j < t->n_args; j++)
                 c->view.args[j].layout = task->in_layout[j];
-        status = kernel->prepare(&c->view.prepare);
+        status = soma_prepare_kernel(kernel, &c->view.prepare);
         can = status == SOMA_OK && (!t->n || c->view.prepare.scratch <= scratch_limit(t));
     }
     if (can)
@@ -220,7 +220,7 @@ static double one_run(timing *t, const trial *c, void **data)
 /* Seconds of one reorder of an argument between two layouts. */
 static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg *to, double *seconds)
 {
-    const soma_op *op = soma_op_find("reorder");
+    const soma_op *op = soma_ops.reorder;
     int32_t ids[2] = {-1, -1};
     soma_task task = {.op = op, .n_in = 1, .n_out = 1, .in = ids, .out = ids + 1, .layer = ""};
     void *data[3] = {soma_alloc(t->p->s, soma_arg_bytes(from)), soma_alloc(t->p->s, soma_arg_bytes(to)), NULL};
@@ -233,8 +233,9 @@ static soma_status time_reorder(timing *t, const soma_arg *from, const soma_arg 
             c->view.args[0] = *from;
             c->view.args[1] = *to;
             c->view.bf16 = from->dtype == SOMA_BF16 || to->dtype == SOMA_BF16;
-            status = soma_view_cannot(t->p, op->kernels[k], &c->view) ? SOMA_UNSUPPORTED
-                                                                      : op->kernels[k]->prepare(&c->view.prepare);
+            status = soma_view_cannot(t->p, op->kernels[k], &c->view)
+                         ? SOMA_UNSUPPORTED
+                         : soma_prepare_kernel(op->kernels[k], &c->view.prepare);
         }
         if (status == SOMA_OK && c->view.prepare.scratch) {
             data[2] = soma_alloc(t->p->s, c->view.prepare.scratch);
@@ -432,7 +433,7 @@ static soma_status within_budget(soma_plan *p, const soma_task *task, const soma
     soma_status status = c ? open_trial(p, task, kernel, c) : SOMA_MEMORY;
     if (status == SOMA_OK) {
         soma_view_layouts(p, task, kernel, &c->view);
-        *within = kernel->prepare(&c->view.prepare) == SOMA_OK &&
+        *within = soma_prepare_kernel(kernel, &c->view.prepare) == SOMA_OK &&
                   c->view.prepare.scratch <= (size_t)(p->max_memory / 8);
     }
     if (c)

@@ -102,28 +102,17 @@ soma_status soma_groups_resolve(soma_graph *graph, const soma_optimizer *opt, co
     return SOMA_OK;
 }
 
-/* "use_running" of a layer with running statistics, NULL for everything else. */
-static bool *use_running(const soma_graph_node *node)
-{
-    for (const soma_field *field = node->op->fields; field && field->name; field++)
-        if (field->type == SOMA_FIELD_BOOL && !strcmp(field->name, "use_running"))
-            return (bool *)(void *)((char *)(uintptr_t)node->attrs + field->offset);
-    return NULL;
-}
-
 void soma_groups_freeze_statistics(soma_graph *graph, const soma_way *ways)
 {
     for (int i = 0; i < graph->n_nodes; i++) {
         soma_graph_node *node = &graph->nodes[i];
-        bool frozen = false, *running = use_running(node);
-        for (int j = 0; j < node->n_in && running; j++) {
+        bool frozen = false;
+        for (int j = 0; j < node->n_in && node->op->settle; j++) {
             const soma_graph_value *v = node->in[j] >= 0 ? &graph->values[node->in[j]] : NULL;
             bool statistic = v && v->kind == SOMA_VALUE_TENSOR && graph->model->tensors[v->tensor].frozen;
             frozen = frozen || (statistic && ways[v->tensor].frozen);
         }
-        if (frozen && !*running) {
-            *running = true;
-            node->n_out = node->op->required_out; /* the batch's statistics are not computed any more */
-        }
+        if (frozen) /* the batch's statistics are not computed any more */
+            node->n_out = node->op->settle((void *)(uintptr_t)node->attrs, node->n_out);
     }
 }

@@ -11,6 +11,8 @@
 #include <stdint.h>
 #include <string.h>
 
+#define SOMA_INLINE static inline __attribute__((always_inline))
+
 /* Keeps a loaded vector in a register: gcc would rather load it again for every use, and then loads set the speed. */
 #if defined(SOMA_VPIN) /* an emulation of AVX-512 */
 #elif SOMA_LANES == 16

@@ -5,7 +5,6 @@
  * prepared objects, whoever finds them taken makes objects for that one call.
  */
 #include "backend/onednn/shim.h"
-#include "op/activation.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -157,11 +156,11 @@ static bool begins(const char *name, const char *with)
     return strncmp(name, with, strlen(with)) == 0;
 }
 
-soma_status soma_onednn_refuse_reference(soma_prepare *p, const_dnnl_primitive_desc_t pd, int activation)
+soma_status soma_onednn_refuse_reference(soma_prepare *p, const_dnnl_primitive_desc_t pd, dnnl_alg_kind_t activation)
 {
     const char *name = implementation(pd);
     bool made = begins(name, "jit") || begins(name, "brg") || begins(name, "gemm:jit"); /* the activation, too */
-    if (!begins(name, "ref") && (made || activation != SOMA_ACT_SIGMOID))
+    if (!begins(name, "ref") && (made || activation != dnnl_eltwise_logistic))
         return SOMA_OK;
     soma_refuse(p->reason, "oneDNN would run its reference code (%s)", name);
     return SOMA_UNSUPPORTED;

@@ -60,14 +60,13 @@ dnnl_status_t soma_pd_matmul(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, co
 dnnl_status_t soma_pd_reorder(dnnl_primitive_desc_t *pd, dnnl_engine_t engine, soma_md_ref from, soma_md_ref to,
                               const_dnnl_primitive_attr_t attr);
 
-/* Attributes with the scratchpad in the caller's hands; with `sum` the result is added to what lies in its place, then
- * comes the activation unless SOMA_ACT_NONE (op/activation.h); not relu6, which the library does as a clip that turns
- * NaN into 0. Its relu does that, too. A slope that is not 0 keeps NaN, but turns -inf into -inf, or into NaN where
- * the slope is flushed to 0, and under denormals-are-zero the library takes such a slope for 0 when it makes the code.
- * elu with slope 0, which is
- * 0 (exp(x) - 1) below 0, gives what relu should for every number: its exp of NaN is inf or NaN. (2.6.3 and 3.2, each
- * instruction set: tests/test_nonfinite.c.) */
-dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, int activation);
+/* Attributes with the scratchpad in the caller's hands; with `sum` the result is added to what lies in its place,
+ * then comes the activation unless dnnl_alg_kind_undef. Not relu6 nor relu as the library has them: its clip and its
+ * relu turn NaN into 0. A slope that is not 0 keeps NaN, but turns -inf into -inf, or into NaN where the slope is
+ * flushed to 0, and under denormals-are-zero the library takes such a slope for 0 when it makes the code. elu with
+ * slope 0, which is 0 (exp(x) - 1) below 0, gives what relu should for every number: its exp of NaN is inf or NaN.
+ * (2.6.3 and 3.2, each instruction set: tests/test_nonfinite.c.) */
+dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, dnnl_alg_kind_t activation);
 
 /* Which of the run's pointers (inputs, then outputs) an argument of the primitive is. */
 typedef struct soma_onednn_bind {
@@ -81,7 +80,7 @@ soma_status soma_onednn_engine(soma_prepare *p, dnnl_engine_t *engine);
 /* SOMA_UNSUPPORTED where the library would run its reference code, for the product itself or for a sigmoid behind it,
  * where it makes
  * 0 of NaN. */
-soma_status soma_onednn_refuse_reference(soma_prepare *p, const_dnnl_primitive_desc_t pd, int activation);
+soma_status soma_onednn_refuse_reference(soma_prepare *p, const_dnnl_primitive_desc_t pd, dnnl_alg_kind_t activation);
 /* Turns a primitive descriptor into p's run, state, scratch and note. pd stays the caller's. */
 soma_status soma_onednn_commit(soma_prepare *p, dnnl_engine_t engine, const_dnnl_primitive_desc_t pd,
                                const soma_onednn_bind *bind, int n);

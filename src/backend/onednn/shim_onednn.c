@@ -5,7 +5,6 @@
  */
 #include "backend/onednn/shim.h"
 #include "base/random.h"
-#include "op/activation.h"
 
 #include <string.h>
 
@@ -365,20 +364,17 @@ soma_status soma_md_to_layout(soma_prepare *p, soma_md_ref md, soma_dtype dtype,
     return md_keep(p, md, &layout->detail);
 }
 
-dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, int activation)
+dnnl_status_t soma_onednn_attr(dnnl_primitive_attr_t *attr, bool sum, dnnl_alg_kind_t activation)
 {
-    static const dnnl_alg_kind_t kinds[] = {[SOMA_ACT_RELU] = dnnl_eltwise_elu,
-                                            [SOMA_ACT_SIGMOID] = dnnl_eltwise_logistic,
-                                            [SOMA_ACT_TANH] = dnnl_eltwise_tanh};
     dnnl_post_ops_t ops = NULL;
     SOMA_TRY(dnnl_primitive_attr_create(attr));
     dnnl_status_t status = dnnl_primitive_attr_set_scratchpad_mode(*attr, dnnl_scratchpad_mode_user);
-    if (status == dnnl_success && (sum || activation != SOMA_ACT_NONE)) {
+    if (status == dnnl_success && (sum || activation != dnnl_alg_kind_undef)) {
         status = dnnl_post_ops_create(&ops);
         if (status == dnnl_success && sum)
             status = append_sum(ops);
-        if (status == dnnl_success && activation != SOMA_ACT_NONE)
-            status = append_eltwise(ops, kinds[activation]);
+        if (status == dnnl_success && activation != dnnl_alg_kind_undef)
+            status = append_eltwise(ops, activation);
         if (status == dnnl_success)
             status = dnnl_primitive_attr_set_post_ops(*attr, ops);
         if (ops)

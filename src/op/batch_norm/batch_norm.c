@@ -18,8 +18,11 @@
 #include "backend/cpu/parallel.h"
 #include "base/exact.h"
 #include "graph/graph.h"
+#include "op/batch_norm/batch_norm_fold.h"
 #include "op/sample.h"
 #include <soma/ops.h>
+
+#include <string.h>
 
 static const char *const conventions[] = {"pytorch", "keras", NULL};
 
@@ -30,7 +33,7 @@ static const soma_field fields[] = {
      "of the running statistics: pytorch, the share of the new; keras, the share of the old"},
     {"convention", SOMA_FIELD_ENUM, AT(convention), 0, 0, 0, 1, conventions,
      "whose running statistics: pytorch also divides the variance by M - 1"},
-    {"activation", SOMA_FIELD_ENUM, AT(activation), 0, 0, 0, 2, SOMA_NORM_ACTS, "applied to the result"},
+    SOMA_ACT_FIELD(soma_batch_norm_attrs, "applied to the result"),
     {"use_running", SOMA_FIELD_BOOL, AT(use_running), 0, 0, 0, 1, NULL,
      "normalise with the running statistics instead of the batch's"},
     {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
@@ -94,11 +97,15 @@ static void gradient_of_statistics(soma_gradient *g, soma_value dscale, soma_val
 
 static void gradient(soma_gradient *g)
 {
-    const soma_batch_norm_attrs *a = g->attrs;
-    bool z = g->n_in > 5 && g->in[5].graph, acts = a->activation != SOMA_NORM_NONE;
-    bool own = !a->use_running;
-    if (!g->dout[0].graph)
+    soma_batch_norm_attrs gate = *(const soma_batch_norm_attrs *)g->attrs, *a = &gate;
+    bool z = g->n_in > 5 && g->in[5].graph, acts = soma_act_clamps(a->activation), own = !a->use_running;
+    soma_value dy = g->dout[0];
+    if (!dy.graph)
         return;
+    if (!acts) {
+        dy = soma_act_gradient((soma_act)a->activation, dy, g->out[0]);
+        a->activation = SOMA_ACT_NONE;
+    }
     if (own && (g->n_out < 3 || !g->out[1].graph || !g->out[2].graph)) {
         g->din[0] = soma_value_fail(g->in[0].graph, soma_nowhere(),
                                     "batch_norm: its gradient needs the outputs mean and variance");
@@ -109,7 +116,7 @@ static void gradient(soma_gradient *g)
                                     "batch_norm: no gradient flows through its outputs mean and variance");
         return;
     }
-    soma_value in[7] = {g->dout[0],
+    soma_value in[7] = {dy,
                         g->in[0],
                         own ? g->out[1] : g->in[1],
                         own ? g->out[2] : g->in[2],
@@ -124,9 +131,44 @@ static void gradient(soma_gradient *g)
         if (g->n_in > 3 + k && g->want[3 + k])
             g->din[3 + k] = out[1 + k];
     if (z && g->want[5])
-        g->din[5] = acts ? out[3] : g->dout[0];
+        g->din[5] = acts ? out[3] : dy;
     if (!own && (g->want[1] || g->want[2]))
         gradient_of_statistics(g, out[1], out[2]);
+}
+
+/* ---- for those who rewrite graphs ---- */
+
+int soma_norm_settle(void *attrs, int n_out)
+{
+    ((soma_batch_norm_attrs *)attrs)->use_running = true;
+    return n_out;
+}
+
+/* Its statistics are then the running ones, which it reads. */
+static int settle(void *attrs, int n_out)
+{
+    bool running = ((const soma_batch_norm_attrs *)attrs)->use_running;
+    soma_norm_settle(attrs, n_out);
+    return running ? n_out : 1;
+}
+
+static bool affine(const soma_graph_node *node, soma_affine *a)
+{
+    const soma_batch_norm_attrs *attrs = node->attrs;
+    if (!attrs->use_running || soma_node_in(node, SOMA_NORM_Z) >= 0)
+        return false;
+    const int32_t in[] = {a->w,
+                          node->in[SOMA_NORM_MEAN],
+                          node->in[SOMA_NORM_VARIANCE],
+                          a->b,
+                          soma_node_in(node, SOMA_NORM_SCALE),
+                          soma_node_in(node, SOMA_NORM_SHIFT)};
+    a->op = &soma_op_batch_norm_fold;
+    a->n_in = sizeof in / sizeof in[0];
+    memcpy(a->in, in, sizeof in);
+    a->act = attrs->activation;
+    *(soma_batch_norm_fold_attrs *)(void *)a->attrs = (soma_batch_norm_fold_attrs){attrs->epsilon};
+    return true;
 }
 
 /* ---- the running statistics ---- */
@@ -176,6 +218,7 @@ static int out_position(const soma_prepare *p, int out)
 soma_norm_case soma_norm_forward_case(const soma_prepare *p)
 {
     soma_norm_case c = common_case(p, &p->in[0]);
+    c.act = soma_tail_of(p).act;
     c.scale = in_position(p, 3);
     c.shift = in_position(p, 4);
     c.z = in_position(p, 5);
@@ -187,6 +230,7 @@ soma_norm_case soma_norm_forward_case(const soma_prepare *p)
 soma_norm_case soma_norm_grad_case(const soma_prepare *p)
 {
     soma_norm_case c = common_case(p, &p->in[1]);
+    c.act = (soma_act)c.a.activation;
     c.scale = in_position(p, 4);
     c.shift = in_position(p, 5);
     c.y = in_position(p, 6);
@@ -258,7 +302,7 @@ static void part(void *context, int index, int count)
         for (int64_t n = 0; n < c->n; n++)
             for (int64_t i = (n * c->c + k) * c->plane, last = i + c->plane; i < last; i++) {
                 double y = (soma_get(j->arg[0], c->dtype, i) - mean) * factor + shift + given(j, c->z, i, 0);
-                soma_set(j->arg[c->out], c->dtype, i, soma_norm_act_exact(c->a.activation, y));
+                soma_set(j->arg[c->out], c->dtype, i, soma_act_exact(c->act, y));
             }
     }
 }
@@ -288,7 +332,12 @@ static soma_status accept(soma_prepare *p)
     return soma_norm_enough(p, &p->in[0]);
 }
 
-static const soma_kernel reference = {.name = "reference", .exact = true, .accept = accept, .prepare = prepare};
+static const soma_kernel reference = {.name = "reference",
+                                      .exact = true,
+                                      .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                      .acts = UINT32_MAX,
+                                      .accept = accept,
+                                      .prepare = prepare};
 
 #define S SOMA_DIMS
 static const soma_sample samples[] = {
@@ -351,10 +400,13 @@ const soma_op soma_op_batch_norm = {
     .fields = fields,
     .batch = SOMA_BATCH_WHOLE,
     .batch_rule = batch_rule,
+    .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
     .inplace_in = 1,
     .infer = infer,
     .grad = gradient,
     .update = update,
+    .settle = settle,
+    .affine = affine,
     .flops = flops,
     .kernels = kernels,
     .samples = samples,

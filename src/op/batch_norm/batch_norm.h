@@ -9,18 +9,31 @@
 #define SOMA_OP_BATCH_NORM_H
 
 #include "op/element.h"
+#include "op/tail/tail.h"
+
+/* Their arguments. */
+enum { SOMA_NORM_X, SOMA_NORM_MEAN, SOMA_NORM_VARIANCE, SOMA_NORM_SCALE, SOMA_NORM_SHIFT, SOMA_NORM_Z };
+enum {
+    SOMA_NORM_GRAD_DY,
+    SOMA_NORM_GRAD_X,
+    SOMA_NORM_GRAD_MEAN,
+    SOMA_NORM_GRAD_VARIANCE,
+    SOMA_NORM_GRAD_SCALE,
+    SOMA_NORM_GRAD_SHIFT,
+    SOMA_NORM_GRAD_Y,
+    SOMA_NORM_ADDED
+};
+enum { SOMA_NORM_DX, SOMA_NORM_DSCALE, SOMA_NORM_DSHIFT, SOMA_NORM_DZ };
 
 extern const soma_op soma_op_batch_norm, soma_op_batch_norm_grad, soma_op_batch_norm_update;
 
 typedef enum soma_norm_convention { SOMA_NORM_PYTORCH, SOMA_NORM_KERAS } soma_norm_convention;
-typedef enum soma_norm_act { SOMA_NORM_NONE, SOMA_NORM_RELU, SOMA_NORM_RELU6 } soma_norm_act;
-#define SOMA_NORM_ACTS ((const char *const[]){"none", "relu", "relu6", NULL})
 
 /* Of batch_norm and batch_norm_grad, which has neither momentum nor convention. */
 typedef struct soma_batch_norm_attrs {
     double epsilon, momentum;
     int convention; /* soma_norm_convention */
-    int activation; /* soma_norm_act */
+    int activation; /* soma_act: of the result; of the gradient the gate */
     bool use_running;
 } soma_batch_norm_attrs;
 
@@ -36,29 +49,19 @@ typedef struct soma_norm_case {
     soma_dtype dtype;
     int64_t n, c, plane;
     int threads;
+    soma_act act; /* the kernel's own share of the tail; backward the gate */
     /* positions of output 0 and of optional arguments in arg; -1: absent */
     int out, scale, shift, z, y, added, mean, variance, dscale, dshift, dz;
 } soma_norm_case;
 
 /* Elements below which a second thread costs more than it saves. */
 #define SOMA_NORM_PARALLEL 32768
-#define SOMA_NORM_ADDED 7 /* batch_norm_grad's input that is added to dx */
+/* Of both: with the running statistics. */
+int soma_norm_settle(void *attrs, int n_out);
 
 soma_norm_case soma_norm_forward_case(const soma_prepare *p);
 soma_norm_case soma_norm_grad_case(const soma_prepare *p);
 /* Statistics of a batch with one value per channel mean nothing: refuses with a sentence. */
 soma_status soma_norm_enough(const soma_prepare *p, const soma_arg *x);
-
-static inline double soma_norm_act_exact(int act, double x)
-{
-    x = act != SOMA_NORM_NONE && x < 0 ? 0 : x; /* NaN stays NaN, as in PyTorch 2.15 */
-    return act == SOMA_NORM_RELU6 && x > 6 ? 6 : x;
-}
-
-/* Does the activation let the gradient pass? y: before or after it. */
-static inline bool soma_norm_passes(int act, double y)
-{
-    return act == SOMA_NORM_NONE || (!(y <= 0) && !(act == SOMA_NORM_RELU6 && y >= 6));
-}
 
 #endif

@@ -22,14 +22,14 @@ static void join(soma_norm_sums *to, const soma_norm_sums *from, int n)
     to->count = count;
 }
 
-SOMA_NORM_INLINE soma_vf load(const soma_elem *x, int v, int vectors, int last)
+SOMA_INLINE soma_vf load(const soma_elem *x, int v, int vectors, int last)
 {
     return v == vectors - 1 ? soma_vget_n(x + v * SOMA_LANES, last) : soma_vget(x + v * SOMA_LANES);
 }
 
 /* rows of `vectors` vectors, the last of them of `last` lanes. */
-SOMA_NORM_INLINE void channels_block(const soma_elem *x, int64_t step, int64_t rows, int vectors, int last,
-                                     soma_norm_sums *sums)
+SOMA_INLINE void channels_block(const soma_elem *x, int64_t step, int64_t rows, int vectors, int last,
+                                soma_norm_sums *sums)
 {
     const int unroll = SOMA_NORM_VECTORS / vectors;
     soma_vf sum[SOMA_NORM_VECTORS], square[SOMA_NORM_VECTORS], mean[SOMA_NORM_VECTORS];
@@ -103,8 +103,8 @@ static void line_block(const soma_elem *x, int64_t n, soma_norm_sums *sums)
     join(sums, &block, 1);
 }
 
-SOMA_NORM_INLINE void channels_rows(const soma_elem *x, int64_t step, int64_t rows, soma_norm_sums *sums, int vectors,
-                                    int last)
+SOMA_INLINE void channels_rows(const soma_elem *x, int64_t step, int64_t rows, soma_norm_sums *sums, int vectors,
+                               int last)
 {
     const int64_t block = SOMA_NORM_BLOCK / vectors;
     for (int64_t i = 0; i < rows; i += block)
@@ -172,8 +172,8 @@ static void make_affine(const soma_norm_units *s, void *const *arg, const soma_n
     soma_norm_repeat(s, u, a->shift);
 }
 
-SOMA_NORM_INLINE void channels_row(const soma_elem *x, const soma_elem *z, soma_elem *y, int vectors, int last,
-                                   const affine *a, soma_vf low, soma_vf high, bool stream)
+SOMA_INLINE void channels_row(const soma_elem *x, const soma_elem *z, soma_elem *y, int vectors, int last,
+                              const affine *a, soma_vf low, soma_vf high, bool stream)
 {
     for (int k = 0; k < vectors; k++) {
         int at = k * SOMA_LANES, n = k == vectors - 1 ? last : SOMA_LANES;
@@ -189,8 +189,8 @@ SOMA_NORM_INLINE void channels_row(const soma_elem *x, const soma_elem *z, soma_
     }
 }
 
-SOMA_NORM_INLINE void channels_apply(const soma_norm_units *s, const soma_elem *x, const soma_elem *z, soma_elem *y,
-                                     int64_t step, int64_t rows, const affine *a, bool stream, int vectors, int last)
+SOMA_INLINE void channels_apply(const soma_norm_units *s, const soma_elem *x, const soma_elem *z, soma_elem *y,
+                                int64_t step, int64_t rows, const affine *a, bool stream, int vectors, int last)
 {
     soma_vf low = soma_vset(s->low), high = soma_vset(s->high);
     const affine mine = *a; /* stores to y cannot reach it */
@@ -271,5 +271,7 @@ const soma_kernel SOMA_ISA(soma_batch_norm_cpu) = {.name = "cpu",
                                                    .bf16 = SOMA_STORED_RULE,
                                                    .layouts = SOMA_LAYOUT_FOLLOW,
                                                    .strided = 1,
+                                                   .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                                   .acts = SOMA_ACTS_CLAMP,
                                                    .accept = accept,
                                                    .prepare = prepare};

@@ -21,7 +21,7 @@
 #define AT(field) offsetof(soma_batch_norm_attrs, field)
 static const soma_field fields[] = {
     {"epsilon", SOMA_FIELD_FLOAT, AT(epsilon), 0, 1e-5, 1e-30, 1e3, NULL, "added to the variance"},
-    {"activation", SOMA_FIELD_ENUM, AT(activation), 0, 0, 0, 2, SOMA_NORM_ACTS, "that batch_norm applied"},
+    SOMA_GATE_FIELD(soma_batch_norm_attrs, "the activation that batch_norm applied, which dy passes by"),
     {"use_running", SOMA_FIELD_BOOL, AT(use_running), 0, 0, 0, 1, NULL, "mean and variance do not depend on x"},
     {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
 
@@ -45,6 +45,10 @@ static soma_status infer(soma_infer *i)
             (i->in[k].dtype != x->dtype || i->in[k].shape.rank != 1 || i->in[k].shape.dim[0] != x->shape.dim[1]))
             return soma_refuse(i->reason, "input %d must have x's type and one element for each channel, got %s", k,
                                soma_type_text(&i->in[k], text));
+    const soma_batch_norm_attrs *a = i->attrs;
+    if (a->activation != SOMA_ACT_NONE && !soma_act_clamps(a->activation))
+        return soma_refuse(i->reason, "its gate passes or not, as those of relu and relu6 do, not as that of %s",
+                           soma_act_names[a->activation]);
     i->out[0] = *x;
     for (int k = 1; k < i->n_out && k < 3; k++)
         i->out[k] = (soma_type){x->dtype, SOMA_SHAPE(x->shape.dim[1])};
@@ -56,6 +60,34 @@ static soma_status infer(soma_infer *i)
 static soma_batch_rule batch_rule(const void *attrs)
 {
     return ((const soma_batch_norm_attrs *)attrs)->use_running ? SOMA_BATCH_SUM : SOMA_BATCH_WHOLE;
+}
+
+/* What an activation stopped behind a batch_norm, of which this is the gradient. Where something was added in front
+ * of the activation it is seen in y, and what the gate made is an output, for others read it. */
+static bool take_gate(soma_gate_merge *m)
+{
+    int maker = m->graph->values[m->gate->in[1]].node;
+    const soma_graph_node *norm = maker >= 0 ? &m->graph->nodes[maker] : NULL;
+    if (m->behind || !norm || norm->op != &soma_op_batch_norm || norm->out[0] != m->gate->in[1])
+        return false;
+    const soma_batch_norm_attrs *a = norm->attrs;
+    int32_t own = norm->n_out > 1 ? norm->out[1] : -1, mean = a->use_running ? norm->in[SOMA_NORM_MEAN] : own;
+    if (a->activation != m->act || !soma_act_clamps(m->act) || m->in[SOMA_NORM_GRAD_X] != norm->in[SOMA_NORM_X] ||
+        m->in[SOMA_NORM_GRAD_MEAN] != mean)
+        return false;
+    bool added = soma_node_in(norm, SOMA_NORM_Z) >= 0;
+    m->in[SOMA_NORM_GRAD_DY] = m->gate->in[0];
+    if (added)
+        m->in[SOMA_NORM_GRAD_Y] = m->gate->in[1];
+    else
+        m->in[SOMA_NORM_GRAD_SHIFT] = soma_node_in(norm, SOMA_NORM_SHIFT);
+    if (added)
+        m->out[SOMA_NORM_DZ] = m->gate->out[0];
+    m->n_in = m->in[SOMA_NORM_ADDED] >= 0 ? SOMA_NORM_ADDED + 1
+              : added                     ? SOMA_NORM_GRAD_Y + 1
+                                          : SOMA_NORM_GRAD_SHIFT + 1;
+    m->n_out = added ? SOMA_NORM_DZ + 1 : m->n_out;
+    return true;
 }
 
 static double flops(const void *attrs, const soma_arg *in, int n_in, const soma_arg *out)
@@ -85,8 +117,8 @@ static double at(const job *j, int position, int64_t i, double otherwise)
 static double passed(const job *j, const channel *k, int64_t i, double *xhat)
 {
     *xhat = (at(j, 1, i, 0) - k->mean) * k->inverse;
-    double y = j->c->y >= 0 ? at(j, j->c->y, i, 0) : *xhat * k->scale + k->shift;
-    return soma_norm_passes(j->c->a.activation, y) ? at(j, 0, i, 0) : 0;
+    double y = j->c->y >= 0 ? at(j, j->c->y, i, 0) : soma_act_exact(j->c->act, *xhat * k->scale + k->shift);
+    return soma_gate_exact(j->c->act, y, at(j, 0, i, 0));
 }
 
 static void differentiate(const job *j, const channel *k)
@@ -153,7 +185,8 @@ static soma_status accept(soma_prepare *p)
     return soma_norm_enough(p, &p->in[1]);
 }
 
-static const soma_kernel reference = {.name = "reference", .exact = true, .accept = accept, .prepare = prepare};
+static const soma_kernel reference = {
+    .name = "reference", .exact = true, .tail = SOMA_TAIL_ADD, .accept = accept, .prepare = prepare};
 
 /* dy, x, mean, variance, scale, shift, y, added */
 #define S SOMA_DIMS
@@ -162,49 +195,49 @@ static const soma_sample samples[] = {
      "nnnpn---", 0, true},
     {"rows, no scale", "epsilon=0.001", (const soma_shape[]){S(SOMA_N, 5), S(SOMA_N, 5), S(5), S(5), S(5), S(5), S(1)},
      "nnnp----", 0, true},
-    {"one sample, relu", "activation=relu",
-     (const soma_shape[]){S(1, 3, 4, 5), S(1, 3, 4, 5), S(3), S(3), S(3), S(3), S(1)}, "nnnpnn--", 0, true},
-    {"relu6", "activation=relu6", (const soma_shape[]){S(2, 2, 4, 5), S(2, 2, 4, 5), S(2), S(2), S(2), S(2), S(1)},
+    {"one sample, relu", "gate=relu", (const soma_shape[]){S(1, 3, 4, 5), S(1, 3, 4, 5), S(3), S(3), S(3), S(3), S(1)},
+     "nnnpnn--", 0, true},
+    {"relu6", "gate=relu6", (const soma_shape[]){S(2, 2, 4, 5), S(2, 2, 4, 5), S(2), S(2), S(2), S(2), S(1)},
      "nnnppp--", 0, true},
-    {"added, relu", "activation=relu",
+    {"added, relu", "gate=relu",
      (const soma_shape[]){S(SOMA_N, 3, 3, 4), S(SOMA_N, 3, 3, 4), S(3), S(3), S(3), S(3), S(SOMA_N, 3, 3, 4)},
      "nnnpn-n-", 0, true},
-    {"running, relu", "use_running=true activation=relu",
+    {"running, relu", "use_running=true gate=relu",
      (const soma_shape[]){S(SOMA_N, 3, 4, 5), S(SOMA_N, 3, 4, 5), S(3), S(3), S(3), S(3), S(1)}, "nnnpnn--", 0, true},
-    {"running, added, relu6", "use_running=true activation=relu6",
+    {"running, added, relu6", "use_running=true gate=relu6",
      (const soma_shape[]){S(SOMA_N, 2, 3, 3), S(SOMA_N, 2, 3, 3), S(2), S(2), S(2), S(2), S(SOMA_N, 2, 3, 3)},
      "nnnpn-n-", 0, true},
-    {"16 channels", "activation=relu",
+    {"16 channels", "gate=relu",
      (const soma_shape[]){S(SOMA_N, 16, 7, 7), S(SOMA_N, 16, 7, 7), S(16), S(16), S(16), S(16), S(1)}, "nnnpnn--", 0,
      true},
-    {"48 channels, added", "activation=relu",
+    {"48 channels, added", "gate=relu",
      (const soma_shape[]){S(SOMA_N, 48, 5, 3), S(SOMA_N, 48, 5, 3), S(48), S(48), S(48), S(48), S(SOMA_N, 48, 5, 3)},
      "nnnpn-n-", 0, true},
-    {"24 channels", "activation=relu6",
+    {"24 channels", "gate=relu6",
      (const soma_shape[]){S(SOMA_N, 24, 14, 13), S(SOMA_N, 24, 14, 13), S(24), S(24), S(24), S(24), S(1)}, "nnnpnn--",
      0, true},
     {"67 features", NULL, (const soma_shape[]){S(33, 67), S(33, 67), S(67), S(67), S(67), S(67), S(1)}, "nnnpn---", 0,
      true},
-    {"3 channels, large", "activation=relu6",
+    {"3 channels, large", "gate=relu6",
      (const soma_shape[]){S(2, 3, 120, 97), S(2, 3, 120, 97), S(3), S(3), S(3), S(3), S(2, 3, 120, 97)}, "nnnpn-n-", 0,
      true},
-    {"48 channels, large", "activation=relu",
+    {"48 channels, large", "gate=relu",
      (const soma_shape[]){S(3, 48, 17, 16), S(3, 48, 17, 16), S(48), S(48), S(48), S(48), S(1)}, "nnnpnn--", 0, true},
-    {"40 channels, large", "activation=relu",
+    {"40 channels, large", "gate=relu",
      (const soma_shape[]){S(3, 40, 17, 17), S(3, 40, 17, 17), S(40), S(40), S(40), S(40), S(3, 40, 17, 17)}, "nnnpn-n-",
      0, true},
-    {"150 features, large", "use_running=true activation=relu",
+    {"150 features, large", "use_running=true gate=relu",
      (const soma_shape[]){S(301, 150), S(301, 150), S(150), S(150), S(150), S(150), S(1)}, "nnnpnn--", 0, true},
-    {"32 channels, large", "activation=relu",
+    {"32 channels, large", "gate=relu",
      (const soma_shape[]){S(2, 32, 28, 37), S(2, 32, 28, 37), S(32), S(32), S(32), S(32), S(2, 32, 28, 37)}, "nnnpn-n-",
      0, true},
     {"gradient added", NULL,
      (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(SOMA_N, 3, 5, 7), S(3), S(3), S(3), S(3), S(1), S(SOMA_N, 3, 5, 7)},
      "nnnpn--n", 0, true},
-    {"32 channels, relu, gradient added", "activation=relu",
+    {"32 channels, relu, gradient added", "gate=relu",
      (const soma_shape[]){S(3, 32, 14, 13), S(3, 32, 14, 13), S(32), S(32), S(32), S(32), S(1), S(3, 32, 14, 13)},
      "nnnpnn-n", 0, true},
-    {"40 channels, large, both added", "activation=relu6",
+    {"40 channels, large, both added", "gate=relu6",
      (const soma_shape[]){S(3, 40, 17, 17), S(3, 40, 17, 17), S(40), S(40), S(40), S(40), S(3, 40, 17, 17),
                           S(3, 40, 17, 17)},
      "nnnpn-nn", 0, true},
@@ -229,8 +262,11 @@ const soma_op soma_op_batch_norm_grad = {
     .fields = fields,
     .batch = SOMA_BATCH_WHOLE,
     .batch_rule = batch_rule,
+    .tail = SOMA_TAIL_ADD,
     .inplace_in = 1,
     .infer = infer,
+    .settle = soma_norm_settle,
+    .take_gate = take_gate,
     .flops = flops,
     .kernels = kernels,
     .samples = samples,

@@ -35,12 +35,12 @@ static void get_numbers(const soma_norm_units *s, void *const *arg, const soma_n
     soma_norm_repeat(s, u, a->factor);
     soma_norm_repeat(s, u, a->shift);
     a->low = soma_vset(s->low);
-    a->high = soma_vset(s->c.a.activation == SOMA_NORM_RELU6 ? 6 : NAN); /* nothing is >= NaN */
+    a->high = soma_vset(s->high < INFINITY ? s->high : NAN); /* nothing is >= NaN */
 }
 
 static mask mask_of(const soma_norm_case *c)
 {
-    return c->a.activation == SOMA_NORM_NONE ? NONE : c->y >= 0 ? FROM_Y : FROM_X;
+    return c->act == SOMA_ACT_NONE ? NONE : c->y >= 0 ? FROM_Y : FROM_X;
 }
 
 static arrays arrays_at(const soma_norm_units *s, void *const *arg, int64_t offset)
@@ -57,7 +57,7 @@ static arrays arrays_at(const soma_norm_units *s, void *const *arg, int64_t offs
 }
 
 /* g: dy where the activation let pass; d: x - mean. at: from the arrays' begin; k: the lanes' first channel in a. */
-SOMA_NORM_INLINE soma_vf passed(const arrays *p, int64_t at, int n, mask m, const numbers *a, int k, soma_vf d)
+SOMA_INLINE soma_vf passed(const arrays *p, int64_t at, int n, mask m, const numbers *a, int k, soma_vf d)
 {
     soma_vf dy = soma_vget_n(p->dy + at, n);
     if (m == FROM_X)
@@ -78,8 +78,8 @@ static void join(soma_norm_sums *to, const soma_norm_sums *from, int n)
     }
 }
 
-SOMA_NORM_INLINE void sum_row(const arrays *p, int64_t at, int vectors, int last, mask m, const numbers *a, soma_vf *g,
-                              soma_vf *gd)
+SOMA_INLINE void sum_row(const arrays *p, int64_t at, int vectors, int last, mask m, const numbers *a, soma_vf *g,
+                         soma_vf *gd)
 {
     for (int k = 0; k < vectors; k++) {
         int n = k == vectors - 1 ? last : SOMA_LANES, l = k * SOMA_LANES;
@@ -92,8 +92,8 @@ SOMA_NORM_INLINE void sum_row(const arrays *p, int64_t at, int vectors, int last
     }
 }
 
-SOMA_NORM_INLINE void sum_block(const arrays *p, int64_t step, int64_t rows, int vectors, int last, mask m,
-                                const numbers *a, soma_norm_sums *sums)
+SOMA_INLINE void sum_block(const arrays *p, int64_t step, int64_t rows, int vectors, int last, mask m, const numbers *a,
+                           soma_norm_sums *sums)
 {
     const int unroll = SOMA_NORM_VECTORS / vectors;
     soma_vf g[SOMA_NORM_VECTORS], gd[SOMA_NORM_VECTORS];
@@ -120,8 +120,8 @@ SOMA_NORM_INLINE void sum_block(const arrays *p, int64_t step, int64_t rows, int
     }
 }
 
-SOMA_NORM_INLINE void sum_rows(const soma_norm_units *s, void *const *arg, int64_t offset, int64_t step, int64_t rows,
-                               mask m, const numbers *a, soma_norm_sums *sums, int vectors, int last)
+SOMA_INLINE void sum_rows(const soma_norm_units *s, void *const *arg, int64_t offset, int64_t step, int64_t rows,
+                          mask m, const numbers *a, soma_norm_sums *sums, int vectors, int last)
 {
     const int64_t block = SOMA_NORM_BLOCK / vectors;
     for (int64_t i = 0; i < rows; i += block) {
@@ -218,8 +218,7 @@ static void finish(const soma_norm_units *s, void *const *arg, const soma_norm_u
     soma_norm_repeat(s, u, a->slope);
 }
 
-SOMA_NORM_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int last, mask m, const numbers *a,
-                                bool stream)
+SOMA_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int last, mask m, const numbers *a, bool stream)
 {
     for (int k = 0; k < vectors; k++) {
         int n = k == vectors - 1 ? last : SOMA_LANES, l = k * SOMA_LANES;
@@ -235,8 +234,8 @@ SOMA_NORM_INLINE void apply_row(const arrays *p, int64_t at, int vectors, int la
     }
 }
 
-SOMA_NORM_INLINE void apply_channels(const arrays *p, int64_t at, int64_t step, int64_t rows, mask m, const numbers *a,
-                                     bool stream, int vectors, int last)
+SOMA_INLINE void apply_channels(const arrays *p, int64_t at, int64_t step, int64_t rows, mask m, const numbers *a,
+                                bool stream, int vectors, int last)
 {
     const numbers mine = *a; /* stores to dx cannot reach it */
     for (int64_t i = 0; i < rows; i++)
@@ -321,5 +320,6 @@ const soma_kernel SOMA_ISA(soma_batch_norm_grad_cpu) = {.name = "cpu",
                                                         .bf16 = SOMA_STORED_RULE,
                                                         .layouts = SOMA_LAYOUT_FOLLOW,
                                                         .strided = 2 | 1 << SOMA_NORM_ADDED,
+                                                        .tail = SOMA_TAIL_ADD,
                                                         .accept = accept,
                                                         .prepare = prepare};

@@ -14,13 +14,13 @@
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
 #include "op/batch_norm/batch_norm.h"
+#include "op/tail/tail_vec.h"
 
 #include <math.h>
 
 #define SOMA_NORM_VECTORS 4                              /* of a unit, at most */
 #define SOMA_NORM_WIDTH (SOMA_NORM_VECTORS * SOMA_LANES) /* channels of a unit, at most */
 #define SOMA_NORM_BLOCK 128 /* vectors that f32 adds up before f64 takes over: 8 KB at 16 lanes */
-#define SOMA_NORM_INLINE static inline __attribute__((always_inline))
 
 #define SOMA_NORM_STRETCH 131072 /* bytes of an array that stay in the second cache beside those of two others */
 
@@ -58,12 +58,8 @@ static inline int64_t soma_norm_group(const soma_norm_units *s)
 
 static inline soma_norm_units soma_norm_units_of(const soma_norm_case *c, soma_layout_kind layout, int x)
 {
-    soma_norm_units s = {.c = *c, .x = x, .low = -INFINITY, .high = INFINITY};
+    soma_norm_units s = {.c = *c, .x = x, .low = soma_act_low(c->act), .high = soma_act_high(c->act)};
     int64_t block = layout == SOMA_NCHW16C ? 16 : 8;
-    if (c->a.activation != SOMA_NORM_NONE)
-        s.low = 0;
-    if (c->a.activation == SOMA_NORM_RELU6)
-        s.high = 6;
     if (layout == SOMA_NHWC || c->plane == 1) {
         int64_t vectors = (c->c + SOMA_LANES - 1) / SOMA_LANES;
         s.units = (vectors + SOMA_NORM_VECTORS - 1) / SOMA_NORM_VECTORS;

@@ -215,13 +215,14 @@ BINARY_SAMPLES(away_samples, "ns") /* the divisor stays away from 0 */
 
 /* ---- the ops ---- */
 
-#define BINARY_OP(fn, onnx_name, sample_list, text)                                                                    \
+#define BINARY_OP(fn, onnx_name, sample_list, part, text)                                                              \
     const soma_op soma_op_##fn = {                                                                                     \
         .name = #fn,                                                                                                   \
         .doc = text " Shapes broadcast as in NumPy.",                                                                  \
         .onnx = onnx_name,                                                                                             \
         .required_in = 2,                                                                                              \
         .required_out = 1,                                                                                             \
+        .as_tail = part,                                                                                               \
         .inplace_in = 1,                                                                                               \
         .infer = infer,                                                                                                \
         .grad = fn##_gradient,                                                                                         \
@@ -234,10 +235,10 @@ BINARY_SAMPLES(away_samples, "ns") /* the divisor stays away from 0 */
         .n_in_samples = 2,                                                                                             \
     };
 
-BINARY_OP(add, "Add", any_samples, "y = a + b.")
-BINARY_OP(sub, "Sub", any_samples, "y = a - b.")
-BINARY_OP(mul, "Mul", any_samples, "y = a b, element by element.")
-BINARY_OP(div, "Div", away_samples, "y = a / b.")
+BINARY_OP(add, "Add", any_samples, SOMA_TAIL_ADD, "y = a + b.")
+BINARY_OP(sub, "Sub", any_samples, 0, "y = a - b.")
+BINARY_OP(mul, "Mul", any_samples, 0, "y = a b, element by element.")
+BINARY_OP(div, "Div", away_samples, 0, "y = a / b.")
 
 #define BINARY_BUILDER(fn)                                                                                             \
     soma_value soma_##fn##_at(soma_value a, soma_value b, soma_at at)                                                  \

@@ -11,18 +11,16 @@
 #include "op/conv2d/conv2d.h"
 #include "backend/cpu/isa.h"
 #include "backend/onednn/onednn.h"
-#include "op/activation_grad.h"
+#include "graph/graph.h"
 #include "op/element.h"
 #include "op/sample.h"
 #include <soma/ops.h>
 
 #include <string.h>
 
-static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", "relu6", NULL};
-static const soma_field fields[] = {
-    SOMA_CONV2D_GEOMETRY,
-    {"activation", SOMA_FIELD_ENUM, SOMA_CONV2D_AT(activation), 0, 0, 0, 4, activations, "applied to the result"},
-    {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
+static const soma_field fields[] = {SOMA_CONV2D_GEOMETRY,
+                                    SOMA_ACT_FIELD(soma_conv2d_attrs, "applied to the result"),
+                                    {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
 soma_status soma_conv2d_check(const soma_conv2d_attrs *a, const soma_shape *x, const soma_shape *w, int64_t out[2],
                               char *reason)
 {
@@ -217,6 +215,8 @@ const soma_op soma_op_conv2d = {
     .attrs_size = sizeof(soma_conv2d_attrs),
     .fields = fields,
     .batch = SOMA_BATCH_EACH,
+    .tail = SOMA_TAIL_BIAS | SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+    .folds_affine = true,
     .inplace_in = 1 + SOMA_CONV2D_ADDED,
     .infer = infer,
     .grad = grad,

@@ -5,7 +5,7 @@
 #ifndef SOMA_OP_CONV2D_CONV2D_H
 #define SOMA_OP_CONV2D_CONV2D_H
 
-#include "op/activation.h"
+#include "op/tail/tail.h"
 #include <soma/op.h>
 
 #include <stddef.h>
@@ -15,7 +15,7 @@ typedef struct soma_conv2d_attrs {
     int64_t pad[4];      /* top, left, bottom, right */
     int64_t dilation[2]; /* 1: none */
     int64_t groups;
-    int activation;  /* conv2d: soma_act of the result; conv2d_input_grad: soma_act that made x */
+    int activation;  /* soma_act: conv2d's; the gate's of conv2d_input_grad */
     int64_t size[2]; /* conv2d_input_grad: H, W of dx; conv2d_weight_grad: kh, kw of dw */
 } soma_conv2d_attrs;
 
@@ -100,26 +100,6 @@ static inline bool soma_conv2d_has_out(const soma_prepare *p, int i)
     return i < p->n_out && p->out[i].shape.rank >= 0;
 }
 
-/* Is input i an activation of the result's shape: what is added, or the gate's y (conv2d's own input 2 is the bias)? */
-static inline bool soma_conv2d_is_like(const soma_prepare *p, int i)
-{
-    return i >= SOMA_CONV2D_GATE && soma_conv2d_has_in(p, i) && p->in[i].shape.rank == 4;
-}
-/* Such inputs lie as the result lies: the wish, and whether it came true. */
-static inline void soma_conv2d_wish_like(soma_prepare *p)
-{
-    for (int i = 0; i < p->n_in; i++)
-        if (soma_conv2d_is_like(p, i))
-            p->in[i].layout.kind = p->out[0].layout.kind;
-}
-static inline soma_status soma_conv2d_want_like(soma_prepare *p)
-{
-    for (int i = 0; i < p->n_in; i++)
-        if (soma_conv2d_is_like(p, i) && p->in[i].layout.kind != p->out[0].layout.kind)
-            return soma_refuse(p->reason, "what is added and the gate must lie as the result does");
-    return SOMA_OK;
-}
-
 /* Multiply-adds count as two; padding counts as data, as everybody's tables do. */
 static inline double soma_conv2d_flops(const soma_conv2d_case *c)
 {
@@ -136,9 +116,6 @@ extern const soma_kernel soma_conv2d_mixed_cpu, soma_conv2d_input_grad_mixed_cpu
 #define SOMA_CONV2D_MIXED(name)
 #endif
 extern const soma_kernel soma_conv2d_reference, soma_conv2d_input_grad_reference, soma_conv2d_weight_grad_reference;
-/* For a kernel of conv2d_input_grad that makes dx of dy and w alone: a pass behind its run, dx = gate(y, dx + z); with
- * `done` it has added z itself. To be called at the end of prepare; refuses where y or z lie otherwise than dx. */
-soma_status soma_conv2d_finish(soma_prepare *p, bool done);
 /* Checks of infer that all three share: rank, groups, sizes. */
 soma_status soma_conv2d_check(const soma_conv2d_attrs *a, const soma_shape *x, const soma_shape *w, int64_t out[2],
                               char *reason);

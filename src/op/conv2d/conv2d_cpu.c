@@ -6,8 +6,8 @@
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
-#include "backend/cpu/vecmath.h"
 #include "op/conv2d/conv2d_small.h"
+#include "op/tail/tail_vec.h"
 
 #define SOMA_FILTERS 6          /* at once */
 #define SOMA_SMALL_PARALLEL 1e5 /* multiply-adds from which a parallel region pays */
@@ -17,9 +17,9 @@ typedef struct small_state {
     int64_t n, filters, oh, ow; /* what is written: [n, filters, oh, ow], plain */
     int64_t channels, kh, kw, c, k;
     bool turned; /* input gradient */
-    soma_act activation;
-    int bias, out, scratch, threads; /* positions in arg; bias -1: none */
-    size_t weights, image;           /* bytes of scratch: filters in the order of use; one padded image per thread */
+    soma_tail_state tail;
+    int out, scratch, threads; /* positions in arg */
+    size_t weights, image;     /* bytes of scratch: filters in the order of use; one padded image per thread */
 } small_state;
 
 /* w [k,c,kh,kw] into [channels, kh, kw, filters]. */
@@ -66,11 +66,7 @@ static inline __attribute__((always_inline)) void strip_of(const small_state *s,
         }
     for (int f = 0; f < filters; f++)
         for (int v = 0; v < vectors; v++) {
-            soma_vf y = sum[f][v];
-            if (s->activation == SOMA_ACT_RELU)
-                y = soma_vkeep(soma_vpasses(y), y);
-            if (s->activation == SOMA_ACT_RELU6)
-                y = soma_vrelu6(y);
+            soma_vf y = soma_act_vector(s->tail.act, sum[f][v]);
             soma_vstore_n(t->out + f * s->oh * s->ow + v * SOMA_LANES, y, v == vectors - 1 ? t->last : SOMA_LANES);
         }
 }
@@ -108,20 +104,6 @@ static void strip_one(const small_state *s, const strip *t, int filters)
     strip_width(s, t, filters, 1);
 }
 
-/* sigmoid and tanh, in a pass of their own over an image that is still in the cache */
-static void squash(soma_act act, float *y, int64_t n)
-{
-    if (act == SOMA_ACT_SIGMOID) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[i] = soma_vsigmoid(y[i]);
-    } else if (act == SOMA_ACT_TANH) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[i] = soma_vtanh(y[i]);
-    }
-}
-
 static void image(const small_state *s, const float *copy, const float *weights, const float *bias, float *out)
 {
     for (int64_t f = 0; f < s->filters; f += SOMA_FILTERS) {
@@ -144,7 +126,8 @@ static void image(const small_state *s, const float *copy, const float *weights,
                 }
             }
     }
-    squash(s->activation, out, s->filters * s->oh * s->ow);
+    if (!(SOMA_ACTS_CLAMP & SOMA_ACT_BIT(s->tail.act))) /* the image is still in the cache */
+        soma_act_row(s->tail.act, out, s->filters * s->oh * s->ow);
 }
 
 typedef struct small_job {
@@ -164,7 +147,7 @@ static void part(void *context, int index, int count)
         soma_padded_clear(&s->in, copy);
     for (int64_t n = begin; n < end; n++) {
         soma_padded_fill(&s->in, (const float *)job->arg[0] + n * size, copy);
-        image(s, copy, (const float *)(void *)scratch, s->bias < 0 ? NULL : job->arg[s->bias],
+        image(s, copy, (const float *)(void *)scratch, s->tail.bias < 0 ? NULL : job->arg[s->tail.bias],
               (float *)job->arg[s->out] + n * s->filters * s->oh * s->ow);
     }
 }
@@ -230,13 +213,16 @@ static soma_status forward_prepare(soma_prepare *p)
                        .channels = c.c,
                        .oh = c.oh,
                        .ow = c.ow,
-                       .activation = (soma_act)c.a->activation,
-                       .bias = soma_conv2d_has_in(p, 2) ? 2 : -1};
+                       .tail = soma_tail_of(p)};
     return finish(p, s, &c);
 }
 
-const soma_kernel SOMA_ISA(soma_conv2d_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = forward_accept, .prepare = forward_prepare};
+const soma_kernel SOMA_ISA(soma_conv2d_cpu) = {.name = "cpu",
+                                               .isa = SOMA_ISA_LEVEL,
+                                               .tail = SOMA_TAIL_ACT,
+                                               .acts = UINT32_MAX,
+                                               .accept = forward_accept,
+                                               .prepare = forward_prepare};
 
 /* ---- input gradient ---- */
 
@@ -252,7 +238,7 @@ static void input_wish(soma_prepare *p)
     soma_conv2d_case c = soma_conv2d_input_case(p);
     p->in[0].layout.kind = soma_conv2d_small(&c) ? SOMA_PLAIN : SOMA_NHWC;
     p->out[0].layout.kind = SOMA_PLAIN;
-    soma_conv2d_wish_like(p);
+    soma_tail_wish_alike(p);
 }
 
 static soma_status input_prepare(soma_prepare *p)
@@ -268,9 +254,8 @@ static soma_status input_prepare(soma_prepare *p)
         .oh = c.h,
         .ow = c.w,
         .turned = true,
-        .bias = -1};
-    soma_status status = finish(p, s, &c);
-    return status == SOMA_OK ? soma_conv2d_finish(p, false) : status;
+        .tail = soma_tail_of(p)};
+    return finish(p, s, &c);
 }
 
 const soma_kernel SOMA_ISA(soma_conv2d_input_grad_cpu) = {.name = "cpu",

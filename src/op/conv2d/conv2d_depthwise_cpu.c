@@ -9,6 +9,7 @@
 #include "backend/cpu/vec.h"
 #include "op/conv2d/depthwise.h"
 #include "op/reorder/reorder.h"
+#include "op/tail/tail_vec.h"
 
 #define COLUMNS 4 /* at once */
 
@@ -26,8 +27,8 @@ typedef struct depthwise_state {
     int64_t *from_at, *to_at;      /* of each vector of a group */
     phase row[4], column[4];
     int rows, columns; /* phases */
-    soma_act activation;
-    int bias, out, scratch, threads; /* positions in arg; bias -1: none */
+    soma_tail_state tail;
+    int out, scratch, threads; /* positions in arg */
 } depthwise_state;
 
 typedef struct tile {
@@ -56,11 +57,7 @@ static inline __attribute__((always_inline)) void vector_of(const depthwise_stat
     }
     float *y = t->y + s->to_at[v];
     for (int o = 0; o < columns; o++) {
-        if (s->activation == SOMA_ACT_RELU)
-            sum[o] = soma_vkeep(soma_vpasses(sum[o]), sum[o]);
-        if (s->activation == SOMA_ACT_RELU6)
-            sum[o] = soma_vrelu6(sum[o]);
-        soma_vstore_n(y + o * t->every, sum[o], n);
+        soma_vstore_n(y + o * t->every, soma_act_vector(s->tail.act, sum[o]), n);
     }
 }
 
@@ -158,7 +155,7 @@ static void row(const depthwise_state *s, void *const *arg, int64_t n, int64_t c
     float *y = (float *)arg[s->out] + soma_depthwise_at(&s->to, s->c, n, c) + h * s->to.w * s->to.block;
     while (h % s->rows != p->first)
         p++;
-    tile t = {.bias = s->bias < 0 ? NULL : (const float *)arg[s->bias] + c};
+    tile t = {.bias = s->tail.bias < 0 ? NULL : (const float *)arg[s->tail.bias] + c};
     int of[SOMA_DEPTHWISE_TAPS];
     take_rows(s, &t, (const float *)arg[0] + soma_depthwise_at(&s->from, s->c, n, c), p, h / s->rows, of);
     for (int i = 0; i < s->columns; i++)
@@ -278,8 +275,7 @@ static soma_status prepare(soma_prepare *p, const soma_conv2d_case *c, bool back
     int (*axis)(phase *, int64_t, int64_t, int64_t, int64_t, int64_t) = backward ? backward_axis : forward_axis;
     s->rows = axis(s->row, s->from.h, s->to.h, c->kh, c->a->stride[0], c->a->pad[0]);
     s->columns = axis(s->column, s->from.w, s->to.w, c->kw, c->a->stride[1], c->a->pad[1]);
-    s->activation = backward ? SOMA_ACT_NONE : (soma_act)c->a->activation;
-    s->bias = !backward && soma_conv2d_has_in(p, 2) ? 2 : -1;
+    s->tail = soma_tail_of(p);
     s->out = p->n_in;
     s->scratch = p->n_in + p->n_out;
     s->threads = soma_conv2d_flops(c) >= 2e5 ? p->threads : 1;
@@ -295,8 +291,6 @@ static soma_status forward_accept(soma_prepare *p)
     soma_conv2d_case c = soma_conv2d_forward_case(p);
     if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED))
         return refuse(p, "nothing can be added to its result");
-    if (c.a->activation == SOMA_ACT_SIGMOID || c.a->activation == SOMA_ACT_TANH)
-        return refuse(p, "of activations it has relu and relu6 only");
     return accept_case(p, &c);
 }
 static soma_status forward_prepare(soma_prepare *p)
@@ -321,6 +315,8 @@ extern const soma_kernel SOMA_ISA(soma_conv2d_depthwise_cpu), SOMA_ISA(soma_conv
 const soma_kernel SOMA_ISA(soma_conv2d_depthwise_cpu) = {.name = "cpu-depthwise",
                                                          .isa = SOMA_ISA_LEVEL,
                                                          .layouts = SOMA_LAYOUT_CONVERT,
+                                                         .tail = SOMA_TAIL_ACT,
+                                                         .acts = SOMA_ACTS_CLAMP,
                                                          .accept = forward_accept,
                                                          .prepare = forward_prepare};
 const soma_kernel SOMA_ISA(soma_conv2d_input_grad_depthwise_cpu) = {.name = "cpu-depthwise",

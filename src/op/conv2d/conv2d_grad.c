@@ -5,7 +5,7 @@
  *     conv2d_input_grad   dx[n,c,h,w] = gate(y[n,c,h,w], z[n,c,h,w] + sum over k, i, j of
  *                             dy[n, k, (h + top - i dh) / sh, (w + left - j dw) / sw] w[k,c,i,j])
  *                         (where the divisions leave no rest; also known as transposed convolution); z is another
- *                         gradient of x, and the gate that of the relu or relu6 that made x, whose result is y
+ *                         gradient of x, and the gate the gradient of the activation that made x, whose result is y
  *     conv2d_weight_grad  dw[k,c,i,j] = sum over n, oh, ow of
  *                             dy[n,k,oh,ow] x[n, c, oh sh - top + i dh, ow sw - left + j dw]
  *                         db[k]       = sum over n, oh, ow of dy[n,k,oh,ow]
@@ -16,7 +16,6 @@
 #include "backend/cpu/parallel.h"
 #include "backend/onednn/onednn.h"
 #include "graph/graph.h"
-#include "op/activation_grad.h"
 #include "op/conv2d/conv2d.h"
 #include "op/element.h"
 #include "op/sample.h"
@@ -51,11 +50,9 @@ static soma_conv2d_attrs with_size(const soma_conv2d_attrs *a, soma_value of)
 
 /* ---- conv2d_input_grad: (dy, w, y, z) -> dx ---- */
 
-static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", "relu6", NULL};
 static const soma_field input_fields[] = {
     SOMA_CONV2D_GEOMETRY,
-    {"activation", SOMA_FIELD_ENUM, SOMA_CONV2D_AT(activation), 0, 0, 0, 4, activations,
-     "what made x, with the result y: relu or relu6"},
+    SOMA_GATE_FIELD(soma_conv2d_attrs, "the activation that made x, with the result y"),
     {"size", SOMA_FIELD_INTS, SOMA_CONV2D_AT(size), 2, 1, 1, 1e12, NULL, "height and width of dx"},
     {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
 
@@ -82,13 +79,9 @@ static soma_status input_infer(soma_infer *i)
                                j == SOMA_CONV2D_GATE ? "the activation's result" : "what is added",
                                soma_type_text(&i->out[0], want), soma_type_text(&i->in[j], got));
     }
-    if (a->activation == SOMA_ACT_SIGMOID || a->activation == SOMA_ACT_TANH)
-        return soma_refuse(i->reason,
-                           "it lets pass or not, as relu and relu6 do; the gradient of %s is an op of its own",
-                           activations[a->activation]);
     if (a->activation != SOMA_ACT_NONE && (i->n_in <= SOMA_CONV2D_GATE || i->in[SOMA_CONV2D_GATE].shape.rank < 0))
-        return soma_refuse(i->reason, "the gradient of %s needs its result y as input %d", activations[a->activation],
-                           SOMA_CONV2D_GATE);
+        return soma_refuse(i->reason, "the gradient of %s needs its result y as input %d",
+                           soma_act_names[a->activation], SOMA_CONV2D_GATE);
     return SOMA_OK;
 }
 
@@ -115,6 +108,12 @@ static double input_flops(const void *attrs, const soma_arg *in, int n_in, const
     (void)n_in;
     soma_conv2d_case c = soma_conv2d_case_of(attrs, &out[0].shape, &in[1].shape, &in[0].shape);
     return soma_conv2d_flops(&c);
+}
+
+/* Kernels of a grouped convolution take every array in a layout of its own. */
+static bool takes_tail(const void *attrs)
+{
+    return ((const soma_conv2d_attrs *)attrs)->groups == 1;
 }
 
 static const soma_sample input_samples[] = {
@@ -159,39 +158,39 @@ static const soma_sample input_samples[] = {
      (const soma_shape[]){S(2, 64, 8, 7), S(64, 1, 3, 2)}, "nn--", 0, true},
     {"depthwise 16, narrow", "groups=16 pad=3,3,3,3 size=3,2", (const soma_shape[]){S(2, 16, 3, 2), S(16, 1, 7, 7)},
      "nn--", 0, true},
-    {"relu", "pad=1,1,1,1 size=5,7 activation=relu",
+    {"relu", "pad=1,1,1,1 size=5,7 gate=relu",
      (const soma_shape[]){S(SOMA_N, 3, 5, 7), S(3, 2, 3, 3), S(SOMA_N, 2, 5, 7)}, "nns-", 0, false},
-    {"relu6, added", "stride=2,1 size=7,5 activation=relu6",
+    {"relu6, added", "stride=2,1 size=7,5 gate=relu6",
      (const soma_shape[]){S(2, 2, 3, 4), S(2, 3, 2, 2), S(2, 3, 7, 5), S(2, 3, 7, 5)}, "nnsn", 0, false},
     {"added", "pad=1,1,1,1 size=4,4", (const soma_shape[]){S(2, 2, 4, 4), S(2, 2, 3, 3), S(1), S(2, 2, 4, 4)}, "nn-n",
      0, false},
-    {"groups, relu, added", "groups=2 pad=1,1,1,1 size=4,5 activation=relu",
+    {"groups, relu, added", "groups=2 pad=1,1,1,1 size=4,5 gate=relu",
      (const soma_shape[]){S(2, 6, 4, 5), S(6, 2, 3, 3), S(2, 4, 4, 5), S(2, 4, 4, 5)}, "nnsn", 0, true},
-    {"depthwise 32, relu, added", "groups=32 pad=1,1,1,1 size=9,9 activation=relu",
+    {"depthwise 32, relu, added", "groups=32 pad=1,1,1,1 size=9,9 gate=relu",
      (const soma_shape[]){S(2, 32, 9, 9), S(32, 1, 3, 3), S(2, 32, 9, 9), S(2, 32, 9, 9)}, "nnsn", 0, true},
-    {"3 to 6, 5x5, relu6, added", "size=32,32 activation=relu6",
+    {"3 to 6, 5x5, relu6, added", "size=32,32 gate=relu6",
      (const soma_shape[]){S(2, 6, 28, 28), S(6, 3, 5, 5), S(2, 3, 32, 32), S(2, 3, 32, 32)}, "nngn", 0, true},
-    {"32 to 48, relu", "pad=1,1,1,1 size=14,13 activation=relu",
+    {"32 to 48, relu", "pad=1,1,1,1 size=14,13 gate=relu",
      (const soma_shape[]){S(SOMA_N, 48, 14, 13), S(48, 32, 3, 3), S(SOMA_N, 32, 14, 13)}, "nns-", 0, true},
-    {"48 to 80, relu6, added", "pad=0,1,2,0 size=10,13 activation=relu6",
+    {"48 to 80, relu6, added", "pad=0,1,2,0 size=10,13 gate=relu6",
      (const soma_shape[]){S(2, 80, 10, 12), S(80, 48, 3, 3), S(2, 48, 10, 13), S(2, 48, 10, 13)}, "nngn", 0, true},
-    {"64 to 32, 1x1, relu, added", "size=5,7 activation=relu",
+    {"64 to 32, 1x1, relu, added", "size=5,7 gate=relu",
      (const soma_shape[]){S(2, 64, 5, 7), S(64, 32, 1, 1), S(2, 32, 5, 7), S(2, 32, 5, 7)}, "nnsn", 0, true},
     {"1104 to 48, 1x1, added", "size=5,7",
      (const soma_shape[]){S(2, 1104, 5, 7), S(1104, 48, 1, 1), S(1), S(2, 48, 5, 7)}, "nn-n", 0, true},
     {"64 to 256, 1x1, added", "size=7,9", (const soma_shape[]){S(2, 64, 7, 9), S(64, 256, 1, 1), S(1), S(2, 256, 7, 9)},
      "nn-n", 0, true},
-    {"64 to 32, 1x1, relu6", "size=5,7 activation=relu6",
+    {"64 to 32, 1x1, relu6", "size=5,7 gate=relu6",
      (const soma_shape[]){S(3, 64, 5, 7), S(64, 32, 1, 1), S(3, 32, 5, 7)}, "nng-", 0, true},
-    {"48 to 24, 1x1, relu, added", "size=5,7 activation=relu",
+    {"48 to 24, 1x1, relu, added", "size=5,7 gate=relu",
      (const soma_shape[]){S(SOMA_N, 48, 5, 7), S(48, 24, 1, 1), S(SOMA_N, 24, 5, 7), S(SOMA_N, 24, 5, 7)}, "nnsn", 0,
      true},
-    {"24 to 96, 1x1, relu6, added", "size=5,7 activation=relu6",
+    {"24 to 96, 1x1, relu6, added", "size=5,7 gate=relu6",
      (const soma_shape[]){S(2, 24, 5, 7), S(24, 96, 1, 1), S(2, 96, 5, 7), S(2, 96, 5, 7)}, "nngn", 0, true},
-    {"40 to 24, 1x1, stride 2 and 3, relu, added", "stride=2,3 size=9,8 activation=relu",
+    {"40 to 24, 1x1, stride 2 and 3, relu, added", "stride=2,3 size=9,8 gate=relu",
      (const soma_shape[]){S(SOMA_N, 40, 5, 3), S(40, 24, 1, 1), S(SOMA_N, 24, 9, 8), S(SOMA_N, 24, 9, 8)}, "nnsn", 0,
      true},
-    {"32 to 64, 3x3, stride 2, relu, added", "stride=2,2 pad=1,1,1,1 size=8,9 activation=relu",
+    {"32 to 64, 3x3, stride 2, relu, added", "stride=2,2 pad=1,1,1,1 size=8,9 gate=relu",
      (const soma_shape[]){S(2, 64, 4, 5), S(64, 32, 3, 3), S(2, 32, 8, 9), S(2, 32, 8, 9)}, "nnsn", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
@@ -224,6 +223,8 @@ const soma_op soma_op_conv2d_input_grad = {
     .attrs_size = sizeof(soma_conv2d_attrs),
     .fields = input_fields,
     .batch = SOMA_BATCH_EACH,
+    .tail = SOMA_TAIL_GATE | SOMA_TAIL_ADD,
+    .takes_tail = takes_tail,
     .inplace_in = 1 + SOMA_CONV2D_ADDED,
     .infer = input_infer,
     .grad = input_grad,
@@ -231,34 +232,6 @@ const soma_op soma_op_conv2d_input_grad = {
     .kernels = input_kernels,
     .samples = input_samples,
     .n_in_samples = 4};
-
-#if defined(__x86_64__)
-soma_status soma_conv2d_finish_isa2(soma_prepare *p, bool added), soma_conv2d_finish_isa4(soma_prepare *p, bool added);
-#ifdef SOMA_BF16_EMULATED
-#define soma_conv2d_finish_isa3 soma_conv2d_finish_isa2
-#endif
-soma_status soma_conv2d_finish_isa3(soma_prepare *p, bool added);
-#endif
-soma_status soma_conv2d_finish_isa0(soma_prepare *p, bool added);
-
-soma_status soma_conv2d_finish(soma_prepare *p, bool done)
-{
-    bool gated = ((const soma_conv2d_attrs *)p->attrs)->activation != SOMA_ACT_NONE;
-    bool added = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) && !done;
-    if (soma_conv2d_want_like(p) != SOMA_OK)
-        return SOMA_UNSUPPORTED;
-    if (!gated && !added)
-        return SOMA_OK;
-#if defined(__x86_64__)
-    if (p->in[0].dtype == SOMA_BF16)
-        return soma_conv2d_finish_isa4(p, added);
-    if (soma_cpu_isa() >= 3)
-        return soma_conv2d_finish_isa3(p, added);
-    if (soma_cpu_isa() >= 2)
-        return soma_conv2d_finish_isa2(p, added);
-#endif
-    return soma_conv2d_finish_isa0(p, added);
-}
 
 /* ---- conv2d_weight_grad: (x, dy) -> dw, db ---- */
 

@@ -27,8 +27,8 @@ typedef struct mixed_state {
     int64_t n, positions;         /* images, and positions of one */
     int64_t wide, narrow, padded; /* channels; narrow ones in whole vectors */
     bool widens, turned;          /* turned: m[i][j] is w[j][i] */
-    soma_act activation;
-    int bias, added, gate, out, scratch, threads; /* positions in arg; -1: none */
+    soma_tail_state tail;
+    int out, scratch, threads; /* positions in arg */
 } mixed_state;
 
 typedef struct mixed_job {
@@ -48,13 +48,8 @@ static beside like_at(const beside *l, int64_t at)
 
 SOMA_INLINE soma_vf finish(const mixed_state *s, const float *gate, int lanes, soma_vf y)
 {
-    if (gate)
-        return soma_conv2d_gate(s->activation, soma_vload_n(gate, lanes), y);
-    if (s->activation == SOMA_ACT_RELU)
-        y = soma_vkeep(soma_vpasses(y), y);
-    if (s->activation == SOMA_ACT_RELU6)
-        y = soma_vrelu6(y);
-    return y;
+    const soma_tail tail = {.gate = gate, .act = s->tail.act}; /* z is in the sum */
+    return soma_tail_apply(&tail, 0, lanes, y);
 }
 
 /* `count` positions, `vectors` vectors of channels from j on. y, like: at the first position, first block. */
@@ -160,13 +155,14 @@ static void part(void *context, int index, int count)
 {
     const mixed_job *job = context;
     const mixed_state *s = job->s;
-    const float *m = job->arg[s->scratch], *bias = s->bias < 0 ? NULL : job->arg[s->bias];
+    const float *m = job->arg[s->scratch], *bias = s->tail.bias < 0 ? NULL : job->arg[s->tail.bias];
     int64_t tiles = (s->positions + TILE - 1) / TILE, begin, end;
     soma_share(s->n * tiles, 1, index, count, &begin, &end);
     for (int64_t t = begin; t < end; t++) {
         int64_t n = t / tiles, p = t % tiles * TILE, left = s->positions - p, to = place(s, s->widens, n, p);
         const float *x = (const float *)job->arg[0] + place(s, !s->widens, n, p);
-        const beside first = {s->added < 0 ? NULL : job->arg[s->added], s->gate < 0 ? NULL : job->arg[s->gate]};
+        const soma_tail tail = soma_tail_in(&s->tail, job->arg);
+        const beside first = {tail.add, tail.gate};
         const beside here = like_at(&first, to);
         (s->widens ? widen_all : narrow_all)(s, x, m, bias, &here, (float *)job->arg[s->out] + to,
                                              left < TILE ? (int)left : TILE);
@@ -195,6 +191,7 @@ typedef struct outer_state {
     int wide_at, narrow_at; /* positions in arg */
     bool wide_dy;
     int64_t rows; /* of sums [rows][wide]: narrow channels, and one for the bias */
+    int bias;     /* position in arg of its gradient; -1: none */
 } outer_state;
 
 /* sums[i .. i + 7][j ..] += of `count` positions */
@@ -254,7 +251,7 @@ static void outer_part(void *context, int index, int count)
             for (; j < s->wide; j += BLOCK)
                 outer(s, x + i, y + j * s->positions, sums + i * s->wide + j, many, 1);
         }
-        if (s->bias >= 0)
+        if (o->bias >= 0)
             add_bias(o, x, y, sums + s->narrow * s->wide, many);
     }
 }
@@ -275,7 +272,7 @@ static soma_status outer_run(const void *state, void *const *arg, soma_run *r)
             if (i < s->narrow)
                 dw[o->wide_dy ? j * s->narrow + i : i * s->wide + j] = sum;
             else if (j < (o->wide_dy ? s->wide : s->narrow))
-                ((float *)arg[s->bias])[j] = sum;
+                ((float *)arg[o->bias])[j] = sum;
         }
     return SOMA_OK;
 }
@@ -310,9 +307,7 @@ static mixed_state state_of(const soma_prepare *p, const soma_conv2d_case *c)
                          .wide = wide,
                          .narrow = small,
                          .padded = (small + BLOCK - 1) / BLOCK * BLOCK,
-                         .bias = -1,
-                         .added = -1,
-                         .gate = -1,
+                         .tail = soma_tail_of(p),
                          .out = p->n_in,
                          .scratch = p->n_in + p->n_out,
                          .threads = soma_conv2d_flops(c) >= 2e5 ? p->threads : 1};
@@ -326,13 +321,6 @@ static soma_status prepare(soma_prepare *p, const soma_conv2d_case *c, bool back
     *s = state_of(p, c);
     s->widens = p->out[0].shape.dim[1] % BLOCK == 0;
     s->turned = !backward;
-    s->activation = (soma_act)c->a->activation;
-    if (!backward && soma_conv2d_has_in(p, 2))
-        s->bias = 2;
-    if (backward && s->activation != SOMA_ACT_NONE)
-        s->gate = SOMA_CONV2D_GATE;
-    if (soma_conv2d_has_in(p, SOMA_CONV2D_ADDED))
-        s->added = SOMA_CONV2D_ADDED;
     p->scratch = (size_t)(s->wide * s->padded) * sizeof(float);
     p->parallel = s->threads > 1;
     p->state = s;
@@ -343,16 +331,12 @@ static soma_status prepare(soma_prepare *p, const soma_conv2d_case *c, bool back
 static soma_status forward_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    if (c.a->activation == SOMA_ACT_SIGMOID || c.a->activation == SOMA_ACT_TANH) {
-        soma_refuse(p->reason, "of activations it has relu and relu6 only");
-        return SOMA_UNSUPPORTED;
-    }
     return accept_case(p, &c);
 }
 static void forward_wish(soma_prepare *p)
 {
     wish_case(&p->in[0], &p->out[0]);
-    soma_conv2d_wish_like(p);
+    soma_tail_wish_alike(p);
 }
 static soma_status forward_prepare(soma_prepare *p)
 {
@@ -368,7 +352,7 @@ static soma_status input_accept(soma_prepare *p)
 static void input_wish(soma_prepare *p)
 {
     wish_case(&p->in[0], &p->out[0]);
-    soma_conv2d_wish_like(p);
+    soma_tail_wish_alike(p);
 }
 static soma_status input_prepare(soma_prepare *p)
 {
@@ -395,8 +379,8 @@ static soma_status weight_prepare(soma_prepare *p)
     o->wide_dy = c.k % BLOCK == 0;
     o->wide_at = o->wide_dy ? 1 : 0;
     o->narrow_at = !o->wide_at;
-    o->m.bias = soma_conv2d_has_out(p, 1) ? p->n_in + 1 : -1;
-    o->rows = o->m.narrow + (o->m.bias >= 0);
+    o->bias = soma_conv2d_has_out(p, 1) ? p->n_in + 1 : -1;
+    o->rows = o->m.narrow + (o->bias >= 0);
     p->scratch = (size_t)o->m.threads * (size_t)(o->rows * o->m.wide) * sizeof(float);
     p->parallel = o->m.threads > 1;
     p->state = o;
@@ -407,12 +391,16 @@ static soma_status weight_prepare(soma_prepare *p)
 const soma_kernel soma_conv2d_mixed_cpu = {.name = "cpu-mixed",
                                            .isa = SOMA_ISA_LEVEL,
                                            .layouts = SOMA_LAYOUT_ASK,
+                                           .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                           .acts = SOMA_ACTS_CLAMP,
                                            .accept = forward_accept,
                                            .wish = forward_wish,
                                            .prepare = forward_prepare};
 const soma_kernel soma_conv2d_input_grad_mixed_cpu = {.name = "cpu-mixed",
                                                       .isa = SOMA_ISA_LEVEL,
                                                       .layouts = SOMA_LAYOUT_ASK,
+                                                      .tail = SOMA_TAIL_ADD | SOMA_TAIL_GATE,
+                                                      .acts = SOMA_ACTS_CLAMP,
                                                       .accept = input_accept,
                                                       .wish = input_wish,
                                                       .prepare = input_prepare};

@@ -5,8 +5,8 @@
  * take whatever order the primitive likes best and stay packed.
  */
 #include "backend/onednn/shim.h"
-#include "op/activate.h"
 #include "op/conv2d/conv2d.h"
+#include "op/tail/tail_onednn.h"
 
 /* x (or dx) and y (or dy). "any" is a trap: for 6 -> 16 channels it picks a blocked y whose gradients run reference
  * code. */
@@ -37,7 +37,7 @@ static void forward_wish(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
     rule(&c, &p->in[0].layout.kind, &p->out[0].layout.kind);
-    soma_conv2d_wish_like(p);
+    soma_tail_wish_alike(p);
 }
 static void input_wish(soma_prepare *p)
 {
@@ -45,7 +45,7 @@ static void input_wish(soma_prepare *p)
     rule(&c, &p->out[0].layout.kind, &p->in[0].layout.kind);
     if (p->out[0].layout.kind == SOMA_PLAIN) /* no fast code writes a plain dx */
         p->out[0].layout.kind = p->in[0].layout.kind = SOMA_NHWC;
-    soma_conv2d_wish_like(p);
+    soma_tail_wish_alike(p);
 }
 static void weight_wish(soma_prepare *p)
 {
@@ -61,7 +61,7 @@ typedef struct request {
     soma_md x, w, b, y;
     soma_onednn_window window;
     dnnl_engine_t engine;
-    soma_act activation; /* that the library applies */
+    dnnl_alg_kind_t activation; /* that the library applies */
     dnnl_primitive_attr_t attr;
     dnnl_primitive_desc_t pd;
 } request;
@@ -169,26 +169,24 @@ static soma_status prepare(soma_prepare *p, direction d, dnnl_alg_kind_t algorit
                            const soma_arg *x, const soma_arg *y, bool bias)
 {
     request r = {0};
-    bool added = (d == FORWARD || d == TURNED) && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED);
+    if (d == TURNED)
+        p->behind &= ~(uint32_t)SOMA_TAIL_ADD;
+    const soma_tail_state tail = soma_tail_of(p);
+    bool added = tail.add >= 0;
     soma_status status = soma_onednn_engine(p, &r.engine);
     if (status != SOMA_OK)
         return status;
-    soma_act act = d == FORWARD ? (soma_act)c->a->activation : SOMA_ACT_NONE;
-    bool whole = soma_onednn_activates(act) && algorithm != dnnl_convolution_winograd; /* that one knows relu only */
-    r.activation = whole ? act : SOMA_ACT_NONE;
+    r.activation = soma_act_onednn(tail.act);
     dnnl_status_t found = soma_onednn_attr(&r.attr, added, r.activation);
     if (found == dnnl_success)
         found = describe(&r, c, x, y, bias, weight_type(p, d), d == TURNED);
     status = found == dnnl_success ? make(&r, p, d, algorithm) : soma_onednn_refuse(p, "convolution", found);
-    if (added) /* it is added in the result's place */
-        p->in[SOMA_CONV2D_ADDED].dtype = p->out[0].dtype;
+    if (added) /* in the result's place */
+        p->in[tail.add].dtype = p->out[0].dtype;
     if (status == SOMA_OK && added)
-        soma_onednn_begin_with(p, SOMA_CONV2D_ADDED, p->n_in,
-                               (size_t)p->out[0].elements * soma_dtype_size(p->out[0].dtype));
-    if (status == SOMA_OK && (d == INPUT || d == TURNED))
-        status = soma_conv2d_finish(p, added);
-    if (status == SOMA_OK && r.activation != act)
-        status = soma_activate(p, act);
+        status = soma_tail_alike(p);
+    if (status == SOMA_OK && added)
+        soma_onednn_begin_with(p, tail.add, p->n_in, (size_t)p->out[0].elements * soma_dtype_size(p->out[0].dtype));
     if (r.pd)
         dnnl_primitive_desc_destroy(r.pd);
     if (r.attr)
@@ -214,10 +212,12 @@ static soma_status input(soma_prepare *p, dnnl_alg_kind_t algorithm)
     soma_status status = SOMA_UNSUPPORTED;
     if (point && soma_conv2d_has_in(p, SOMA_CONV2D_ADDED)) {
         const soma_arg weights = p->in[1], added = p->in[SOMA_CONV2D_ADDED];
+        const uint32_t behind = p->behind;
         status = prepare(p, TURNED, algorithm, &c, &p->out[0], &p->in[0], false);
         if (status == SOMA_UNSUPPORTED) { /* no fast code adds here: a pass behind the gradient does */
             p->in[1] = weights;
             p->in[SOMA_CONV2D_ADDED] = added;
+            p->behind = behind;
             p->scratch = 0;
         }
     }
@@ -245,6 +245,8 @@ static soma_status weights_direct(soma_prepare *p)
 const soma_kernel soma_conv2d_onednn = {.name = "onednn",
                                         .bf16 = SOMA_BF16_MULTIPLY,
                                         .layouts = SOMA_LAYOUT_ASK,
+                                        .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                        .acts = SOMA_ACTS_ONEDNN,
                                         .accept = accept,
                                         .wish = forward_wish,
                                         .prepare = forward_direct};
@@ -332,6 +334,8 @@ static soma_status weights_depthwise(soma_prepare *p)
 const soma_kernel soma_conv2d_onednn_depthwise = {.name = "onednn-depthwise",
                                                   .bf16 = SOMA_BF16_MULTIPLY,
                                                   .layouts = SOMA_LAYOUT_CONVERT,
+                                                  .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                                  .acts = SOMA_ACTS_ONEDNN,
                                                   .accept = forward_depthwise_accept,
                                                   .prepare = forward_depthwise};
 const soma_kernel soma_conv2d_input_grad_onednn_depthwise = {.name = "onednn-depthwise",
@@ -369,10 +373,7 @@ static bool winograd_suits(const soma_conv2d_case *c)
 static soma_status forward_winograd_accept(soma_prepare *p)
 {
     soma_conv2d_case c = soma_conv2d_forward_case(p);
-    if (c.a->activation != SOMA_ACT_SIGMOID && c.a->activation != SOMA_ACT_TANH)
-        return winograd_accept(p, &c);
-    soma_refuse(p->reason, "it applies no activation but relu and relu6");
-    return SOMA_UNSUPPORTED;
+    return winograd_accept(p, &c);
 }
 static soma_status input_winograd_accept(soma_prepare *p)
 {
@@ -416,6 +417,7 @@ static soma_status weights_winograd(soma_prepare *p)
 
 const soma_kernel soma_conv2d_onednn_winograd = {.name = "onednn-winograd",
                                                  .layouts = SOMA_LAYOUT_ASK,
+                                                 .tail = SOMA_TAIL_ADD,
                                                  .accept = forward_winograd_accept,
                                                  .suits = forward_winograd_suits,
                                                  .wish = forward_wish,

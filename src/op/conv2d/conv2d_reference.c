@@ -111,12 +111,6 @@ static inline bool divides(int64_t stride, int64_t i, int64_t size, int64_t *quo
 SOMA_CONV2D_INPUT(float, input_f32)
 SOMA_CONV2D_INPUT(double, input_f64)
 
-/* Is the gradient 0 where the activation made y? NaN passes it on, as in PyTorch 2.15. */
-static bool stops(soma_act act, double y)
-{
-    return act != SOMA_ACT_NONE && (y <= 0 || (act == SOMA_ACT_RELU6 && y >= 6));
-}
-
 static void input_part(void *context, int index, int count)
 {
     const reference_job *job = context;
@@ -137,8 +131,8 @@ static void input_part(void *context, int index, int count)
                                  ? input_f32(c, (const float *)dy + dy0, (const float *)w + w0, h, v)
                                  : input_f64(c, (const double *)dy + dy0, (const double *)w + w0, h, v);
                 sum += z ? soma_get(z, s->dtype, at) : 0;
-                if (y && stops((soma_act)c->a->activation, soma_get(y, s->dtype, at)))
-                    sum = 0;
+                if (y)
+                    sum = soma_gate_exact((soma_act)c->a->activation, soma_get(y, s->dtype, at), sum);
                 soma_set(job->arg[s->n_in], s->dtype, at, sum);
             }
     }
@@ -250,6 +244,14 @@ static soma_status weight_prepare(soma_prepare *p)
     return reference_prepare(p, soma_conv2d_weight_case(p), weight_run);
 }
 
-const soma_kernel soma_conv2d_reference = {.name = "reference", .exact = true, .prepare = forward_prepare};
-const soma_kernel soma_conv2d_input_grad_reference = {.name = "reference", .exact = true, .prepare = input_prepare};
+const soma_kernel soma_conv2d_reference = {.name = "reference",
+                                           .exact = true,
+                                           .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                           .acts = UINT32_MAX,
+                                           .prepare = forward_prepare};
+const soma_kernel soma_conv2d_input_grad_reference = {.name = "reference",
+                                                      .exact = true,
+                                                      .tail = SOMA_TAIL_ADD | SOMA_TAIL_GATE,
+                                                      .acts = UINT32_MAX,
+                                                      .prepare = input_prepare};
 const soma_kernel soma_conv2d_weight_grad_reference = {.name = "reference", .exact = true, .prepare = weight_prepare};

@@ -42,8 +42,6 @@ static inline soma_status soma_pointwise_check(soma_prepare *p, const soma_conv2
     else if (c->c % block || c->k % block)
         soma_refuse(p->reason, "it wants channels and filters in multiples of %d, not %lld and %lld", block,
                     (long long)c->c, (long long)c->k);
-    else if (a->activation != SOMA_ACT_NONE && a->activation != SOMA_ACT_RELU && a->activation != SOMA_ACT_RELU6)
-        soma_refuse(p->reason, "of activations it has relu and relu6 only");
     else
         return SOMA_OK;
     return SOMA_UNSUPPORTED;

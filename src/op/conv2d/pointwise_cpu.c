@@ -37,14 +37,15 @@ typedef struct point_state {
     int64_t most;          /* tiles in a block */
     int64_t groups;        /* of two vectors of written channels */
     int64_t panels;
-    size_t bytes;                             /* of scratch, for a thread */
-    int bias, addend, gate, scratch, threads; /* positions in arg; -1: none */
-    soma_act activation;
+    size_t bytes;         /* of scratch, for a thread */
+    int scratch, threads; /* position in arg */
+    soma_tail_state tail;
 } point_state;
 
 typedef struct point_job {
     const point_state *s;
-    const float *x, *w, *bias, *addend, *gate;
+    const float *x, *w, *bias;
+    soma_tail tail;
     float *y;
     char *scratch;
 } point_job;
@@ -110,19 +111,10 @@ static void copy(const point_job *j, const place *p, int64_t tiles, float *v)
     }
 }
 
-SOMA_INLINE soma_vf activate(soma_act activation, soma_vf y)
-{
-    if (activation == SOMA_ACT_RELU)
-        return soma_vkeep(soma_vpasses(y), y);
-    return activation == SOMA_ACT_RELU6 ? soma_vrelu6(y) : y;
-}
-
 /* One vector of the result, from its sum. */
 static soma_vf finished(const point_job *j, int64_t at, soma_vf y)
 {
-    if (j->addend)
-        y += soma_vload(j->addend + at);
-    return j->gate ? soma_conv2d_gate(j->s->activation, soma_vload(j->gate + at), y) : activate(j->s->activation, y);
+    return soma_tail_apply(&j->tail, at, L, y);
 }
 
 /* Where the gradient of x has no dy. */
@@ -194,10 +186,10 @@ static void look_at_result(const point_job *j, int vectors, int64_t at)
     for (int i = 0; i < vectors; i++, at += j->s->out_plane * L)
         for (int l = 0; l < ROWS * L; l += 16) {
             __builtin_prefetch(j->y + at + 2 * ROWS * L + l, 1);
-            if (j->addend)
-                __builtin_prefetch(j->addend + at + 2 * ROWS * L + l);
-            if (j->gate)
-                __builtin_prefetch(j->gate + at + 2 * ROWS * L + l);
+            if (j->tail.add)
+                __builtin_prefetch(j->tail.add + at + 2 * ROWS * L + l);
+            if (j->tail.gate)
+                __builtin_prefetch(j->tail.gate + at + 2 * ROWS * L + l);
         }
 }
 
@@ -308,9 +300,8 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
 {
     const point_state *s = state;
     point_job j = {.s = s, .x = arg[0], .w = arg[1], .y = arg[s->scratch - 1], .scratch = arg[s->scratch]};
-    j.bias = s->bias >= 0 ? arg[s->bias] : NULL;
-    j.addend = s->addend >= 0 ? arg[s->addend] : NULL;
-    j.gate = s->gate >= 0 ? arg[s->gate] : NULL;
+    j.bias = s->tail.bias >= 0 ? arg[s->tail.bias] : NULL;
+    j.tail = soma_tail_in(&s->tail, arg);
     soma_run_parallel(r, s->threads, part, &j);
     return SOMA_OK;
 }
@@ -364,10 +355,7 @@ static soma_status prepare(soma_prepare *p, bool turned)
         return SOMA_MEMORY;
     geometry(s, &c, turned);
     s->threads = soma_conv2d_flops(&c) >= 2e5 ? p->threads : 1;
-    s->activation = (soma_act)c.a->activation;
-    s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
-    s->addend = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? SOMA_CONV2D_ADDED : -1;
-    s->gate = turned && s->activation != SOMA_ACT_NONE ? SOMA_CONV2D_GATE : -1;
+    s->tail = soma_tail_of(p);
     s->scratch = p->n_in + p->n_out;
     schedule(s);
     p->scratch = (size_t)s->threads * s->bytes;
@@ -432,6 +420,8 @@ static soma_status input_prepare(soma_prepare *p)
 const soma_kernel SOMA_ISA(soma_conv2d_pointwise_cpu) = {.name = "pointwise",
                                                          .isa = SOMA_ISA_LEVEL,
                                                          .layouts = SOMA_LAYOUT_ASK,
+                                                         .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                                         .acts = SOMA_ACTS_CLAMP,
                                                          .accept = forward_accept,
                                                          .suits = forward_suits,
                                                          .wish = soma_conv2d_wish_blocks,
@@ -439,6 +429,8 @@ const soma_kernel SOMA_ISA(soma_conv2d_pointwise_cpu) = {.name = "pointwise",
 const soma_kernel SOMA_ISA(soma_conv2d_input_grad_pointwise_cpu) = {.name = "pointwise",
                                                                     .isa = SOMA_ISA_LEVEL,
                                                                     .layouts = SOMA_LAYOUT_ASK,
+                                                                    .tail = SOMA_TAIL_ADD | SOMA_TAIL_GATE,
+                                                                    .acts = SOMA_ACTS_CLAMP,
                                                                     .accept = input_accept,
                                                                     .suits = input_suits,
                                                                     .wish = soma_conv2d_wish_blocks,

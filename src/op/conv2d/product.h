@@ -8,8 +8,7 @@
 
 #include "backend/cpu/vec.h"
 #include "op/conv2d/conv2d.h"
-
-#define SOMA_INLINE static inline __attribute__((always_inline))
+#include "op/tail/tail_vec.h"
 
 /* Products: sum[r][v] = sum over `outer` and `inner` of a[r a_row] b[v], at most SOMA_PRODUCT_ROWS rows x 2 vectors
  * in registers. a moves by a_inner, and by a_outer more after each inner run; b by b_step each time. */
@@ -40,27 +39,19 @@ SOMA_INLINE void soma_conv2d_multiply(int rows, int vectors, int64_t outer, int6
         }
 }
 
-/* What relu or relu6 lets pass of the gradient g, by its result y. */
-SOMA_INLINE soma_vf soma_conv2d_gate(soma_act act, soma_vf y, soma_vf g)
-{
-    if (act == SOMA_ACT_RELU)
-        return soma_vkeep(soma_vpasses(y), g);
-    return act == SOMA_ACT_RELU6 ? soma_vkeep(soma_vinside(y, soma_vset(0), soma_vset(6)), g) : g;
-}
-
 /* x, y, what is added and the gate in blocks of a vector's channels: the wish of these kernels, forward and backward to
  * x. */
 #define SOMA_CONV2D_BLOCKED (SOMA_LANES == 16 ? SOMA_NCHW16C : SOMA_NCHW8C)
 static inline void soma_conv2d_wish_blocks(soma_prepare *p)
 {
     p->in[0].layout.kind = p->out[0].layout.kind = SOMA_CONV2D_BLOCKED;
-    soma_conv2d_wish_like(p);
+    soma_tail_wish_alike(p);
 }
 static inline soma_status soma_conv2d_want_blocks(soma_prepare *p)
 {
     if (p->in[0].layout.kind != SOMA_CONV2D_BLOCKED || p->out[0].layout.kind != SOMA_CONV2D_BLOCKED)
         return soma_refuse(p->reason, "it wants x and y in blocks of %d channels", SOMA_LANES);
-    return soma_conv2d_want_like(p);
+    return soma_tail_alike(p);
 }
 
 #endif

@@ -68,9 +68,9 @@ static inline soma_winograd soma_winograd_of(const soma_conv2d_case *c, int m, b
 static inline bool soma_winograd_types(const soma_prepare *p, bool weights)
 {
     bool types = p->in[0].dtype == SOMA_STORED && p->in[1].dtype == (weights ? SOMA_STORED : SOMA_F32);
-    for (int i = 0; i < p->n_in; i++)
-        types = types && (!soma_conv2d_is_like(p, i) || p->in[i].dtype == SOMA_STORED);
-    return types;
+    const soma_tail_state tail = soma_tail_of(p);
+    return types && (tail.add < 0 || p->in[tail.add].dtype == SOMA_STORED) &&
+           (tail.gate < 0 || p->in[tail.gate].dtype == SOMA_STORED);
 }
 
 /* Refuses what is no 3x3 convolution of stride 1 with whole blocks of channels; weights: their gradient. */
@@ -87,8 +87,6 @@ static inline soma_status soma_winograd_check(soma_prepare *p, const soma_conv2d
     else if (c->c % block || c->k % block)
         soma_refuse(p->reason, "Winograd convolution wants channels and filters in multiples of %d, not %lld and %lld",
                     block, (long long)c->c, (long long)c->k);
-    else if (a->activation != SOMA_ACT_NONE && a->activation != SOMA_ACT_RELU && a->activation != SOMA_ACT_RELU6)
-        soma_refuse(p->reason, "Winograd convolution applies no activation but relu and relu6");
     else
         return SOMA_OK;
     return SOMA_UNSUPPORTED;

@@ -32,15 +32,16 @@ typedef struct wino_state {
     bool fetch;             /* U is large: what is read next of it is fetched */
     int64_t v_step, m_step; /* from one element of the tile to the next, in V and M */
     size_t v_bytes, m_bytes, scratch_bytes;
-    int bias, addend, gate, scratch, threads; /* positions in arg; -1: none */
+    int scratch, threads; /* position in arg */
     int w;
     bool wide; /* y is f32, whatever x is */
-    soma_act activation;
+    soma_tail_state tail;
 } wino_state;
 
 typedef struct wino_job {
     const wino_state *s;
-    const soma_elem *x, *addend, *gate;
+    const soma_elem *x;
+    soma_tail tail;
     const float *u, *bias;
     void *y;
     char *scratch;
@@ -77,6 +78,7 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
     const wino_state *s = j->s;
     const soma_winograd *g = &s->g;
     const int size = m + 2;
+    const soma_tail tail = j->tail; /* stores cannot reach it */
     soma_vf bias = j->bias ? soma_vload(j->bias + kb * L) : soma_vset(0);
     soma_winograd_place p = soma_winograd_place_of(g, first);
     for (int64_t t = 0; t < count; t++, from += L, soma_winograd_next(g, &p)) {
@@ -100,16 +102,7 @@ SOMA_INLINE void output_tiles(int m, const wino_job *j, int64_t kb, int64_t firs
             for (int c = 0; c < m; c++) {
                 if (c >= columns)
                     break;
-                soma_vf y = row[c] + bias;
-                if (j->addend)
-                    y += soma_vget(j->addend + at + c * L);
-                if (j->gate)
-                    y = soma_conv2d_gate(s->activation, soma_vget(j->gate + at + c * L), y);
-                else if (s->activation == SOMA_ACT_RELU)
-                    y = soma_vkeep(soma_vpasses(y), y);
-                else if (s->activation == SOMA_ACT_RELU6)
-                    y = soma_vrelu6(y);
-                put_y(j, at + c * L, y);
+                put_y(j, at + c * L, soma_tail_apply(&tail, at + c * L, L, row[c] + bias));
             }
         }
     }
@@ -306,9 +299,8 @@ static soma_status run(const void *state, void *const *arg, soma_run *r)
     const wino_state *s = state;
     int threads = soma_run_threads(r, s->threads);
     wino_job j = {.s = s, .x = arg[0], .u = arg[s->w], .y = arg[s->scratch - 1], .scratch = arg[s->scratch]};
-    j.bias = s->bias >= 0 ? arg[s->bias] : NULL;
-    j.addend = s->addend >= 0 ? arg[s->addend] : NULL;
-    j.gate = s->gate >= 0 ? arg[s->gate] : NULL;
+    j.bias = s->tail.bias >= 0 ? arg[s->tail.bias] : NULL;
+    j.tail = soma_tail_in(&s->tail, arg);
     if (!s->shared) {
         soma_parallel(threads, own_blocks, &j);
         return SOMA_OK;
@@ -383,12 +375,9 @@ static soma_status prepare(soma_prepare *p, int m, bool turned)
         return SOMA_MEMORY;
     s->g = soma_winograd_of(&c, m, turned);
     s->threads = p->threads;
-    s->activation = (soma_act)c.a->activation;
+    s->tail = soma_tail_of(p);
     s->w = 1;
     s->wide = p->out[0].dtype == SOMA_F32;
-    s->bias = !turned && soma_conv2d_has_in(p, 2) ? 2 : -1;
-    s->addend = soma_conv2d_has_in(p, SOMA_CONV2D_ADDED) ? SOMA_CONV2D_ADDED : -1;
-    s->gate = turned && s->activation != SOMA_ACT_NONE ? SOMA_CONV2D_GATE : -1;
     s->scratch = p->n_in + p->n_out;
     schedule(s);
     p->scratch = s->scratch_bytes;
@@ -471,6 +460,8 @@ const soma_kernel SOMA_ISA(soma_conv2d_winograd_cpu) = {.name = "winograd",
                                                         .isa = SOMA_ISA_LEVEL,
                                                         .bf16 = SOMA_PRODUCT_RULE,
                                                         .layouts = SOMA_LAYOUT_ASK,
+                                                        .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                                        .acts = SOMA_ACTS_CLAMP,
                                                         .accept = forward_accept,
                                                         .suits = forward_suits,
                                                         .wish = soma_conv2d_wish_blocks,
@@ -479,6 +470,8 @@ const soma_kernel SOMA_ISA(soma_conv2d_winograd6_cpu) = {.name = "winograd6",
                                                          .isa = SOMA_ISA_LEVEL,
                                                          .bf16 = SOMA_PRODUCT_RULE,
                                                          .layouts = SOMA_LAYOUT_ASK,
+                                                         .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
+                                                         .acts = SOMA_ACTS_CLAMP,
                                                          .accept = predict_accept,
                                                          .suits = predict_suits,
                                                          .wish = soma_conv2d_wish_blocks,
@@ -487,6 +480,8 @@ const soma_kernel SOMA_ISA(soma_conv2d_input_grad_winograd_cpu) = {.name = "wino
                                                                    .isa = SOMA_ISA_LEVEL,
                                                                    .bf16 = SOMA_PRODUCT_RULE,
                                                                    .layouts = SOMA_LAYOUT_ASK,
+                                                                   .tail = SOMA_TAIL_ADD | SOMA_TAIL_GATE,
+                                                                   .acts = SOMA_ACTS_CLAMP,
                                                                    .accept = input_accept,
                                                                    .suits = input_suits,
                                                                    .wish = soma_conv2d_wish_blocks,

@@ -11,19 +11,18 @@
 #include "backend/cpu/isa.h"
 #include "backend/cpu/parallel.h"
 #include "backend/onednn/onednn.h"
-#include "op/activation_grad.h"
+#include "graph/graph.h"
 #include "op/element.h"
 #include "op/sample.h"
 #include <soma/ops.h>
 
 #include <stddef.h>
 
-static const char *const activations[] = {"none", "relu", "sigmoid", "tanh", "relu6", NULL};
 #define AT(field) offsetof(soma_matmul_attrs, field)
 static const soma_field fields[] = {
     {"transpose_a", SOMA_FIELD_BOOL, AT(transpose_a), 0, 0, 0, 1, NULL, "exchange the last two axes of a"},
     {"transpose_b", SOMA_FIELD_BOOL, AT(transpose_b), 0, 0, 0, 1, NULL, "exchange the last two axes of b"},
-    {"activation", SOMA_FIELD_ENUM, AT(activation), 0, 0, 0, 4, activations, "applied to the result"},
+    SOMA_ACT_FIELD(soma_matmul_attrs, "applied to the result"),
     {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
 
 /* The leading dimensions of the result, NumPy's broadcasting. */
@@ -217,7 +216,8 @@ static const soma_sample samples[] = {
 SOMA_ISA_DECLARE(soma_matmul_cpu)
 SOMA_ISA_DECLARE(soma_matmul_thin_cpu)
 SOMA_ONEDNN_DECLARE(soma_matmul_onednn)
-static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = reference_prepare};
+static const soma_kernel reference = {
+    .name = "reference", .exact = true, .tail = SOMA_TAIL_ACT, .acts = UINT32_MAX, .prepare = reference_prepare};
 static const soma_kernel *const kernels[] = {
     SOMA_ISA_LIST(soma_matmul_thin_cpu) SOMA_ISA_LIST(soma_matmul_cpu) SOMA_ONEDNN_LIST(soma_matmul_onednn) & reference,
     NULL};
@@ -232,6 +232,7 @@ const soma_op soma_op_matmul = {
     .attrs_size = sizeof(soma_matmul_attrs),
     .fields = fields,
     .batch = SOMA_BATCH_SUM,
+    .tail = SOMA_TAIL_BIAS | SOMA_TAIL_ACT,
     .infer = infer,
     .grad = grad,
     .flops = flops,

@@ -5,7 +5,7 @@
 #ifndef SOMA_OP_MATMUL_MATMUL_H
 #define SOMA_OP_MATMUL_MATMUL_H
 
-#include "op/activation.h"
+#include "op/tail/tail.h"
 #include <soma/op.h>
 
 typedef struct soma_matmul_attrs {
@@ -19,7 +19,7 @@ typedef struct soma_matmul_case {
     int64_t a_row, a_col, b_row, b_col;
     int rank;                                                                 /* of the leading dimensions */
     int64_t dim[SOMA_MAX_RANK], a_step[SOMA_MAX_RANK], b_step[SOMA_MAX_RANK]; /* steps are 0 where broadcast */
-    soma_act activation;
+    soma_act activation;                                                      /* what the kernel applies itself */
     bool bias;
 } soma_matmul_case;
 
@@ -47,7 +47,7 @@ static inline soma_matmul_case soma_matmul_case_of(const soma_prepare *p)
                           .b_row = attrs->transpose_b ? 1 : b_width,
                           .b_col = attrs->transpose_b ? b_width : 1,
                           .rank = y->rank - 2,
-                          .activation = (soma_act)attrs->activation,
+                          .activation = soma_tail_of(p).act,
                           .bias = p->n_in > 2 && p->in[2].shape.rank >= 0};
     for (int i = 0; i < c.rank; i++) {
         c.dim[i] = y->dim[i];

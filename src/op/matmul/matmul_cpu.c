@@ -5,8 +5,8 @@
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
-#include "backend/cpu/vecmath.h"
 #include "op/matmul/matmul.h"
+#include "op/tail/tail_vec.h"
 
 #define SOMA_ROWS 8                   /* of a tile */
 #define SOMA_COLUMNS (2 * SOMA_LANES) /* of a tile */
@@ -23,27 +23,6 @@ typedef struct matmul_state {
     int group;    /* tiny: rows of y per vector, or samples per step */
     int32_t a_lane[SOMA_TINY][16], b_lane[SOMA_TINY][16], bias_lane[16];
 } matmul_state;
-
-static void activate(soma_act act, float *y, int64_t n)
-{
-    if (act == SOMA_ACT_RELU) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[i] = soma_vselect(y[i] < 0.0f, 0.0f, y[i]);
-    } else if (act == SOMA_ACT_RELU6) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[i] = soma_vselect(y[i] < 0.0f, 0.0f, soma_vselect(y[i] > 6.0f, 6.0f, y[i]));
-    } else if (act == SOMA_ACT_SIGMOID) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[i] = soma_vsigmoid(y[i]);
-    } else if (act == SOMA_ACT_TANH) {
-#pragma omp simd
-        for (int64_t i = 0; i < n; i++)
-            y[i] = soma_vtanh(y[i]);
-    }
-}
 
 /* ---- tiny: y's lanes are (row, column), or (sample, row, column) for a product over samples ---- */
 
@@ -76,7 +55,7 @@ static soma_status rows_run(const void *state, void *const *arg, soma_run *run)
             sum = _mm512_fmadd_ps(_mm512_permutex2var_ps(low, _mm512_loadu_si512(s->a_lane[q]), high), factor[q], sum);
         soma_vstore_n(y + row * n, sum, rows * n);
     }
-    activate(c->activation, y, c->m * c->n);
+    soma_act_row(c->activation, y, c->m * c->n);
     return SOMA_OK;
 }
 
@@ -102,7 +81,7 @@ static soma_status samples_run(const void *state, void *const *arg, soma_run *ru
     if (c->bias)
         sum = _mm512_add_ps(sum, pick(arg[2], n, s->bias_lane));
     soma_vstore_n(y, sum, m * n);
-    activate(c->activation, y, c->m * c->n);
+    soma_act_row(c->activation, y, c->m * c->n);
     return SOMA_OK;
 }
 
@@ -283,7 +262,7 @@ static void panel(const matmul_state *s, void *const *arg, int64_t t, int64_t fi
               row, end);
     }
     for (int64_t i = row; i < end && c->activation != SOMA_ACT_NONE; i++)
-        activate(c->activation, y + i * c->n, n);
+        soma_act_row(c->activation, y + i * c->n, n);
 }
 
 typedef struct matmul_job {
@@ -358,5 +337,9 @@ static soma_status prepare(soma_prepare *p)
     return SOMA_OK;
 }
 
-const soma_kernel SOMA_ISA(soma_matmul_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_matmul_cpu) = {.name = "cpu",
+                                               .isa = SOMA_ISA_LEVEL,
+                                               .tail = SOMA_TAIL_ACT,
+                                               .acts = UINT32_MAX,
+                                               .accept = accept,
+                                               .prepare = prepare};

@@ -4,8 +4,8 @@
  * size 1.
  */
 #include "backend/onednn/shim.h"
-#include "op/activate.h"
 #include "op/matmul/matmul.h"
+#include "op/tail/tail_onednn.h"
 
 /* A copy of the weights in bf16 in every step moves 6 bytes an element and saves half a multiplication for each row. */
 #define ROWS_FOR_BF16 96
@@ -70,8 +70,7 @@ typedef struct request {
 static dnnl_status_t describe(request *r, const soma_matmul_case *c, const soma_prepare *p, dnnl_engine_t engine)
 {
     int rank = p->out[0].shape.rank;
-    dnnl_status_t status = soma_onednn_attr(&r->attr, false,
-                                            soma_onednn_activates(c->activation) ? c->activation : SOMA_ACT_NONE);
+    dnnl_status_t status = soma_onednn_attr(&r->attr, false, soma_act_onednn(c->activation));
     if (status == dnnl_success)
         status = operand(&r->md[0], p->in[0].dtype, &p->in[0].shape, rank, c->m, c->k, c->a_row, c->a_col);
     if (status == dnnl_success)
@@ -100,11 +99,9 @@ static soma_status prepare(soma_prepare *p)
     if (found == dnnl_success) {
         const soma_onednn_bind bind[4] = {
             {DNNL_ARG_SRC, 0}, {DNNL_ARG_WEIGHTS, 1}, {DNNL_ARG_DST, p->n_in}, {DNNL_ARG_BIAS, 2}};
-        status = soma_onednn_refuse_reference(p, r.pd, c.activation);
+        status = soma_onednn_refuse_reference(p, r.pd, soma_act_onednn(c.activation));
         if (status == SOMA_OK)
             status = soma_onednn_commit(p, engine, r.pd, bind, c.bias ? 4 : 3);
-        if (status == SOMA_OK && !soma_onednn_activates(c.activation))
-            status = soma_activate(p, c.activation);
     } else {
         status = soma_onednn_refuse(p, "matmul", found);
     }
@@ -117,5 +114,9 @@ static soma_status prepare(soma_prepare *p)
     return status;
 }
 
-const soma_kernel soma_matmul_onednn = {
-    .name = "onednn", .bf16 = SOMA_BF16_MULTIPLY, .accept = accept, .prepare = prepare};
+const soma_kernel soma_matmul_onednn = {.name = "onednn",
+                                        .bf16 = SOMA_BF16_MULTIPLY,
+                                        .tail = SOMA_TAIL_ACT,
+                                        .acts = SOMA_ACTS_ONEDNN,
+                                        .accept = accept,
+                                        .prepare = prepare};

@@ -10,8 +10,8 @@
  */
 #include "backend/cpu/parallel.h"
 #include "backend/cpu/vec.h"
-#include "backend/cpu/vecmath.h"
 #include "op/matmul/matmul.h"
+#include "op/tail/tail_vec.h"
 
 #define SOMA_THIN 8               /* rows, or inner size */
 #define SOMA_THIN_LARGE 1048576.0 /* elements of the large matrix from which memory sets the speed */
@@ -27,17 +27,6 @@ typedef struct thin_job {
     const thin_state *s;
     void *const *arg;
 } thin_job;
-
-static float activated(soma_act act, float y)
-{
-    if (act == SOMA_ACT_RELU || act == SOMA_ACT_RELU6)
-        y = y < 0 ? 0 : act == SOMA_ACT_RELU6 && y > 6 ? 6 : y;
-    else if (act == SOMA_ACT_SIGMOID)
-        y = soma_vsigmoid(y);
-    else if (act == SOMA_ACT_TANH)
-        y = soma_vtanh(y);
-    return y;
-}
 
 /* ---- dot ---- */
 
@@ -108,7 +97,7 @@ static void dot_part(void *context, int index, int count)
         dots_of(job->arg[0], (const float *)job->arg[1] + j * c->k, c->k, (int)c->m, columns, sum);
         for (int i = 0; i < (int)c->m; i++)
             for (int q = 0; q < columns; q++)
-                y[i * c->n + j + q] = activated(c->activation, sum[i][q] + (bias ? bias[j + q] : 0));
+                y[i * c->n + j + q] = soma_act_fast(c->activation, sum[i][q] + (bias ? bias[j + q] : 0));
     }
 }
 
@@ -158,7 +147,7 @@ static void combine_columns(const thin_state *s, void *const *arg, int64_t first
     }
     for (int i = 0; i < rows && c->activation != SOMA_ACT_NONE; i++)
         for (int64_t j = 0; j < n; j++)
-            y[i * c->n + j] = activated(c->activation, y[i * c->n + j]);
+            y[i * c->n + j] = soma_act_fast(c->activation, y[i * c->n + j]);
 }
 
 static void combine_part(void *context, int index, int count)
@@ -274,5 +263,9 @@ static soma_status prepare(soma_prepare *p)
     return SOMA_OK;
 }
 
-const soma_kernel SOMA_ISA(soma_matmul_thin_cpu) = {
-    .name = "cpu-thin", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_matmul_thin_cpu) = {.name = "cpu-thin",
+                                                    .isa = SOMA_ISA_LEVEL,
+                                                    .tail = SOMA_TAIL_ACT,
+                                                    .acts = UINT32_MAX,
+                                                    .accept = accept,
+                                                    .prepare = prepare};

@@ -4,8 +4,8 @@
  * x[n, c, oh sh - top + i, ow sw - left + j] that exist, 0 <= i < size[0], 0 <= j < size[1].
  *
  *     max_pool2d         y = the largest; index = i size[1] + j of the first largest (u8): all the gradient reads; with
- *                        relu: y = relu(the largest), which is the largest of relu(x)
- *     max_pool2d_grad    dx = sum of dy over the windows that dx's element won; with relu: where also y > 0
+ *                        an activation: y = act(the largest)
+ *     max_pool2d_grad    dx = sum of gate(y, dy) over the windows that dx's element won
  *     max_pool2d_gather  y' = x' at the element that won: the gradient of max_pool2d_grad with respect to dy
  *     average_pool2d     y = the mean; with count_padding: sum / window size
  *     average_pool2d_grad
@@ -44,22 +44,16 @@
     {                                                                                                                  \
         "input_size", SOMA_FIELD_INTS, AT(input_size), 2, 1, 1, 1e12, NULL, "height and width of dx"                   \
     }
-#define RELU                                                                                                           \
-    {                                                                                                                  \
-        "relu", SOMA_FIELD_BOOL, AT(relu), 0, 0, 0, 1, NULL, "x was relu's result: nothing passes where y <= 0"        \
-    }
-#define RELU_AFTER                                                                                                     \
-    {                                                                                                                  \
-        "relu", SOMA_FIELD_BOOL, AT(relu), 0, 0, 0, 1, NULL, "y is relu of the largest; NaN stays NaN"                 \
-    }
 #define COUNT                                                                                                          \
     {                                                                                                                  \
         "count_padding", SOMA_FIELD_BOOL, AT(count_padding), 0, 0, 0, 1, NULL,                                         \
             "divide by the whole window at the border"                                                                 \
     }
 
-static const soma_field max_fields[] = {WINDOW, CEIL, RELU_AFTER, END};
-static const soma_field max_grad_fields[] = {WINDOW, CEIL, RELU, INPUT_SIZE, END};
+static const soma_field max_fields[] = {WINDOW, CEIL, SOMA_ACT_FIELD(soma_pool2d_attrs, "applied to the largest"), END};
+static const soma_field max_grad_fields[] = {
+    WINDOW, CEIL, SOMA_GATE_FIELD(soma_pool2d_attrs, "the activation that dy passes by, from the pooled y"), INPUT_SIZE,
+    END};
 static const soma_field average_fields[] = {WINDOW, CEIL, COUNT, END};
 static const soma_field average_grad_fields[] = {WINDOW, CEIL, COUNT, INPUT_SIZE, END};
 
@@ -120,15 +114,18 @@ static soma_status backward_type(soma_infer *i, soma_type *dx)
     return SOMA_OK;
 }
 
-/* index, and y with relu, beside the shape of y. */
+/* index, and the gate's y, beside the shape of y. */
 static soma_status check_index(soma_infer *i, const soma_shape *y)
 {
     const soma_pool2d_attrs *a = i->attrs;
     if (i->in[1].dtype != SOMA_U8 || !soma_same_shape(&i->in[1].shape, y))
         return soma_refuse(i->reason, "the index must be u8 and have the shape of the pooled y");
-    bool has_y = i->n_in > 2 && i->in[2].shape.rank >= 0;
-    if (has_y != a->relu || (has_y && (!soma_same_shape(&i->in[2].shape, y) || i->in[2].dtype != i->in[0].dtype)))
-        return soma_refuse(i->reason, "with relu, and only then, the third input is the pooled y");
+    bool has_y = i->n_in > 2 && i->in[2].shape.rank >= 0, gated = a->activation != SOMA_ACT_NONE;
+    if (gated && !soma_act_clamps(a->activation))
+        return soma_refuse(i->reason, "its gate passes or not, as those of relu and relu6 do, not as that of %s",
+                           soma_act_names[a->activation]);
+    if (has_y != gated || (has_y && (!soma_same_shape(&i->in[2].shape, y) || i->in[2].dtype != i->in[0].dtype)))
+        return soma_refuse(i->reason, "with a gate, and only then, the third input is the pooled y");
     return SOMA_OK;
 }
 
@@ -191,11 +188,15 @@ static soma_pool2d_attrs with_size(const soma_gradient *g)
 static void max_grad(soma_gradient *g)
 {
     soma_pool2d_attrs a = with_size(g);
-    const soma_value in[3] = {g->dout[0], g->n_out > 1 ? g->out[1] : soma_none(), g->out[0]};
+    soma_value in[3] = {g->dout[0], g->n_out > 1 ? g->out[1] : soma_none(), g->out[0]};
     if (!in[0].graph)
         return;
+    if (!soma_act_clamps(a.activation)) {
+        in[0] = soma_act_gradient((soma_act)a.activation, in[0], in[2]);
+        a.activation = SOMA_ACT_NONE;
+    }
     if (in[1].graph)
-        g->din[0] = soma_apply1(&soma_op_max_pool2d_grad, in, a.relu ? 3 : 2, &a, NULL, soma_nowhere());
+        g->din[0] = soma_apply1(&soma_op_max_pool2d_grad, in, a.activation ? 3 : 2, &a, NULL, soma_nowhere());
     else
         g->din[0] = soma_value_fail(g->in[0].graph, soma_nowhere(),
                                     "max_pool2d: its gradient needs the second output, index");
@@ -210,6 +211,21 @@ static void gather_grad(soma_gradient *g)
     if (g->want[0])
         g->din[0] = apply(&soma_op_max_pool2d_grad, g, g->attrs);
 }
+/* The gate of an activation whose result the pool reads: the pooled y tells it, for y is the element that dy goes to.
+ * */
+static bool take_gate(soma_gate_merge *m)
+{
+    int maker = m->graph->values[m->in[1]].node;
+    const soma_graph_node *pool = maker >= 0 ? &m->graph->nodes[maker] : NULL;
+    if (!m->behind || !soma_act_clamps(m->act) || !pool || pool->op != &soma_op_max_pool2d ||
+        pool->in[0] != m->gate->in[1])
+        return false;
+    m->in[2] = pool->out[0];
+    m->n_in = 3;
+    m->out[0] = m->gate->out[0];
+    return true;
+}
+
 static void average_grad(soma_gradient *g)
 {
     soma_pool2d_attrs a = with_size(g);
@@ -245,10 +261,11 @@ static const soma_sample max_samples[] = {
      true},
     {"48 channels, 3x3", "size=3,3 stride=2,2 pad=0,1,1,0", (const soma_shape[]){S(2, 48, 13, 15)}, "n", 0, true},
     {"6 channels, 28x28", NULL, (const soma_shape[]){S(SOMA_N, 6, 28, 28)}, "n", 0, true},
-    {"relu", "relu=true", (const soma_shape[]){S(3, 1, 5, 7)}, "d", 0, false}, /* odd: no element is 0 */
-    {"relu, overlapping", "size=3,3 stride=2,2 pad=1,1,1,1 relu=true", (const soma_shape[]){S(3, 3, 7, 5)}, "d", 0,
-     false},
-    {"relu, 32 channels", "size=3,3 stride=2,2 relu=true", (const soma_shape[]){S(SOMA_N, 32, 13, 14)}, "n", 0, true},
+    {"relu", "activation=relu", (const soma_shape[]){S(3, 1, 5, 7)}, "d", 0, false}, /* odd: no element is 0 */
+    {"relu, overlapping", "size=3,3 stride=2,2 pad=1,1,1,1 activation=relu", (const soma_shape[]){S(3, 3, 7, 5)}, "d",
+     0, false},
+    {"relu, 32 channels", "size=3,3 stride=2,2 activation=relu", (const soma_shape[]){S(SOMA_N, 32, 13, 14)}, "n", 0,
+     true},
     {NULL, NULL, NULL, NULL, 0, false}};
 /* index: class indices below the window's size, all of which must name elements of x: no padding here */
 static const soma_sample max_grad_samples[] = {
@@ -259,17 +276,17 @@ static const soma_sample max_grad_samples[] = {
      (const soma_shape[]){S(2, 3, 3, 2), S(2, 3, 3, 2), S(2, 3, 3, 2)}, "nk-", 9, false},
     {"ceil", "size=2,2 stride=2,2 ceil_mode=true input_size=6,8",
      (const soma_shape[]){S(SOMA_N, 2, 3, 4), S(SOMA_N, 2, 3, 4), S(SOMA_N, 2, 3, 4)}, "nk-", 4, false},
-    {"relu", "relu=true input_size=4,4",
+    {"relu", "gate=relu input_size=4,4",
      (const soma_shape[]){S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2)}, "nks", 4, false},
     {"64 channels, 3x3", "size=3,3 stride=2,2 input_size=15,13",
      (const soma_shape[]){S(2, 64, 7, 6), S(2, 64, 7, 6), S(2, 64, 7, 6)}, "nk-", 9, true},
-    {"64 channels, 3x3 padded, relu", "size=3,3 stride=2,2 pad=1,1,1,1 relu=true input_size=16,14",
+    {"64 channels, 3x3 padded, relu", "size=3,3 stride=2,2 pad=1,1,1,1 gate=relu input_size=16,14",
      (const soma_shape[]){S(1, 64, 8, 7), S(1, 64, 8, 7), S(1, 64, 8, 7)}, "nkn", 9, true},
     {"96 channels, 3x3 ceil", "size=3,3 stride=2,2 ceil_mode=true input_size=14,12",
      (const soma_shape[]){S(2, 96, 7, 6), S(2, 96, 7, 6), S(2, 96, 7, 6)}, "nk-", 9, true},
     {"32 channels", "input_size=14,14",
      (const soma_shape[]){S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7)}, "nk-", 4, true},
-    {"32 channels, relu", "relu=true input_size=15,14",
+    {"32 channels, relu", "gate=relu input_size=15,14",
      (const soma_shape[]){S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7), S(SOMA_N, 32, 7, 7)}, "nkn", 4, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 static const soma_sample gather_samples[] = {
@@ -277,7 +294,7 @@ static const soma_sample gather_samples[] = {
      4, false},
     {"overlapping", "size=3,3 stride=2,2 input_size=7,5",
      (const soma_shape[]){S(2, 3, 7, 5), S(2, 3, 3, 2), S(2, 3, 3, 2)}, "nk-", 9, false},
-    {"relu", "relu=true input_size=5,4",
+    {"relu", "gate=relu input_size=5,4",
      (const soma_shape[]){S(SOMA_N, 2, 5, 4), S(SOMA_N, 2, 2, 2), S(SOMA_N, 2, 2, 2)}, "nks", 4, false},
     {NULL, NULL, NULL, NULL, 0, false}};
 static const soma_sample average_samples[] = {
@@ -323,18 +340,24 @@ KERNELS(average_pool2d_grad)
 
 const soma_op soma_op_max_pool2d = {
     OP(max_pool2d, max_fields, max_infer, max_grad, max_samples),
-    .doc = "Largest element of each window of H and W, and as optional second output which one it was (u8)",
+    .doc =
+        "y = act(the largest element of each window of H and W), and as optional second output which one it was (u8)",
     .onnx = "MaxPool",
+    .selects = true,
+    .tail = SOMA_TAIL_ACT,
     .required_in = 1,
     .optional_out = 1,
     .n_in_samples = 1};
 const soma_op soma_op_max_pool2d_grad = {
     OP(max_pool2d_grad, max_grad_fields, max_grad_infer, max_grad_grad, max_grad_samples),
-    .doc = "Gradient of max_pool2d: dy goes to the element that won; with relu, only where y (third input) > 0",
-    .required_in = 2, .optional_in = 1, .n_in_samples = 3};
+    .take_gate = take_gate,
+    .doc = "Gradient of max_pool2d: gate(y, dy) goes to the element that won; y is the third input",
+    .required_in = 2,
+    .optional_in = 1,
+    .n_in_samples = 3};
 const soma_op soma_op_max_pool2d_gather = {
     OP(max_pool2d_gather, max_grad_fields, gather_infer, gather_grad, gather_samples),
-    .doc = "Takes from x the element of each window that the index names; with relu, 0 where y (third input) <= 0",
+    .doc = "Takes from x the element of each window that the index names, through the gate of y (third input)",
     .required_in = 2, .optional_in = 1, .n_in_samples = 3};
 const soma_op soma_op_average_pool2d = {
     OP(average_pool2d, average_fields, average_infer, average_grad, average_samples),

@@ -5,6 +5,7 @@
 #ifndef SOMA_OP_POOL2D_POOL2D_H
 #define SOMA_OP_POOL2D_POOL2D_H
 
+#include "op/tail/tail.h"
 #include <soma/op.h>
 
 #define SOMA_POOL2D_NONE 255 /* an index that names no element of the window */
@@ -13,19 +14,22 @@ typedef struct soma_pool2d_attrs {
     int64_t size[2], stride[2], pad[4]; /* height, width; top, left, bottom, right */
     bool ceil_mode;                     /* the last window may reach beyond the padding */
     bool count_padding;                 /* average: divide by the whole window at the border */
-    bool relu;                          /* max: y = relu(the largest); gradient, gather: nothing passes where y <= 0 */
+    int activation;                     /* soma_act; of the gradient and gather: the gate, by the pooled y */
     int64_t input_size[2];              /* gradients: H, W of dx */
 } soma_pool2d_attrs;
 
 /* The same for all: x or dx [n,c,h,w], y or dy [n,c,oh,ow]. */
 typedef struct soma_pool2d_case {
     soma_pool2d_attrs a;
+    soma_act act; /* the kernel's own share of the tail; the gate */
     int64_t n, c, h, w, oh, ow;
 } soma_pool2d_case;
 
 static inline soma_pool2d_case soma_pool2d_case_of(const soma_prepare *p, const soma_shape *x, const soma_shape *y)
 {
-    return (soma_pool2d_case){.a = *(const soma_pool2d_attrs *)p->attrs,
+    const soma_pool2d_attrs *a = p->attrs;
+    return (soma_pool2d_case){.a = *a,
+                              .act = p->op->tail ? soma_tail_of(p).act : (soma_act)a->activation,
                               .n = x->dim[0],
                               .c = x->dim[1],
                               .h = x->dim[2],

@@ -52,7 +52,7 @@ static void max_window(const reference_state *s, void *const *arg, int64_t plane
                 index = i * c->a.size[1] + j;
             }
         }
-    soma_set(arg[s->n_in], s->dtype, v->y, c->a.relu && best < 0 ? 0 : best);
+    soma_set(arg[s->n_in], s->dtype, v->y, soma_act_exact(c->act, best));
     if (s->n_out > 1 && arg[s->n_in + 1])
         soma_set(arg[s->n_in + 1], SOMA_U8, v->y, (double)index);
 }
@@ -62,7 +62,7 @@ static int64_t winner(const reference_state *s, void *const *arg, int64_t plane,
 {
     const soma_pool2d_case *c = &s->c;
     int64_t index = ((const uint8_t *)arg[1])[v->y], i = index / c->a.size[1], j = index % c->a.size[1];
-    if (c->a.relu && soma_get(arg[2], s->dtype, v->y) <= 0)
+    if (c->act && soma_gate_exact(c->act, soma_get(arg[2], s->dtype, v->y), 1) == 0)
         return -1;
     if (i < v->i0 || i >= v->i1 || j < v->j0 || j >= v->j1)
         return -1; /* SOMA_POOL2D_NONE, or an index that names no element */
@@ -162,7 +162,8 @@ static soma_status prepare(soma_prepare *p, bool backward,
     {                                                                                                                  \
         return prepare(p, backward, fn##_plane);                                                                       \
     }                                                                                                                  \
-    const soma_kernel kernel = {.name = "reference", .exact = true, .prepare = fn##_prepare};
+    const soma_kernel kernel = {                                                                                       \
+        .name = "reference", .exact = true, .tail = SOMA_TAIL_ACT, .acts = UINT32_MAX, .prepare = fn##_prepare};
 KERNEL(soma_max_pool2d_reference, max, false)
 KERNEL(soma_max_pool2d_grad_reference, max_grad, true)
 KERNEL(soma_max_pool2d_gather_reference, gather, false)

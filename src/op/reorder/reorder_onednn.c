@@ -48,7 +48,7 @@ static soma_status prepare(soma_prepare *p)
     soma_status status = soma_onednn_engine(p, &engine);
     if (status != SOMA_OK)
         return status;
-    dnnl_status_t found = soma_onednn_attr(&attr, false, 0);
+    dnnl_status_t found = soma_onednn_attr(&attr, false, dnnl_alg_kind_undef);
     if (found == dnnl_success)
         found = sides(p, made, side);
     if (found == dnnl_success)

@@ -49,6 +49,12 @@ static soma_status infer(soma_infer *i)
     return SOMA_OK;
 }
 
+static bool parts(const void *attrs, soma_parts *parts)
+{
+    *parts = (soma_parts){.joins = true, .axis = (int)((const soma_concat_attrs *)attrs)->axis};
+    return true;
+}
+
 static void gradient(soma_gradient *g)
 {
     int axis = (int)((const soma_concat_attrs *)g->attrs)->axis;
@@ -164,6 +170,7 @@ const soma_op soma_op_concat = {
     .fields = fields,
     .infer = infer,
     .grad = gradient,
+    .parts = parts,
     .kernels = (const soma_kernel *const[]){&channels, &reference, NULL},
     .samples = samples,
     .n_in_samples = 3,

@@ -75,6 +75,13 @@ static soma_status infer(soma_infer *i)
     return SOMA_OK;
 }
 
+static bool parts(const void *attrs, soma_parts *parts)
+{
+    const soma_slice_attrs *a = attrs;
+    *parts = (soma_parts){.axis = (int)a->axis, .begin = a->begin};
+    return true;
+}
+
 static soma_status grad_infer(soma_infer *i)
 {
     const soma_slice_grad_attrs *a = i->attrs;
@@ -245,6 +252,7 @@ const soma_op soma_op_slice = {
     .attrs_size = sizeof(soma_slice_attrs),
     .fields = fields,
     .infer = infer,
+    .parts = parts,
     .grad = gradient,
     .kernels = (const soma_kernel *const[]){&channels, &reference, NULL},
     .samples = samples,

@@ -11,6 +11,7 @@
 #include "base/zero.h"
 #include "graph/graph.h"
 #include "op/element.h"
+#include "op/tail/act.h"
 #include "op/unary/unary_exact.h"
 #include <soma/ops.h>
 
@@ -213,7 +214,16 @@ static soma_status prepare_reference(soma_prepare *p, soma_elementwise row)
 
 /* ---- the ops ---- */
 
-#define UNARY_OP(fn, text, onnx_name, numbers, inputs)                                                                 \
+/* Rows that are FUSED are rows of op/tail/act.list as well. */
+enum {
+#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate) act_of_##op = SOMA_ACT_##code,
+#include "op/tail/act.list"
+#undef SOMA_ACTIVATION
+};
+#define AS_ALONE(part, name)
+#define AS_FUSED(part, name) .as_tail = part, .act = act_of_##name,
+
+#define UNARY_OP(fn, as, text, onnx_name, numbers, inputs)                                                             \
     const soma_op soma_op_##fn = {                                                                                     \
         .name = #fn,                                                                                                   \
         .doc = text,                                                                                                   \
@@ -222,7 +232,7 @@ static soma_status prepare_reference(soma_prepare *p, soma_elementwise row)
         .required_out = 1,                                                                                             \
         .attrs_size = SOMA_COUNT_##numbers * sizeof(double),                                                           \
         .fields = SOMA_FIELDS_##numbers,                                                                               \
-        .inplace_in = 1,                                                                                               \
+        as.inplace_in = 1,                                                                                             \
         .infer = fn##_infer,                                                                                           \
         .grad = fn##_gradient,                                                                                         \
         .flops = flops,                                                                                                \
@@ -232,20 +242,21 @@ static soma_status prepare_reference(soma_prepare *p, soma_elementwise row)
         .samples = fn##_samples,                                                                                       \
         .n_in_samples = inputs,                                                                                        \
     };
-#define FORWARD(name, numbers, onnx, doc, fill, ...)                                                                   \
+#define FORWARD(name, fused, numbers, onnx, doc, fill, ...)                                                            \
     UNARY_SAMPLES(name, fill, SOMA_SAMPLE_##numbers)                                                                   \
-    UNARY_OP(name, doc, onnx, numbers, 1)
-#define BACKWARD(name, numbers, read, dx, fill, fills)                                                                 \
+    UNARY_OP(name, AS_##fused(SOMA_TAIL_ACT, name), doc, onnx, numbers, 1)
+#define BACKWARD(name, fused, numbers, read, dx, fill, fills)                                                          \
     GRADIENT_SAMPLES(name##_grad, fills, SOMA_SAMPLE_##numbers)                                                        \
-    UNARY_OP(name##_grad, "Gradient of " #name ": dx = " dx ". Inputs dy, " read ".", NULL, numbers, 2)
+    UNARY_OP(name##_grad, AS_##fused(SOMA_TAIL_GATE, name),                                                            \
+             "Gradient of " #name ": dx = " dx ". Inputs dy, " read ".", NULL, numbers, 2)
 #define DX(...) #__VA_ARGS__
 #define READS(read) #read
 #define SAMPLES(...) __VA_ARGS__
 #define OP(make, ...) make(__VA_ARGS__)
-#define UNARY(name, numbers, onnx, doc, value, dx, fill) OP(FORWARD, name, numbers, onnx, doc, fill, )
+#define UNARY(name, numbers, onnx, doc, value, dx, fill) OP(FORWARD, name, ALONE, numbers, onnx, doc, fill, )
 #define UNARY_GRAD(name, use, fused, numbers, onnx, doc, value, read, dx, second, fills)                               \
-    OP(FORWARD, name, numbers, onnx, doc, fills)                                                                       \
-    OP(BACKWARD, name, numbers, read, dx, fills)
+    OP(FORWARD, name, fused, numbers, onnx, doc, fills)                                                                \
+    OP(BACKWARD, name, fused, numbers, read, dx, fills)
 #include "op/unary/unary.list"
 
 /* ---- builders ---- */
