@@ -108,6 +108,9 @@ soma_status soma_dataset_hold_out(soma_dataset *d, double share, const char *ord
 /* Keeps `limit` of the samples: of each class its share, those that come first. */
 soma_status soma_dataset_limit(soma_dataset *d, int64_t limit);
 
+/* Until no thread of the loader works; what became of the batch soma_loader_wait tells. */
+void soma_loader_rest(soma_loader *l);
+
 /* By format; the options are sound. */
 soma_dataset *soma_dataset_open_idx(soma *s, const soma_dataset_options *o);
 soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o);

@@ -230,6 +230,12 @@ soma_status soma_loader_fill(soma_loader *l, void *x, void *y)
     return SOMA_OK;
 }
 
+void soma_loader_rest(soma_loader *l)
+{
+    if (l->begun && l->crew)
+        soma_crew_wait(l->crew);
+}
+
 soma_status soma_loader_wait(soma_loader *l)
 {
     if (!l)

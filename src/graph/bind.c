@@ -30,14 +30,14 @@ static soma_status enlarge(soma *s, char **block, size_t *have, size_t size, siz
     return SOMA_OK;
 }
 
-static soma_status reserve(soma_workspace *w, const soma_plan *p)
+static soma_status reserve(soma_workspace *w, soma_input_ring *ring, const soma_plan *p)
 {
     bool moved = w->generation == 0;
     soma_status status = enlarge(p->s, &w->work, &w->work_size, p->work_size, 1, &moved);
     if (status == SOMA_OK)
         status = enlarge(p->s, &w->gradient, &w->gradient_size, p->gradient_size, 1, &moved);
     if (status == SOMA_OK)
-        status = enlarge(p->s, &w->inputs, &w->input_size, p->input_size, 2, &moved);
+        status = enlarge(p->s, &ring->slots, &ring->slot_size, p->input_size, 2, &moved);
     if (moved)
         w->generation++;
     return status;
@@ -170,13 +170,13 @@ soma_status soma_bind(soma_program *p, soma_binding *b)
     const soma_plan *plan = p->plan;
     if (b == &p->own) {
         soma_workspace *w = p->workspace;
-        soma_status status = reserve(w, plan);
+        soma_status status = reserve(w, p->ring, plan);
         if (status != SOMA_OK)
             return status;
         b->work = w->work;
         b->gradient = w->gradient;
-        b->inputs[0] = w->inputs;
-        b->inputs[1] = w->inputs ? w->inputs + w->input_size : NULL;
+        b->inputs[0] = p->ring->slots;
+        b->inputs[1] = p->ring->slots ? p->ring->slots + p->ring->slot_size : NULL;
         b->generation = w->generation;
         if (!b->kept && plan->kept_size && !(b->kept = soma_alloc(plan->s, plan->kept_size)))
             return SOMA_MEMORY;

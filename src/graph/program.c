@@ -41,6 +41,12 @@ void soma_program_free(soma_program *p)
         soma_model_drop(m);
 }
 
+void soma_input_ring_free(soma *s, soma_input_ring *ring)
+{
+    soma_release(s, ring->slots);
+    *ring = (soma_input_ring){0};
+}
+
 /* By the model, when it goes. */
 static void free_workspace(soma_model *m)
 {
@@ -49,7 +55,7 @@ static void free_workspace(soma_model *m)
         soma_program_destroy(w->programs);
     soma_release(m->s, w->work);
     soma_release(m->s, w->gradient);
-    soma_release(m->s, w->inputs);
+    soma_input_ring_free(m->s, &w->ring);
     soma_release(m->s, w);
 }
 
@@ -61,7 +67,7 @@ static soma_workspace *workspace_of(soma_model *m)
     return m->workspace;
 }
 
-soma_program *soma_program_make(soma_model *m, const soma_program_options *o)
+static soma_program *make(soma_model *m, const soma_program_options *o, soma_input_ring *ring)
 {
     soma_workspace *w = m ? workspace_of(m) : NULL;
     soma_plan *plan = w ? soma_plan_make(m, o) : NULL;
@@ -73,6 +79,7 @@ soma_program *soma_program_make(soma_model *m, const soma_program_options *o)
     p->plan = plan;
     p->model = m;
     p->workspace = w;
+    p->ring = ring ? ring : &w->ring;
     p->references = 1;
     p->seed = m->s->seed;
     p->next = w->programs;
@@ -84,14 +91,24 @@ soma_program *soma_program_make(soma_model *m, const soma_program_options *o)
     return p;
 }
 
-soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
+soma_program *soma_program_make(soma_model *m, const soma_program_options *o)
 {
-    soma_program *p = soma_program_make(m, o);
+    return make(m, o, NULL);
+}
+
+soma_program *soma_compile_for(soma_model *m, const soma_program_options *o, soma_input_ring *ring)
+{
+    soma_program *p = make(m, o, ring);
     if (p) {
         p->holds = true;
         soma_model_hold(m);
     }
     return p;
+}
+
+soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
+{
+    return soma_compile_for(m, o, NULL);
 }
 
 /* ---- run ---- */
@@ -166,7 +183,6 @@ static void follow_workspace(soma_program *p)
 soma_status soma_step_watched(soma_program *p, soma_watch *w)
 {
     follow_workspace(p);
-    p->workspace->runs++;
     soma_status status = run_binding(p, &p->own, p->read_slot, p->step, w, p->reason);
     if (status != SOMA_OK)
         return soma_fail(p->plan->s, status, p->plan->at, "%s", p->reason);
@@ -236,6 +252,23 @@ void soma_flip(soma_program *p)
         return;
     p->read_slot = p->write_slot;
     p->write_slot ^= 1;
+}
+
+void soma_program_set_slot(soma_program *p, int slot)
+{
+    p->read_slot = slot;
+    p->write_slot = slot ^ 1;
+}
+
+void *soma_program_input_at(soma_program *p, soma_value x, int slot)
+{
+    follow_workspace(p);
+    return input_view(p, &p->own, x, slot).data;
+}
+
+void soma_program_set_seed(soma_program *p, uint64_t seed)
+{
+    p->seed = seed;
 }
 
 static bool same_shapes(const soma_shape *a, const soma_shape *b)

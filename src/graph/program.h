@@ -21,12 +21,19 @@ typedef struct soma_binding {
     bool constants_done;
 } soma_binding;
 
+/* Two slots for the inputs of programs that are fed in turn: one may be written while a step reads the other. Whoever
+ * reads ahead has a ring of its own, which no other program writes over. Zeroed, it is empty. */
+typedef struct soma_input_ring {
+    char *slots;
+    size_t slot_size; /* bytes of one, for the largest of its programs */
+} soma_input_ring;
+
 /* Memory that the programs of a model share, each part sized for the largest. */
 typedef struct soma_workspace {
-    char *work, *gradient, *inputs;
-    size_t work_size, gradient_size, input_size; /* input_size: one slot */
-    uint64_t generation;
-    uint64_t runs; /* steps of all programs: whoever filled the input slots ahead sees that another used them */
+    char *work, *gradient;
+    size_t work_size, gradient_size;
+    soma_input_ring ring; /* of the programs that have none of their own */
+    uint64_t generation;  /* moves when a block, or a ring of the model's programs, is replaced by a larger one */
     soma_program *programs;
 } soma_workspace;
 
@@ -34,6 +41,7 @@ struct soma_program {
     soma_plan *plan; /* finished */
     soma_model *model;
     soma_workspace *workspace;
+    soma_input_ring *ring; /* the workspace's, or its owner's, who frees it after the program */
     soma_program *next;    /* in the workspace's list */
     soma_run_object *runs; /* sessions */
     int references;        /* whoever compiled it, and one of each session */
@@ -48,6 +56,15 @@ struct soma_program {
 
 /* soma_compile_with for what the model itself keeps: the program holds no reference to it. */
 soma_program *soma_program_make(soma_model *m, const soma_program_options *o);
+/* soma_compile_with for a program that is fed from a ring of the caller's. */
+soma_program *soma_compile_for(soma_model *m, const soma_program_options *o, soma_input_ring *ring);
+void soma_input_ring_free(soma *s, soma_input_ring *ring);
+/* The slot that the next step reads; the other one is then free to be written. */
+void soma_program_set_slot(soma_program *p, int slot);
+/* Where input x lies in a slot; NULL where the program has no such input. */
+void *soma_program_input_at(soma_program *p, soma_value x, int slot);
+/* Of random draws. */
+void soma_program_set_seed(soma_program *p, uint64_t seed);
 /* Frees it with its sessions, whoever refers to them, and leaves the model alone. */
 void soma_program_destroy(soma_program *p);
 

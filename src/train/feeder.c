@@ -5,6 +5,7 @@
  */
 #include "train/train.h"
 
+#include "data/dataset.h"
 #include "op/element.h"
 #include "op/loss/loss.h"
 
@@ -12,30 +13,6 @@
 #include <string.h>
 
 /* ---- programs ---- */
-
-/* The stage's addresses, after the program was compiled or the workspace has moved. */
-static void find_addresses(soma_feeder *f, soma_stage *stage, soma_value rate)
-{
-    const soma_objective *o = f->objective;
-    soma_program *p = stage->program;
-    for (int slot = 0; slot < 2; slot++) {
-        p->write_slot = slot;
-        stage->x[slot] = soma_program_input(p, o->x).data;
-        stage->y[slot] = soma_program_input(p, o->target).data;
-    }
-    stage->loss = soma_read(p, o->loss).data;
-    stage->accuracy = soma_read(p, o->accuracy).data;
-    stage->logits = soma_read(p, o->logits).data;
-    stage->rate = soma_read(p, rate).data;
-}
-
-static void find_all_addresses(soma_feeder *f)
-{
-    for (int i = 0; i < 2; i++)
-        if (f->stages[i].program)
-            find_addresses(f, &f->stages[i], f->rate);
-    f->generation = f->m->workspace->generation;
-}
 
 /* What was asked for; where the data leave other than full batches, the largest part of them up to it. */
 static int64_t micro_batch(const soma_feeder_options *o, int64_t samples)
@@ -75,12 +52,24 @@ static soma_status compile_stage(soma_feeder *f, const soma_feeder_options *o, s
                                     .tune = o->tune,
                                     .precision = o->precision};
     stage->samples = samples;
-    stage->program = soma_compile_with(f->m, &options);
+    stage->program = soma_compile_for(f->m, &options, &f->ring);
     soma_release(f->m->s, values);
     if (!stage->program)
         return soma_status_now(f->m->s);
-    stage->program->seed = o->seed;
+    soma_program_set_seed(stage->program, o->seed);
     return SOMA_OK;
+}
+
+/* Once all programs are there the ring stays where it is. */
+static void find_slots(soma_feeder *f)
+{
+    for (int i = 0; i < 4; i++) {
+        soma_stage *stage = &f->stages[i / 2];
+        if (stage->program) {
+            stage->x[i % 2] = soma_program_input_at(stage->program, f->objective->x, i % 2);
+            stage->y[i % 2] = soma_program_input_at(stage->program, f->objective->target, i % 2);
+        }
+    }
 }
 
 soma_status soma_feeder_open(soma_feeder *f, const soma_objective *objective, const soma_feeder_options *o)
@@ -108,7 +97,7 @@ soma_status soma_feeder_open(soma_feeder *f, const soma_objective *objective, co
         status = f->loader ? SOMA_OK : soma_status_now(f->m->s);
     }
     if (status == SOMA_OK)
-        find_all_addresses(f);
+        find_slots(f);
     else
         soma_feeder_close(f);
     return status;
@@ -119,6 +108,8 @@ void soma_feeder_close(soma_feeder *f)
     soma_loader_free(f->loader);
     soma_program_free(f->stages[0].program);
     soma_program_free(f->stages[1].program);
+    if (f->m)
+        soma_input_ring_free(f->m->s, &f->ring);
     memset(f, 0, sizeof *f);
 }
 
@@ -135,7 +126,7 @@ void soma_feeder_set_rate(soma_feeder *f, const soma_rate *rates, int n_rates, d
 void soma_feeder_rewind(soma_feeder *f)
 {
     f->batch = f->epoch = 0;
-    f->started = f->ahead = false;
+    f->ahead = f->lost = false;
     f->now = f->done = NULL;
 }
 
@@ -146,27 +137,16 @@ static soma_stage *stage_of(soma_feeder *f, int64_t batch)
     return &f->stages[batch < f->full ? 0 : 1];
 }
 
-/* Programs of the model share one pair of slots: has another one run, or moved them, since they were written? */
-static bool disturbed(const soma_feeder *f)
+/* Begins to read batch f->batch into the slot that no step uses. */
+static soma_status begin(soma_feeder *f)
 {
-    return f->runs != f->m->workspace->runs || f->generation != f->m->workspace->generation;
-}
-
-/* Reads batch `batch` into slot `slot`; the loader is sent there first where it stands elsewhere. */
-static soma_status load(soma_feeder *f, int64_t batch, int slot)
-{
-    if (f->generation != f->m->workspace->generation)
-        find_all_addresses(f);
-    const soma_stage *stage = stage_of(f, batch);
-    soma_status status = f->started ? SOMA_OK : soma_loader_start(f->loader, f->epoch, batch);
-    f->started = status == SOMA_OK;
+    const soma_stage *stage = stage_of(f, f->batch);
+    int slot = f->slot ^ 1;
+    soma_status status = f->batch == 0 || f->lost ? soma_loader_start(f->loader, f->epoch, f->batch) : SOMA_OK;
     if (status == SOMA_OK)
         status = soma_loader_fill(f->loader, stage->x[slot], stage->y[slot]);
-    if (status == SOMA_OK)
-        status = soma_loader_wait(f->loader);
-    if (status != SOMA_OK)
-        f->started = false;
-    f->runs = f->m->workspace->runs;
+    f->lost = status != SOMA_OK;
+    f->ahead = status == SOMA_OK;
     return status;
 }
 
@@ -176,57 +156,39 @@ soma_status soma_feeder_next(soma_feeder *f)
     if (f->batch == f->batches) {
         f->batch = 0;
         f->epoch++;
-        f->started = f->ahead = false;
         return SOMA_END;
     }
-    int slot = f->slot ^ 1;
-    soma_status status = f->ahead_status;
-    if (f->ahead && status == SOMA_OK && disturbed(f)) {
-        f->ahead = false;
-        f->started = false;
-    }
-    if (!f->ahead)
-        status = load(f, f->batch, slot);
+    soma_status status = f->ahead ? SOMA_OK : begin(f);
+    if (status == SOMA_OK)
+        status = soma_loader_wait(f->loader);
     f->ahead = false;
-    f->ahead_status = SOMA_OK;
-    if (status != SOMA_OK) {
-        f->started = false;
+    f->lost = status != SOMA_OK;
+    if (status != SOMA_OK)
         return status;
-    }
-    f->slot = slot;
+    f->slot ^= 1;
     f->now = stage_of(f, f->batch++);
     return SOMA_OK;
 }
 
-/* The batch of soma_feeder_next again, after others have used the slots. */
-static soma_status reload(soma_feeder *f)
-{
-    f->started = f->ahead = false;
-    return load(f, f->batch - 1, f->slot);
-}
-
+/* A step that was refused may be run again: then the next batch has been read already. */
 soma_status soma_feeder_step(soma_feeder *f)
 {
-    soma_stage *stage = f->now;
-    soma_status status = stage && disturbed(f) ? reload(f) : SOMA_OK;
-    if (status != SOMA_OK)
-        return status;
-    soma_program *p = stage->program;
-    p->read_slot = f->slot;
-    p->write_slot = f->slot ^ 1;
-    p->step = f->steps;
-    if (!f->ahead && f->batch < f->batches) { /* ahead already: the same batch once more, after a refusal */
-        const soma_stage *next = stage_of(f, f->batch);
-        f->ahead_status = soma_loader_fill(f->loader, next->x[f->slot ^ 1], next->y[f->slot ^ 1]);
-        f->ahead = true;
-    }
-    status = soma_step(p);
-    if (f->ahead && f->ahead_status == SOMA_OK)
-        f->ahead_status = soma_loader_wait(f->loader);
+    soma_program *p = f->now->program;
+    soma_program_set_slot(p, f->slot);
+    soma_program_set_step(p, f->steps);
+    if (!f->ahead && f->batch < f->batches)
+        (void)begin(f); /* what stood in the way is told by the next batch */
+    soma_status status = soma_step(p);
+    soma_loader_rest(f->loader);
     f->steps += status == SOMA_OK;
-    f->done = stage;
-    f->runs = f->m->workspace->runs;
+    f->done = f->now;
     return status;
+}
+
+double soma_feeder_number(const soma_feeder *f, const soma_stage *stage, soma_value x)
+{
+    const void *data = stage && soma_ok(x) ? soma_read(stage->program, x).data : NULL;
+    return data ? soma_get(data, f->dtype, 0) : (double)NAN;
 }
 
 /* ---- evaluation ---- */
@@ -238,8 +200,9 @@ static void count_answers(const soma_feeder *f, soma_evaluation *result)
     soma_type type = soma_value_type(f->objective->logits);
     int64_t outputs = type.shape.dim[1];
     const int32_t *truth = f->now->y[f->slot];
+    const void *logits = soma_read(f->now->program, f->objective->logits).data;
     for (int64_t i = 0; i < f->now->samples; i++) {
-        int64_t answer = soma_largest(f->now->logits, type.dtype, i * outputs, outputs);
+        int64_t answer = soma_largest(logits, type.dtype, i * outputs, outputs);
         if (answer >= 0)
             result->confusion[truth[i] * outputs + answer]++;
     }
@@ -249,13 +212,14 @@ static void count_answers(const soma_feeder *f, soma_evaluation *result)
 static int64_t count_not_finite(const soma_feeder *f)
 {
     soma_type type = soma_value_type(f->objective->logits);
+    const void *logits = soma_read(f->now->program, f->objective->logits).data;
     int64_t count = 0, outputs = 1;
     for (int k = 1; k < type.shape.rank; k++)
         outputs *= type.shape.dim[k];
     for (int64_t i = 0; i < f->now->samples; i++) {
         bool finite = true;
         for (int64_t j = 0; j < outputs; j++)
-            finite = finite && isfinite(soma_get(f->now->logits, type.dtype, i * outputs + j));
+            finite = finite && isfinite(soma_get(logits, type.dtype, i * outputs + j));
         count += !finite;
     }
     return count;
@@ -273,9 +237,8 @@ soma_status soma_feeder_evaluate(soma_feeder *f, soma_evaluation *result, soma_s
             return status;
         double n = (double)f->now->samples;
         samples += f->now->samples;
-        loss += n * soma_get(f->now->loss, f->dtype, 0);
-        if (f->now->accuracy)
-            correct += n * soma_get(f->now->accuracy, f->dtype, 0);
+        loss += n * soma_feeder_number(f, f->now, f->objective->loss);
+        correct += n * soma_feeder_number(f, f->now, f->objective->accuracy);
         result->not_finite += count_not_finite(f);
         if (result->confusion && f->objective->classes)
             count_answers(f, result);

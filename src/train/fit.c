@@ -83,8 +83,8 @@ static soma_status run_epoch(soma_fitting *f)
         const soma_stage *now = feeder->now;
         double n = (double)now->samples;
         f->loss += n * f->t->loss;
-        if (now->accuracy)
-            f->correct += n * soma_get(now->accuracy, feeder->dtype, 0);
+        if (soma_ok(f->t->objective.accuracy))
+            f->correct += n * soma_feeder_number(feeder, now, f->t->objective.accuracy);
         f->samples += now->samples;
         f->batches++;
         if (status != SOMA_OK)

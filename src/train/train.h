@@ -44,8 +44,7 @@ soma_status soma_objective_accepts(const soma_objective *o, soma_dataset *data, 
 typedef struct soma_stage {
     soma_program *program;
     int64_t samples;
-    void *x[2], *y[2]; /* the two input slots */
-    const void *loss, *accuracy, *rate, *logits;
+    void *x[2], *y[2]; /* in the slots of the feeder's ring */
 } soma_stage;
 
 typedef struct soma_feeder_options {
@@ -78,14 +77,12 @@ typedef struct soma_feeder {
     int64_t full, batches; /* full batches and all batches of an epoch */
     int64_t batch, epoch;  /* the next to load */
     int slot;              /* where the batch loaded last lies */
-    bool started;          /* the loader stands at `batch`, or one further where `ahead` */
-    bool ahead;            /* the next batch is in the other slot */
-    soma_status ahead_status;
-    uint64_t generation; /* of the workspace that the stages' pointers point into */
-    uint64_t runs;       /* of the workspace when the slots were written: others may have used them since */
-    uint64_t steps;      /* done, the step number of random draws */
-    soma_value rate;     /* the learning rate, or absent */
-    soma_dtype dtype;    /* of loss and accuracy */
+    bool ahead;            /* the next batch is read, or being read, into the other slot */
+    bool lost;             /* reading failed: the loader is sent to `batch` again */
+    uint64_t steps;        /* done, the step number of random draws */
+    soma_value rate;       /* the learning rate, or absent */
+    soma_dtype dtype;      /* of loss and accuracy */
+    soma_input_ring ring;  /* of both stages, and of no other program */
 } soma_feeder;
 
 soma_status soma_feeder_open(soma_feeder *f, const soma_objective *objective, const soma_feeder_options *o);
@@ -98,6 +95,9 @@ soma_status soma_feeder_step(soma_feeder *f);
 
 /* Writes `number` times each one's factor into the rates of all programs. */
 void soma_feeder_set_rate(soma_feeder *f, const soma_rate *rates, int n_rates, double number);
+
+/* A number that a stage's last step computed; NaN: none, or not computed. */
+double soma_feeder_number(const soma_feeder *f, const soma_stage *stage, soma_value x);
 
 /* Means over all samples of an epoch of a feeder without updates. result->confusion is filled where it is wanted. stop
  * may be NULL; SOMA_CANCELLED where it says so. */

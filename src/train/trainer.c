@@ -318,19 +318,14 @@ soma_status soma_trainer_follow(soma_trainer *t)
     return SOMA_OK;
 }
 
-static double number_at(const soma_trainer *t, const void *data)
-{
-    return data ? soma_get(data, t->feeder.dtype, 0) : (double)NAN;
-}
-
 double soma_trainer_loss(const soma_trainer *t)
 {
-    return t && t->feeder.done ? number_at(t, t->feeder.done->loss) : (double)NAN;
+    return t ? soma_feeder_number(&t->feeder, t->feeder.done, t->objective.loss) : (double)NAN;
 }
 
 double soma_trainer_accuracy(const soma_trainer *t)
 {
-    return t && t->feeder.done ? number_at(t, t->feeder.done->accuracy) : (double)NAN;
+    return t ? soma_feeder_number(&t->feeder, t->feeder.done, t->objective.accuracy) : (double)NAN;
 }
 
 int64_t soma_trainer_samples(const soma_trainer *t)
@@ -353,8 +348,9 @@ double soma_trainer_rate(const soma_trainer *t)
         return t ? t->given : (double)NAN;
     if (!soma_ok(rate))
         return t->optimizer.lr;
-    if (done && done->rate)
-        return soma_get(done->rate, SOMA_F32, 0);
+    const float *now = done ? soma_read(done->program, rate).data : NULL;
+    if (now)
+        return *now;
     const soma_graph *graph = rate.graph;
     return (float)soma_learning_rate_at(graph->nodes[graph->values[rate.id].node].attrs, 0);
 }

@@ -46,7 +46,7 @@ static inline soma_status soma_trainer_run(soma_trainer *t)
         status = soma_feeder_step(&t->feeder);
     if (status != SOMA_OK)
         return status;
-    t->loss = soma_get(t->feeder.now->loss, t->feeder.dtype, 0);
+    t->loss = soma_feeder_number(&t->feeder, t->feeder.now, t->objective.loss);
     return isfinite(t->loss) ? SOMA_OK : soma_trainer_diverged(t);
 }
 
