@@ -132,7 +132,7 @@ typedef struct cli_build {
     int64_t classes;
     double width;
     soma_shape input;
-    const char *shortcut, *stride, *pooling, *convention; /* which of two networks with the same tensors */
+    const char *shortcut, *stride, *pooling, *dialect; /* which of two networks with the same tensors */
     const char *weights, *layout;
     cli_list map;
     bool partial, new_head;
@@ -144,11 +144,11 @@ typedef struct cli_build {
         {"shortcut", CLI_TEXT, &(b).shortcut, "NAME", "resnet20's new channels: centred (default) or behind", 1, 0},   \
         {"stride", CLI_TEXT, &(b).stride, "NAME", "of bottlenecks, in the 3x3 (default) or 1x1 convolution", 1, 0},    \
         {"pooling", CLI_TEXT, &(b).pooling, "NAME", "squeezenet1_0's sides, ceil (default) or floor", 1, 0},           \
-        {"convention",                                                                                                 \
+        {"dialect",                                                                                                    \
          CLI_TEXT,                                                                                                     \
-         &(b).convention,                                                                                              \
+         &(b).dialect,                                                                                                 \
          "NAME",                                                                                                       \
-         "mobilenetv2: pytorch (default) or keras; alexnet-paper: paper (default) or caffe",                           \
+         "mobilenetv2: torch (default) or keras; alexnet-paper: paper (default) or caffe",                             \
          1,                                                                                                            \
          0},                                                                                                           \
         {"weights", CLI_TEXT, &(b).weights, "FILE", "safetensors to begin with, of this or another program", 1, 0},    \

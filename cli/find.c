@@ -69,7 +69,7 @@ static const char *unused(const cli_build *b)
            : b->shortcut                ? "shortcut"
            : b->stride                  ? "stride"
            : b->pooling                 ? "pooling"
-           : b->convention              ? "convention"
+           : b->dialect                 ? "dialect"
            : b->classes && !b->new_head ? "classes"
                                         : NULL;
 }
@@ -94,7 +94,7 @@ static bool choice_fits(const soma_zoo_entry *zoo, const char *option, const cha
 static bool choices_fit(const soma_zoo_entry *zoo, const cli_build *b)
 {
     return choice_fits(zoo, "shortcut", b->shortcut) && choice_fits(zoo, "stride", b->stride) &&
-           choice_fits(zoo, "pooling", b->pooling) && choice_fits(zoo, "convention", b->convention);
+           choice_fits(zoo, "pooling", b->pooling) && choice_fits(zoo, "dialect", b->dialect);
 }
 
 /* ---- weights ---- */
@@ -198,7 +198,7 @@ bool cli_find_model(soma *s, const char *name, const cli_build *build, cli_model
         *code = EXIT_RUN;
         found->model = soma_zoo(s, name, .classes = build->classes, .input = build->input, .width = build->width,
                                 .shortcut = build->shortcut, .stride = build->stride, .pooling = build->pooling,
-                                .convention = build->convention);
+                                .dialect = build->dialect);
     } else {
         const char *near = cli_nearest(name, zoo_name, NULL);
         *code = cli_usage("\"%s\" is neither an architecture%s%s%s nor a file: a saved model or a description", name,

@@ -3,7 +3,7 @@
 # Makes soma/families.h, the public builders of the ops that are rows of a list (src/op/*/*.list): the C preprocessor
 # reads the lists through cmake/families.h.in, so that no row is parsed twice. Configured anew when a list changes.
 
-set(families ${PROJECT_BINARY_DIR}/include/soma/families.h)
+set(families ${SOMA_MADE}/include/soma/families.h)
 file(GLOB family_lists CONFIGURE_DEPENDS src/op/*/*.list)
 set_property(DIRECTORY APPEND PROPERTY CMAKE_CONFIGURE_DEPENDS cmake/families.h.in ${family_lists})
 separate_arguments(preprocessor_flags UNIX_COMMAND "${CMAKE_C_FLAGS}")

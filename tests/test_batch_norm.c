@@ -201,7 +201,7 @@ static void one_step(const char *convention, double momentum, double want[2][FEA
     soma *s = soma_open(&o);
     soma_model *m = soma_model_new(s, "rows");
     soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(FEATURES)), updates[4];
-    soma_value y = soma_batch_norm(x, .convention = convention, .momentum = momentum, .name = "bn");
+    soma_value y = soma_batch_norm(x, .dialect = convention, .momentum = momentum, .name = "bn");
     soma_value loss = soma_reduce_mean(soma_square(y));
     soma_optimizer sgd = soma_sgd(.lr = 0.1);
     int n = soma_updates(loss, updates, 4, .optimizer = &sgd);
@@ -235,7 +235,7 @@ static void statistics_follow_their_convention(void **state)
         double momentum, keep;
         bool unbiased;
     } cases[] = {
-        {NULL, 0, 0.9, true}, {"pytorch", 0.25, 0.75, true}, {"keras", 0, 0.99, false}, {"keras", 0.8, 0.8, false}};
+        {NULL, 0, 0.9, true}, {"torch", 0.25, 0.75, true}, {"keras", 0, 0.99, false}, {"keras", 0.8, 0.8, false}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         double batch[2][FEATURES];
         float got[2][FEATURES];
@@ -400,12 +400,12 @@ static void mistakes_are_told(void **state)
     static const struct {
         const char *convention, *says;
         double momentum;
-    } cases[] = {{"tensorflow", "there is no convention \"tensorflow\"", 0}, {NULL, "momentum is 1.5", 1.5}};
+    } cases[] = {{"tensorflow", "dialect cannot be \"tensorflow\"", 0}, {NULL, "momentum is 1.5", 1.5}};
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         soma *s = soma_open(NULL);
         soma_model *m = soma_model_new(s, "wrong");
         soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3));
-        assert_false(soma_ok(soma_batch_norm(x, .convention = cases[i].convention, .momentum = cases[i].momentum)));
+        assert_false(soma_ok(soma_batch_norm(x, .dialect = cases[i].convention, .momentum = cases[i].momentum)));
         assert_non_null(strstr(soma_error(s), cases[i].says));
         soma_close(s);
     }

@@ -33,7 +33,7 @@ static void build(block *b, bool exact)
     h = soma_batch_norm(h, .activation = "relu", .name = "bn1");
     h = soma_conv2d(h, .filters = CHANNELS, .kernel = {3, 3}, .pad = {1, 1, 1, 1});
     b->inner[1] = h;
-    h = soma_batch_norm(h, .convention = "keras", .no_scale = true, .name = "bn2");
+    h = soma_batch_norm(h, .dialect = "keras", .no_scale = true, .name = "bn2");
     soma_value around = soma_conv2d(b->x, .filters = CHANNELS, .kernel = {1, 1}, .no_bias = true);
     b->inner[2] = around;
     around = soma_batch_norm(around, .name = "bn3");

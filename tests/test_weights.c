@@ -242,8 +242,7 @@ static void keras_batch_norms_are_read(void **state)
     write_keras(t, 4);
     soma *s = open_context();
     soma_model *m = soma_model_new(s, "normal");
-    soma_output(m, "y",
-                soma_batch_norm(soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3)), .convention = "keras", .name = "bn"));
+    soma_output(m, "y", soma_batch_norm(soma_input(m, "x", SOMA_F32, SOMA_SHAPE(3)), .dialect = "keras", .name = "bn"));
     assert_int_equal(soma_load_weights(m, path, .layout = "keras"), SOMA_OK);
     float x[3] = {3, -0.5f, 7}, y[3];
     soma_tensor tx = {SOMA_F32, SOMA_SHAPE(1, 3), x}, ty = {SOMA_F32, SOMA_SHAPE(1, 3), y};

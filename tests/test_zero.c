@@ -340,18 +340,18 @@ static void a_batch_norm_can_have_no_momentum(void **state)
 {
     (void)state;
     for (int way = 0; way < 4; way++) {
-        const char *convention = way % 2 ? "keras" : "pytorch";
+        const char *dialect = way % 2 ? "keras" : "torch";
         soma *s = open_seeded(1);
         soma_model *m;
         char layers[256];
-        snprintf(layers, sizeof layers,
-                 "  - batch_norm: {momentum: 0, convention: %s, name: norm}\n  - dense: {units: 1}", convention);
+        snprintf(layers, sizeof layers, "  - batch_norm: {momentum: 0, dialect: %s, name: norm}\n  - dense: {units: 1}",
+                 dialect);
         if (way >= 2) {
             m = described(s, "input: [1]\nlayers:\n%s\n", layers, NULL);
         } else {
             m = soma_model_new(s, "m");
             soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(1));
-            x = soma_batch_norm(x, .momentum = SOMA_ZERO, .convention = convention, .name = "norm");
+            x = soma_batch_norm(x, .momentum = SOMA_ZERO, .dialect = dialect, .name = "norm");
             soma_output(m, "y", soma_dense(x, .units = 1));
         }
         EXPECT_OK(s, soma_fit(m, three_samples(s), .batch_size = 3));
@@ -360,7 +360,7 @@ static void a_batch_norm_can_have_no_momentum(void **state)
             fail_msg("%s: %g", layers, mean);
         soma_value x = soma_input(m, "other", SOMA_F32, SOMA_SHAPE(1));
         assert_false(soma_ok(soma_batch_norm(x, .epsilon = SOMA_ZERO)));
-        EXPECT_ERROR(s, "epsilon is 0; it must be a small number > 0");
+        EXPECT_ERROR(s, "epsilon is 0; it must be greater than 0");
         soma_close(s);
     }
 }

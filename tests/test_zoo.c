@@ -269,7 +269,7 @@ static soma_model *small_reading(soma *s, const soma_zoo_entry *e, int choice)
     *(!strcmp(r->option, "shortcut")  ? &o.shortcut
       : !strcmp(r->option, "stride")  ? &o.stride
       : !strcmp(r->option, "pooling") ? &o.pooling
-                                      : &o.convention) = r->choices[choice];
+                                      : &o.dialect) = r->choices[choice];
     return soma_zoo_with(s, &o);
 }
 
@@ -380,8 +380,8 @@ static void a_choice_that_an_architecture_does_not_have(void **state)
     assert_null(soma_zoo(s, "resnet20", .stride = "1x1"));
     assert_non_null(strstr(soma_error(s), "resnet20 has no option \"stride\"; its option is \"shortcut\""));
     soma_clear(s);
-    assert_null(soma_zoo(s, "lenet5", .convention = "keras"));
-    assert_non_null(strstr(soma_error(s), "lenet5 has no option \"convention\""));
+    assert_null(soma_zoo(s, "lenet5", .dialect = "keras"));
+    assert_non_null(strstr(soma_error(s), "lenet5 has no option \"dialect\""));
     soma_close(s);
 }
 

@@ -5,88 +5,35 @@
 #ifndef SOMA_NN_H
 #define SOMA_NN_H
 
-#include <soma/ops.h>
+#include <soma/layers.h>
 
 #ifdef __cplusplus
 extern "C" {
 #endif
 
-/* ---- layers; `name` gives the scope of their parameters; automatic names are conv1, conv2, dense1, ... ---- */
+/* ---- layers: the rows of <soma/layers.h>, and layers of one's own ---- */
 
-typedef struct soma_dense_options {
-    size_t struct_size;
-    soma_at at;
-    soma_value x;           /**< [N, features]; more dimensions must be flattened first */
-    int64_t units;          /**< required */
-    const char *activation; /**< NULL: none; the name of one, as "relu" */
-    const char *name;
-    const char *init;      /**< weight; default he_uniform before relu, glorot_uniform otherwise */
-    double init_a, init_b; /**< for "constant", "uniform", "normal", see soma_tensor_options */
-    const char *bias_init; /**< default zeros */
-    double bias_a, bias_b;
-    bool no_bias;
-} soma_dense_options;
-/** y = act(x w^T + b), weight [units, features], bias [units] (PyTorch's Linear). */
-SOMA_API soma_value soma_dense_with(const soma_dense_options *o);
-#define soma_dense(...) soma_dense_with(SOMA_OPTIONS(soma_dense_options, .x = __VA_ARGS__))
+/** What the names of options mean where PyTorch and Keras differ: "torch" (the default), "keras". NULL-terminated. */
+extern SOMA_API const char *const soma_dialects[];
 
-typedef struct soma_conv2d_options {
-    size_t struct_size;
-    soma_at at;
-    soma_value x;        /**< [N, C, H, W] */
-    int64_t filters;     /**< required */
-    int64_t kernel[2];   /**< required: height, width */
-    int64_t stride[2];   /**< 0: 1 */
-    int64_t pad[4];      /**< top, left, bottom, right */
-    bool same;           /**< padding so that H and W become ceil(H / stride): Keras' and TensorFlow's "same" */
-    int64_t dilation[2]; /**< 0: 1 */
-    int64_t groups;      /**< 0: 1 */
-    const char *activation;
-    const char *name;
-    const char *init;
-    double init_a, init_b;
-    const char *bias_init;
-    double bias_a, bias_b;
-    bool no_bias;
-} soma_conv2d_options;
-/** Weight [filters, C / groups, kh, kw], bias [filters] (PyTorch's Conv2d). */
-SOMA_API soma_value soma_conv2d_with(const soma_conv2d_options *o);
-#define soma_conv2d(...) soma_conv2d_with(SOMA_OPTIONS(soma_conv2d_options, .x = __VA_ARGS__))
+/** A layer that is being built, for the build function of a kind. */
+typedef struct soma_layer soma_layer;
 
-typedef struct soma_batch_norm_options {
-    size_t struct_size;
-    soma_at at;
-    soma_value x;    /**< [N, C, H, W], [N, C] or any [N, C, ...] */
-    double momentum; /**< 0: 0.1 (pytorch) or 0.99 (keras); SOMA_ZERO: 0 */
-    double epsilon;  /**< added to the variance; 0: 1e-5 (pytorch) or 1e-3 (keras) */
-    /** NULL: "pytorch", running = (1 - momentum) running + momentum new, the new variance divided by M - 1; "keras":
-     *  running = momentum running + (1 - momentum) new, divided by M */
-    const char *convention;
-    bool no_scale, no_shift;
-    const char *activation;
-    /** normalises with the running statistics while training too and leaves them alone; weight and bias are not
-     *  trained (Keras' trainable = false; PyTorch's eval() and requires_grad = False) */
-    bool frozen;
-    const char *name;
-} soma_batch_norm_options;
-/** y = act(weight (x - mean) / sqrt(variance + epsilon) + bias) per channel, over the M values of a channel in the
- *  batch (Ioffe and Szegedy 2015; ONNX BatchNormalization; PyTorch's BatchNorm1d and 2d; Keras' BatchNormalization).
- *  Tensors weight, bias, running_mean, running_var, all [C]. A program that only evaluates or predicts uses the running
- *  statistics; a step that updates parameters updates them last. Training with one value per channel is refused. */
-SOMA_API soma_value soma_batch_norm_with(const soma_batch_norm_options *o);
-#define soma_batch_norm(...) soma_batch_norm_with(SOMA_OPTIONS(soma_batch_norm_options, .x = __VA_ARGS__))
-
-typedef struct soma_dropout_options {
-    size_t struct_size;
-    soma_at at;
-    soma_value x;
-    /** share of elements set to zero while training, 0 <= rate < 1; the rest is scaled by 1 / (1 - rate) */
-    double rate;
-    bool maps; /**< whole feature maps x[n,c] are dropped: PyTorch's Dropout2d, Keras' SpatialDropout2D */
-    const char *name;
-} soma_dropout_options;
-SOMA_API soma_value soma_dropout_with(const soma_dropout_options *o);
-#define soma_dropout(...) soma_dropout_with(SOMA_OPTIONS(soma_dropout_options, .x = __VA_ARGS__))
+/** A kind of layer. Its option struct begins with size_t struct_size, soma_at at and soma_value x; build gets it with
+ *  all defaults filled in and ranges checked, and returns y, or what soma_layer_fail returns. */
+typedef struct soma_layer_kind {
+    soma_kind kind;
+    const char *automatic; /**< stem of automatic names, "conv" for conv1; NULL: it has no tensors to name */
+    soma_value (*build)(soma_layer *layer, const void *options);
+} soma_layer_kind;
+/** A layer of any kind, one of a program's own too, with its options as asked for. */
+SOMA_API soma_value soma_layer_with(const soma_layer_kind *kind, const void *options);
+/** The tensor "<layer>.<what>" of the layer, made as o says. */
+SOMA_API soma_value soma_layer_parameter(soma_layer *layer, const char *what, const soma_tensor_options *o);
+/** Refuses to build the layer, with a sentence that begins with its kind and name. */
+SOMA_API soma_value soma_layer_fail(soma_layer *layer, const char *format, ...) SOMA_PRINTF(2, 3);
+/** All kinds of layers. */
+extern SOMA_API const soma_kinds soma_layers;
 
 /** An activation by name; NULL and "linear" return x. Unknown names fail with the nearest known one. */
 SOMA_API soma_value soma_activation_at(soma_value x, const char *name, soma_at at);

@@ -6,7 +6,7 @@
 #ifndef SOMA_OP_H
 #define SOMA_OP_H
 
-#include <soma/tensor.h>
+#include <soma/field.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,28 +25,6 @@ typedef struct soma_value {
 #define SOMA_MAX_ARGS 16384 /* inputs plus outputs of one node: update ops take one per parameter, slot and gradient */
 #define SOMA_ATTRS_MAX 256  /* bytes of an attribute struct */
 
-/* ---- attributes: a typed struct and one table --------------------------------------------------------------- */
-
-typedef enum soma_field_type {
-    SOMA_FIELD_INT,   /* int64_t */
-    SOMA_FIELD_FLOAT, /* double */
-    SOMA_FIELD_BOOL,  /* bool */
-    SOMA_FIELD_ENUM,  /* int: index into choices */
-    SOMA_FIELD_INTS,  /* int64_t[count] */
-    SOMA_FIELD_SHAPE  /* soma_shape; dimensions may be symbolic */
-} soma_field_type;
-
-/** One attribute. The table drives defaults, checking, saving in model files and `soma ops`. */
-typedef struct soma_field {
-    const char *name;
-    soma_field_type type;
-    size_t offset;
-    int count;                  /* SOMA_FIELD_INTS: how many */
-    double preset, min, max;    /* default and range, inclusive; INTS: each element; min > max means no range */
-    const char *const *choices; /* SOMA_FIELD_ENUM: NULL-terminated */
-    const char *doc;
-} soma_field;
-
 /* ---- shape inference ------------------------------------------------------------------------------------------ */
 
 /** What infer sees. It sets out[0 .. n_out-1] or refuses with a sentence; the graph adds op, layer and place. */
@@ -58,9 +36,6 @@ typedef struct soma_infer {
     char *reason; /* filled by soma_refuse */
 } soma_infer;
 
-/** Writes the sentence into reason (capacity SOMA_REASON_MAX) and returns SOMA_INVALID. */
-#define SOMA_REASON_MAX 512
-SOMA_API soma_status soma_refuse(char *reason, const char *format, ...) SOMA_PRINTF(2, 3);
 /** Writes the type as text, "f32[N,64,11,11]", into `text` and returns it. */
 SOMA_API const char *soma_type_text(const soma_type *type, char text[96]);
 

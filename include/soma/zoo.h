@@ -25,7 +25,7 @@ typedef struct soma_zoo_size {
  *  of them is the one that was trained. An option of the same name says which; soma_load_weights logs which one it
  *  filled. */
 typedef struct soma_zoo_reading {
-    const char *option;     /**< "shortcut", "stride", "pooling" or "convention" */
+    const char *option;     /**< "shortcut", "stride", "pooling" or "dialect" */
     const char *choices[2]; /**< the default first */
     const char *docs[2];    /**< what each one is, and whose weights want it */
 } soma_zoo_reading;
@@ -61,7 +61,7 @@ typedef struct soma_zoo_options {
     const char *shortcut; /**< resnet20: new channels of shortcuts "centred" (both sides) or "behind" */
     const char *stride;   /**< resnet50, 101, 152: a bottleneck's stride in its "3x3" or its first "1x1" convolution */
     const char *pooling;  /**< squeezenet1_0: sides rounded by "ceil" or "floor" */
-    const char *convention; /**< mobilenetv2: "pytorch" or "keras"; alexnet-paper: "paper" or "caffe" */
+    const char *dialect;  /**< mobilenetv2: "torch" or "keras"; alexnet-paper: "paper" or "caffe" */
 } soma_zoo_options;
 /** A model of that architecture with input "x" and output "y":
  *  soma_zoo(s, "resnet50", .width = 0.25, .classes = 10, .input = SOMA_SHAPE(3, 64, 64)). Tensors are named as in

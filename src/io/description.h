@@ -16,7 +16,7 @@ typedef struct soma_architecture {
     double width;
     int64_t input[3];
     const char *weights, *layout, *map;
-    const char *shortcut, *stride, *pooling, *convention; /* soma_zoo_options */
+    const char *shortcut, *stride, *pooling, *dialect; /* soma_zoo_options */
     bool partial, new_head;
 } soma_architecture;
 /* NULL after telling why. */

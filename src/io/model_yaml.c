@@ -17,13 +17,12 @@
 #include <soma/io.h>
 
 #include <inttypes.h>
-#include <math.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 #include <yaml.h>
 
-typedef soma_yaml_key key;
+typedef soma_field key;
 
 /* ---- walking the document ---- */
 
@@ -73,92 +72,28 @@ static soma_status nameless(reader *r, const yaml_node_t *at, const char *what)
                      at->type == YAML_SEQUENCE_NODE ? "list" : "mapping");
 }
 
-static soma_status read_ints(reader *r, const key *k, const yaml_node_t *value, void *options)
-{
-    int64_t *out = (int64_t *)(void *)((char *)options + k->offset), numbers[8];
-    int n = 0;
-    if (value->type == YAML_SCALAR_NODE && soma_parse_i64(scalar(value), &numbers[0]))
-        n = 1;
-    if (value->type == YAML_SEQUENCE_NODE)
-        for (yaml_node_item_t *i = value->data.sequence.items.start; i < value->data.sequence.items.top; i++) {
-            const char *text = scalar(node_at(r, *i));
-            if (n >= k->count || !text || !soma_parse_i64(text, &numbers[n]))
-                return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes %d whole numbers", k->name,
-                                 k->count);
-            n++;
-        }
-    if (n != 1 && n != k->count)
-        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes %s%d whole number%s", k->name,
-                         k->count > 1 ? "one or " : "", k->count, k->count > 1 ? "s" : "");
-    for (int i = 0; i < k->count; i++) {
-        out[i] = numbers[n == 1 ? 0 : i];
-        if ((double)out[i] < k->from)
-            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be at least %g, got %" PRId64, k->name,
-                             k->from, out[i]);
-    }
-    return SOMA_OK;
-}
-
-static soma_status read_float(reader *r, const key *k, const yaml_node_t *value, const char *text, double *out)
-{
-    if (!soma_parse_f64(text, out) || !isfinite(*out))
-        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes a number, got \"%.100s\"", k->name, text);
-    if (*out < k->from || (k->beyond && *out == k->from))
-        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be %s %g, got %.100s", k->name,
-                         k->beyond ? "greater than" : "at least", k->from, text);
-    if (k->to != 0 && (*out > k->to || (k->below && *out == k->to)))
-        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be %s %g, got %.100s", k->name,
-                         k->below ? "below" : "at most", k->to, text);
-    if (*out == 0)
-        *out = SOMA_ZERO; /* said */
-    return SOMA_OK;
-}
-
-/* One number, or up to k->count of them. */
-static soma_status read_floats(reader *r, const key *k, const yaml_node_t *value, double *out)
-{
-    int n = 0;
-    if (value->type == YAML_SCALAR_NODE)
-        return read_float(r, k, value, scalar(value), out);
-    for (yaml_node_item_t *i = value->data.sequence.items.start;
-         value->type == YAML_SEQUENCE_NODE && i < value->data.sequence.items.top; i++) {
-        const char *text = scalar(node_at(r, *i));
-        if (n >= k->count || !text)
-            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes at most %d numbers", k->name, k->count);
-        soma_status status = read_float(r, k, value, text, &out[n++]);
-        if (status != SOMA_OK)
-            return status;
-    }
-    return n ? SOMA_OK : soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes numbers", k->name);
-}
-
+/* One value, or a list of them, into an option struct. */
 static soma_status read_value(reader *r, const key *k, const yaml_node_t *value, void *options)
 {
-    const char *text = scalar(value);
-    char *out = (char *)options + k->offset;
-    if (k->type == KEY_INTS)
-        return read_ints(r, k, value, options);
-    if (k->type == KEY_FLOATS)
-        return read_floats(r, k, value, (double *)(void *)out);
-    if (!text)
-        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes one value, not a list or a mapping",
-                         k->name);
-    if (k->type == KEY_FLOAT)
-        return read_float(r, k, value, text, (double *)(void *)out);
-    if (k->type == KEY_BOOL) {
-        bool yes = !strcmp(text, "true"), no = !strcmp(text, "false");
-        if (!yes && !no)
-            return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" must be true or false, got \"%.100s\"",
-                             k->name, text);
-        *(bool *)(void *)out = yes;
+    char reason[SOMA_REASON_MAX] = "";
+    const soma_field_reader how = {.asked = true, .arena = &r->arena, .reason = reason};
+    const char *texts[16];
+    int n = 0;
+    bool listed = k->type != SOMA_FIELD_BOOL && k->type != SOMA_FIELD_TEXT && k->type != SOMA_FIELD_KIND;
+    bool right = value->type == YAML_SCALAR_NODE || (listed && value->type == YAML_SEQUENCE_NODE);
+    if (scalar(value))
+        texts[n++] = scalar(value);
+    for (yaml_node_item_t *i = value->type == YAML_SEQUENCE_NODE ? value->data.sequence.items.start : NULL;
+         i && i < value->data.sequence.items.top && right; i++) {
+        right = n < 16 && scalar(node_at(r, *i));
+        texts[n < 15 ? n : 15] = scalar(node_at(r, *i));
+        n++;
     }
-    if (k->type == KEY_TEXT) {
-        char *copy = soma_arena_text(&r->arena, text);
-        if (!copy)
-            return SOMA_MEMORY;
-        *(const char **)(void *)out = copy;
-    }
-    return SOMA_OK;
+    if (!right)
+        return soma_fail(r->s, SOMA_INVALID, place(r, value), "\"%s\" takes %s", k->name,
+                         soma_field_takes(k, reason, sizeof reason));
+    soma_status status = soma_field_read(&how, k, options, texts, n);
+    return status == SOMA_INVALID ? soma_fail(r->s, SOMA_INVALID, place(r, value), "%s", reason) : status;
 }
 
 /* The key that `name` names; NULL after telling what is wrong with it. seen: of the keys in their order, for keys that
@@ -166,15 +101,13 @@ static soma_status read_value(reader *r, const key *k, const yaml_node_t *value,
 static const key *find_key(reader *r, const yaml_node_t *name, const char *what, const key *keys, uint32_t *seen)
 {
     char kind[64];
-    const key *k = keys;
     snprintf(kind, sizeof kind, scalar(name) ? "option of %s called" : "an option of %s", what);
     if (!scalar(name)) {
         nameless(r, name, kind);
         return NULL;
     }
-    while (k->name && strcmp(k->name, scalar(name)))
-        k++;
-    if (!k->name) {
+    const key *k = soma_field_find(keys, scalar(name));
+    if (!k) {
         unknown(r, name, kind, scalar(name), soma_nearest(scalar(name), key_name, keys));
         return NULL;
     }
@@ -184,7 +117,8 @@ static const key *find_key(reader *r, const yaml_node_t *name, const char *what,
         return NULL;
     }
     for (int i = 0; keys[i].name; i++) /* {height, width} or the shorter side: one place for both */
-        if (*seen & UINT32_C(1) << i && k->count && keys[i].count && keys[i].offset == k->offset) {
+        if (*seen & UINT32_C(1) << i && k->type != SOMA_FIELD_OTHER && keys[i].type != SOMA_FIELD_OTHER &&
+            keys[i].offset == k->offset) {
             soma_fail(r->s, SOMA_INVALID, place(r, name), "\"%s\" and \"%s\" of %s say one thing in two ways; give one",
                       keys[i].name, k->name, what);
             return NULL;
@@ -233,18 +167,23 @@ static soma_status read_layer(reader *r, const yaml_node_t *node, soma_value *x)
     if (!scalar(name))
         return soma_fail(r->s, SOMA_INVALID, place(r, node),
                          "a layer is a name, or one name with options: - conv2d: {filters: 32, kernel: 3}");
+    _Alignas(16) char bytes[1024] = {0};
+    const soma_kind *kind = soma_kind_find(&soma_layers, scalar(name));
     const soma_yaml_layer *l = soma_yaml_layers;
-    while (l->name && strcmp(l->name, scalar(name)))
+    while (!kind && l->name && strcmp(l->name, scalar(name)))
         l++;
-    if (!l->name)
-        return unknown(r, name, "layer", scalar(name), soma_nearest(scalar(name), layer_name, soma_yaml_layers));
-    _Alignas(16) char bytes[512] = {0};
+    if (!kind && !l->name) {
+        const char *near = soma_nearest(scalar(name), layer_name, soma_yaml_layers);
+        return unknown(r, name, "layer", scalar(name), near ? near : soma_kind_nearest(&soma_layers, scalar(name)));
+    }
     soma_yaml_bare *head = (soma_yaml_bare *)(void *)bytes;
-    head->struct_size = l->size;
+    head->struct_size = kind ? kind->options_size : l->size;
     head->at = place(r, name);
-    soma_status status = options ? read_keys(r, options, l->name, l->keys, bytes) : SOMA_OK;
+    const char *called = kind ? kind->name : l->name;
+    soma_status status = options ? read_keys(r, options, called, kind ? kind->fields : l->keys, bytes) : SOMA_OK;
     if (status == SOMA_OK) {
-        *x = l->build(*x, bytes);
+        ((soma_yaml_x *)(void *)bytes)->x = *x;
+        *x = kind ? soma_layer_with((const soma_layer_kind *)(const void *)kind, bytes) : l->build(*x, bytes);
         status = soma_ok(*x) ? SOMA_OK : soma_error_status(r->s);
     }
     return status;
@@ -359,15 +298,15 @@ static soma_status check_train(reader *r, const yaml_node_t *map, const train_nu
 
 static soma_status read_train(reader *r, const yaml_node_t *map, soma_model *m, soma_recipe *recipe)
 {
-    static const key keys[] = {INT(train_numbers, batch_size),
-                               INT(train_numbers, epochs),
-                               SHARE(train_numbers, validation_split),
-                               TEXT(train_numbers, loss),
-                               TEXT(train_numbers, precision),
-                               TEXT(train_numbers, split_order),
-                               SECTION("optimizer"),
-                               SECTION("groups"),
-                               END};
+    static const key keys[] = {SOMA_INT(train_numbers, batch_size, 0, AT_LEAST(1)),
+                               SOMA_INT(train_numbers, epochs, 0, AT_LEAST(1)),
+                               SOMA_FLOAT(train_numbers, validation_split, 0, BELOW(0, 1)),
+                               SOMA_TEXT(train_numbers, loss, NULL, ANY),
+                               SOMA_TEXT(train_numbers, precision, NULL, ANY),
+                               SOMA_TEXT(train_numbers, split_order, NULL, ANY),
+                               {.name = "optimizer", .type = SOMA_FIELD_OTHER},
+                               {.name = "groups", .type = SOMA_FIELD_OTHER},
+                               SOMA_FIELDS_END};
     train_numbers n = {0};
     uint32_t seen = 0;
     if (map->type != YAML_MAPPING_NODE)
@@ -375,10 +314,10 @@ static soma_status read_train(reader *r, const yaml_node_t *map, soma_model *m, 
     for (yaml_node_pair_t *p = map->data.mapping.pairs.start; p < map->data.mapping.pairs.top; p++) {
         const yaml_node_t *value = node_at(r, p->value);
         const key *k = find_key(r, node_at(r, p->key), "train", keys, &seen);
-        soma_status status = !k                           ? soma_error_status(r->s)
-                             : k->count                   ? read_value(r, k, value, &n)
-                             : !strcmp(k->name, "groups") ? read_groups(r, value, m, recipe)
-                                                          : read_optimizer(r, value, recipe);
+        soma_status status = !k                            ? soma_error_status(r->s)
+                             : k->type != SOMA_FIELD_OTHER ? read_value(r, k, value, &n)
+                             : !strcmp(k->name, "groups")  ? read_groups(r, value, m, recipe)
+                                                           : read_optimizer(r, value, recipe);
         if (status == SOMA_OK)
             status = check_train(r, value, &n);
         if (status != SOMA_OK)
@@ -459,13 +398,14 @@ static soma_status build_layers(reader *r, const sections *found, soma_model **m
 /* "resnet18", or a mapping with its options. */
 static soma_status build_architecture(reader *r, const yaml_node_t *node, soma_model **made)
 {
-    static const key keys[] = {TEXT(soma_architecture, name),       INT(soma_architecture, classes),
-                               POSITIVE(soma_architecture, width),  INTS(soma_architecture, input, 3, 1),
-                               TEXT(soma_architecture, weights),    TEXT(soma_architecture, layout),
-                               TEXT(soma_architecture, map),        BOOL(soma_architecture, partial),
-                               BOOL(soma_architecture, new_head),   TEXT(soma_architecture, shortcut),
-                               TEXT(soma_architecture, stride),     TEXT(soma_architecture, pooling),
-                               TEXT(soma_architecture, convention), END};
+    static const key keys[] = {
+        SOMA_TEXT(soma_architecture, name, NULL, ANY),     SOMA_INT(soma_architecture, classes, 0, AT_LEAST(1)),
+        SOMA_FLOAT(soma_architecture, width, 0, ABOVE(0)), SOMA_INTS(soma_architecture, input, 0, AT_LEAST(1)),
+        SOMA_TEXT(soma_architecture, weights, NULL, ANY),  SOMA_TEXT(soma_architecture, layout, NULL, ANY),
+        SOMA_TEXT(soma_architecture, map, NULL, ANY),      SOMA_BOOL(soma_architecture, partial, ANY),
+        SOMA_BOOL(soma_architecture, new_head, ANY),       SOMA_TEXT(soma_architecture, shortcut, NULL, ANY),
+        SOMA_TEXT(soma_architecture, stride, NULL, ANY),   SOMA_TEXT(soma_architecture, pooling, NULL, ANY),
+        SOMA_TEXT(soma_architecture, dialect, NULL, ANY),  SOMA_FIELDS_END};
     soma_architecture a = {.at = place(r, node), .name = scalar(node)};
     soma_status status = a.name ? SOMA_OK : read_keys(r, node, "model", keys, &a);
     if (status == SOMA_OK && (!a.name || !a.name[0]))

@@ -6,22 +6,21 @@
 #include "io/keys_yaml.h"
 
 /* clang-format off */
-#define SIDES(n, field, count) {n, KEY_INTS, offsetof(soma_recipe, field), count, 1, false, 0, false}
-#define CHANNELS(n, field, from, beyond) {n, KEY_FLOATS, offsetof(soma_recipe, field), 4, from, beyond, 0, false}
-#define YES(n, field) {n, KEY_BOOL, offsetof(soma_recipe, field), 1, 0, false, 0, false}
+#define PLACE(n, kind, field, number, ...) \
+    {.name = n, .type = SOMA_FIELD_##kind, .offset = offsetof(soma_recipe, field), .count = number, __VA_ARGS__}
 /* clang-format on */
 
-const soma_yaml_key soma_picture_keys[] = {
-    SIDES("resize", transform.resize, 2),
-    SIDES("shorter_side", transform.resize, 1),
-    SIDES("crop", transform.crop, 2),
-    {"scale", KEY_FLOAT, offsetof(soma_recipe, transform.scale), 1, 0, true, 0, false},
-    CHANNELS("mean", transform.mean, -HUGE_VAL, false),
-    CHANNELS("deviation", transform.deviation, 0, true),
-    YES("bgr", transform.bgr),
-    YES("invert", transform.invert),
-    YES("flip", augment.flip),
-    YES("random_crop", augment.random_crop),
-    {"padding", KEY_INTS, offsetof(soma_recipe, augment.padding), 1, 0, false, 0, false},
-    {"random_resized_crop", KEY_FLOAT, offsetof(soma_recipe, augment.random_resized_crop), 1, 0, true, 1, false},
-    END};
+const soma_field soma_picture_keys[] = {PLACE("resize", INTS, transform.resize, 2, AT_LEAST(1)),
+                                        PLACE("shorter_side", INTS, transform.resize, 1, AT_LEAST(1)),
+                                        PLACE("crop", INTS, transform.crop, 2, AT_LEAST(1)),
+                                        PLACE("scale", FLOAT, transform.scale, 1, ABOVE(0)),
+                                        PLACE("mean", FLOATS, transform.mean, 4, ANY),
+                                        PLACE("deviation", FLOATS, transform.deviation, 4, ABOVE(0)),
+                                        PLACE("bgr", BOOL, transform.bgr, 1, ANY),
+                                        PLACE("invert", BOOL, transform.invert, 1, ANY),
+                                        PLACE("flip", BOOL, augment.flip, 1, ANY),
+                                        PLACE("random_crop", BOOL, augment.random_crop, 1, ANY),
+                                        PLACE("padding", INTS, augment.padding, 1, AT_LEAST(0)),
+                                        PLACE("random_resized_crop", FLOAT, augment.random_resized_crop, 1, .min = 0,
+                                              .max = 1, .flags = SOMA_FIELD_ABOVE_MIN),
+                                        SOMA_FIELDS_END};

@@ -5,21 +5,25 @@
  */
 #include "io/keys_yaml.h"
 
-const soma_yaml_key soma_sgd_keys[] = {AT_LEAST_0(soma_sgd_options, lr),
-                                       SHARE(soma_sgd_options, momentum),
-                                       AT_LEAST_0(soma_sgd_options, decay),
-                                       AT_LEAST_0(soma_sgd_options, weight_decay),
-                                       BOOL(soma_sgd_options, nesterov),
-                                       POSITIVE(soma_sgd_options, peak_lr),
-                                       END};
-const soma_yaml_key soma_adam_keys[] = {AT_LEAST_0(soma_adam_options, lr),
-                                        SHARE(soma_adam_options, beta1),
-                                        SHARE(soma_adam_options, beta2),
-                                        AT_LEAST_0(soma_adam_options, epsilon),
-                                        AT_LEAST_0(soma_adam_options, weight_decay),
-                                        POSITIVE(soma_adam_options, peak_lr),
-                                        END};
-const soma_yaml_key soma_group_keys[] = {TEXT(soma_group, pattern),         AT_LEAST_0(soma_group, lr),
-                                         AT_LEAST_0(soma_group, lr_scale),  AT_LEAST_0(soma_group, weight_decay),
-                                         BOOL(soma_group, no_weight_decay), BOOL(soma_group, frozen),
-                                         BOOL(soma_group, trained),         END};
+const soma_field soma_sgd_keys[] = {SOMA_FLOAT(soma_sgd_options, lr, 0, AT_LEAST(0)),
+                                    SOMA_FLOAT(soma_sgd_options, momentum, 0, BELOW(0, 1)),
+                                    SOMA_FLOAT(soma_sgd_options, decay, 0, AT_LEAST(0)),
+                                    SOMA_FLOAT(soma_sgd_options, weight_decay, 0, AT_LEAST(0)),
+                                    SOMA_BOOL(soma_sgd_options, nesterov, ANY),
+                                    SOMA_FLOAT(soma_sgd_options, peak_lr, 0, ABOVE(0)),
+                                    SOMA_FIELDS_END};
+const soma_field soma_adam_keys[] = {SOMA_FLOAT(soma_adam_options, lr, 0, AT_LEAST(0)),
+                                     SOMA_FLOAT(soma_adam_options, beta1, 0, BELOW(0, 1)),
+                                     SOMA_FLOAT(soma_adam_options, beta2, 0, BELOW(0, 1)),
+                                     SOMA_FLOAT(soma_adam_options, epsilon, 0, AT_LEAST(0)),
+                                     SOMA_FLOAT(soma_adam_options, weight_decay, 0, AT_LEAST(0)),
+                                     SOMA_FLOAT(soma_adam_options, peak_lr, 0, ABOVE(0)),
+                                     SOMA_FIELDS_END};
+const soma_field soma_group_keys[] = {SOMA_TEXT(soma_group, pattern, NULL, ANY),
+                                      SOMA_FLOAT(soma_group, lr, 0, AT_LEAST(0)),
+                                      SOMA_FLOAT(soma_group, lr_scale, 0, AT_LEAST(0)),
+                                      SOMA_FLOAT(soma_group, weight_decay, 0, AT_LEAST(0)),
+                                      SOMA_BOOL(soma_group, no_weight_decay, ANY),
+                                      SOMA_BOOL(soma_group, frozen, ANY),
+                                      SOMA_BOOL(soma_group, trained, ANY),
+                                      SOMA_FIELDS_END};

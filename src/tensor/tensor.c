@@ -4,7 +4,6 @@
  */
 #include <soma/op.h>
 #include <soma/tensor.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -42,18 +41,6 @@ int64_t soma_shape_elements(const soma_shape *shape)
         if (shape->dim[i] <= 0 || !soma_i64_mul(n, shape->dim[i], &n))
             return 0;
     return n;
-}
-
-soma_status soma_refuse(char *reason, const char *format, ...)
-{
-    if (reason) {
-        va_list args;
-        va_start(args, format);
-        if (vsnprintf(reason, SOMA_REASON_MAX, format, args) >= SOMA_REASON_MAX)
-            memcpy(reason + SOMA_REASON_MAX - 4, "...", 4);
-        va_end(args);
-    }
-    return SOMA_INVALID;
 }
 
 /* One dimension: "64", "N", or "3N" for -3. */

@@ -58,7 +58,7 @@ static soma_optimizer optimizer(void)
 }
 
 static const soma_zoo_reading reading = {
-    "convention",
+    "dialect",
     {"paper", "caffe"},
     {"local response normalisation with k 2 and an alpha of 1e-4 that is not divided by the window, as in the paper",
      "k 1 and an alpha that is divided by the window, as in Caffe's bvlc_alexnet, whose input is 3x227x227"}};

@@ -23,7 +23,7 @@ static bool is_file(soma *s, const char *name)
 static soma_model *saved(soma *s, const soma_architecture *a)
 {
     soma_model *m = NULL;
-    bool chosen = a->shortcut || a->stride || a->pooling || a->convention;
+    bool chosen = a->shortcut || a->stride || a->pooling || a->dialect;
     if (a->width > 0 || a->input[0] || chosen || (a->new_head != (a->classes > 0)))
         soma_fail(s, SOMA_INVALID, a->at,
                   "the file %.200s says its input and width itself; classes and new_head go together there", a->name);
@@ -61,7 +61,7 @@ static soma_model *architecture(soma *s, const soma_architecture *a)
                           .shortcut = a->shortcut,
                           .stride = a->stride,
                           .pooling = a->pooling,
-                          .convention = a->convention};
+                          .dialect = a->dialect};
     if (a->input[0])
         o.input = SOMA_SHAPE(a->input[0], a->input[1], a->input[2]);
     soma_model *m = !entry && is_file(s, a->name) ? saved(s, a) : soma_zoo_with(s, &o);

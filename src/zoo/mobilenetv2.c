@@ -75,8 +75,8 @@ static soma_optimizer optimizer(void)
 }
 
 static const soma_zoo_reading reading = {
-    "convention",
-    {"pytorch", "keras"},
+    "dialect",
+    {"torch", "keras"},
     {"convolutions of stride 2 pad both sides and batch norm's epsilon is 1e-5, as in torchvision",
      "convolutions of stride 2 pad even sides behind only and batch norm's epsilon is 1e-3, as in Keras and "
      "TensorFlow"}};

@@ -80,8 +80,7 @@ static bool choose(soma *s, const soma_zoo_options *o, const soma_zoo_entry *ent
 {
     const struct {
         const char *option, *said;
-    } given[] = {
-        {"shortcut", o->shortcut}, {"stride", o->stride}, {"pooling", o->pooling}, {"convention", o->convention}};
+    } given[] = {{"shortcut", o->shortcut}, {"stride", o->stride}, {"pooling", o->pooling}, {"dialect", o->dialect}};
     const soma_zoo_reading *r = entry->reading;
     for (size_t i = 0; i < sizeof given / sizeof *given; i++) {
         if (!given[i].said)
