@@ -36,8 +36,8 @@ static int usage(FILE *out, int code)
         fprintf(out, "  %-11s %-14s %s\n", subcommands[i].name, subcommands[i].arguments, subcommands[i].doc);
     fputs(
         "\noptions: --batch N, --steps N, --rounds N, --seconds S (of a round), --threads N, --seed N, --data FOLDER,\n"
-        "  --max-memory BYTES, --tune, --precision f32|bf16, --peak-lr X (one cycle, loss only), --exact (reference\n"
-        "  kernels), --flush (the host's flush-to-zero bit is set before soma is called)\nmodels:",
+        "  --max-memory BYTES, --tune, --precision f32|bf16, --peak-lr X (one cycle, loss only), --width X,\n"
+        "  --exact (reference kernels), --flush (the host's flush-to-zero bit is set before soma is called)\nmodels:",
         out);
     for (int i = 0; house_model_at(i); i++)
         fprintf(out, " %s", house_model_at(i)->name);
@@ -74,8 +74,8 @@ static bool set_number(options *o, const char *key, const char *value)
     } numbers[] = {{"--batch", &o->batch},     {"--steps", &o->steps}, {"--rounds", &o->rounds},
                    {"--threads", &o->threads}, {"--seed", &o->seed},   {"--max-memory", &o->max_memory}};
     char *end = NULL;
-    if (!strcmp(key, "--seconds") || !strcmp(key, "--peak-lr")) {
-        double *out = !strcmp(key, "--peak-lr") ? &o->peak_lr : &o->seconds;
+    if (!strcmp(key, "--seconds") || !strcmp(key, "--peak-lr") || !strcmp(key, "--width")) {
+        double *out = !strcmp(key, "--peak-lr") ? &o->peak_lr : !strcmp(key, "--width") ? &o->width : &o->seconds;
         *out = strtod(value, &end);
         return end != value && !*end && *out > 0 && *out <= 3600;
     }

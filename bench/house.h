@@ -20,6 +20,7 @@ typedef struct options {
     int64_t batch, steps, rounds, threads, seed, max_memory;
     double seconds; /* of a round */
     double peak_lr; /* of a one-cycle rate; 0: the model's rate */
+    double width;   /* of an architecture's layers; 0: 1 */
     bool exact, flush, tune;
     const char *precision;
 } options;

@@ -161,8 +161,8 @@ int house_hash(const options *o)
     if (!house_open(&c, o->model, o))
         return 1;
     soma_fit_options fit = house_fit(&c);
-    fit.epochs = 5;
     fit.max_steps = o->steps ? o->steps : 200;
+    fit.epochs = c.kind->data == DATA_NOISE ? fit.max_steps : 5; /* noise is a few batches */
     bool done = soma_fit_with(c.m, &fit) == SOMA_OK;
     if (done) {
         hash_model(c.m, text);

@@ -94,11 +94,13 @@ static soma_dataset *noise(house_case *c)
     return soma_dataset_arrays(c->s, x, .y = labels, .n_classes = (int)classes);
 }
 
-static void build_model(house_case *c)
+static void build_model(house_case *c, double width)
 {
     if (strcmp(c->kind->name, "tiny")) {
-        c->m = !strcmp(c->kind->name, "resnet20") ? soma_zoo(c->s, c->kind->name, .input = SOMA_SHAPE(1, 32, 32))
-                                                  : soma_zoo(c->s, c->kind->name);
+        soma_shape input = {0};
+        if (!strcmp(c->kind->name, "resnet20"))
+            input = SOMA_SHAPE(1, 32, 32);
+        c->m = soma_zoo(c->s, c->kind->name, .input = input, .width = width);
         c->optimizer = soma_zoo_find(c->kind->name)->optimizer();
         return;
     }
@@ -152,7 +154,7 @@ bool house_open(house_case *c, const char *model, const options *o)
     c->batch = o->batch ? o->batch : c->kind->batch;
     c->max_memory = (uint64_t)o->max_memory;
     c->precision = o->precision;
-    build_model(c);
+    build_model(c, o->width);
     if (c->kind->data == DATA_FASHION && !strcmp(c->kind->name, "resnet20")) /* 28x28 with a border */
         c->data = soma_dataset_open(c->s, o->data, .crop = {32, 32});
     else if (c->kind->data == DATA_FASHION)
