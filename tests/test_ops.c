@@ -100,35 +100,6 @@ static void ops_are_complete(void **state)
 
 /* ---- kernels against the f64 reference ---- */
 
-/* Results are sums of products of inputs: the bound is 4 sqrt(K) eps sum |a| |b|, and the reference itself run on
- * absolute values gives sum |a| |b|. */
-static const char *const sums[] = {"matmul",
-                                   "conv2d",
-                                   "conv2d_input_grad",
-                                   "conv2d_weight_grad",
-                                   "reduce_sum",
-                                   "reduce_mean",
-                                   "sum_to",
-                                   "average_pool2d",
-                                   "average_pool2d_grad",
-                                   "accumulate",
-                                   "adaptive_average_pool2d",
-                                   "adaptive_average_pool2d_grad",
-                                   "max_pool2d_grad",
-                                   NULL};
-/* One rounding or a few per element. */
-static const char *const elementwise[] = {"neg",       "exp",           "log",
-                                          "sqrt",      "square",        "relu",
-                                          "sigmoid",   "tanh",          "relu_grad",
-                                          "relu6",     "relu6_grad",    "clip",
-                                          "clip_grad", "add",           "sub",
-                                          "mul",       "div",           "reduce_max",
-                                          "expand",    "reshape",       "transpose",
-                                          "concat",    "slice",         "slice_grad",
-                                          "reorder",   "max_pool2d",    "max_pool2d_gather",
-                                          "dropout",   "learning_rate", "step_count",
-                                          NULL};
-
 static double terms(const sample_case *c)
 {
     int64_t in = 1;
@@ -141,15 +112,30 @@ static double terms(const sample_case *c)
     for (int j = 0; j < c->n_out; j++)
         args[SAMPLE_ARGS + j] = (soma_arg){.shape = c->out[j].shape, .elements = c->out[j].n};
     double flops = c->op->flops ? c->op->flops(c->attrs.bytes, args, c->n_in, args + SAMPLE_ARGS) : 0;
-    double k = flops > 0 && in_list(c->op->name, sums) ? flops / 2 : (double)in;
+    double k = flops > 0 && c->op->error == SOMA_ERROR_SUM ? flops / 2 : (double)in;
     return fmax(1, k / (double)c->out[0].n);
 }
 
-/* The bound of each element of each output. */
+static double bound_of(const soma_op *op, double factor, double y, double largest, double absolute)
+{
+    switch (op->error) {
+    case SOMA_ERROR_EXACT:
+        return 0;
+    case SOMA_ERROR_ROUNDING:
+        return 4 * FLT_EPSILON * y;
+    case SOMA_ERROR_SUM:
+        return factor * absolute;
+    case SOMA_ERROR_LOOSE:
+        break;
+    }
+    return factor * (y + largest);
+}
+
+/* The bound of each element of each output: the op says which (soma/op.h). */
 static void bounds(const sample_case *c, double *bound[SAMPLE_ARGS])
 {
     double factor = 4 * sqrt(terms(c)) * FLT_EPSILON;
-    bool sum = in_list(c->op->name, sums);
+    bool sum = c->op->error == SOMA_ERROR_SUM;
     sample_case a;
     char error[256] = "", reason[SOMA_REASON_MAX];
     sample_begin(&a, c->op, c->sample);
@@ -168,9 +154,7 @@ static void bounds(const sample_case *c, double *bound[SAMPLE_ARGS])
             largest = fmax(largest, fabs(c->out[k].at[i]));
         for (int64_t i = 0; c->out[k].at && i < c->out[k].n; i++) {
             double y = fabs(c->out[k].at[i]);
-            bound[k][i] = sum && a.out[k].at                  ? factor * a.out[k].at[i]
-                          : in_list(c->op->name, elementwise) ? 4 * FLT_EPSILON * y
-                                                              : factor * (y + largest);
+            bound[k][i] = bound_of(c->op, factor, y, largest, a.out[k].at ? a.out[k].at[i] : y + largest);
             bound[k][i] += FLT_MIN; /* the default kernels flush denormal numbers to zero */
         }
     }

@@ -246,6 +246,17 @@ typedef struct soma_parts {
 
 /* ---- the op ------------------------------------------------------------------------------------------------------ */
 
+/** How far a kernel's results may be from the exact ones: what tests allow. EXACT: not at all (numbers are moved,
+ *  compared or counted). ROUNDING: a few roundings of each element, 4 eps |y|. SUM: elements are sums of K products of
+ *  inputs, 4 sqrt(K) eps sum |a| |b|, which the op itself gives on absolute values. LOOSE: 4 sqrt(K) eps (|y| + the
+ *  largest |y|). */
+typedef enum soma_error_rule {
+    SOMA_ERROR_EXACT = 0,
+    SOMA_ERROR_ROUNDING,
+    SOMA_ERROR_SUM,
+    SOMA_ERROR_LOOSE
+} soma_error_rule;
+
 /** How a node behaves under pieces of the batch. */
 typedef enum soma_batch_rule {
     SOMA_BATCH_EACH = 0, /* row i of the output depends on row i of the inputs only */
@@ -261,6 +272,7 @@ struct soma_op {
     int required_out, optional_out;
     size_t attrs_size;
     const soma_field *fields; /* ends with name NULL; NULL: no attributes */
+    soma_error_rule error;
     soma_batch_rule batch;
     soma_batch_rule (*batch_rule)(const void *attrs); /* where it depends on attributes; NULL: `batch` */
     uint32_t tail;                                    /* soma_tail_part: what can be done behind it */

@@ -402,6 +402,7 @@ const soma_op soma_op_batch_norm = {
     .batch_rule = batch_rule,
     .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
     .inplace_in = 1,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .grad = gradient,
     .update = update,

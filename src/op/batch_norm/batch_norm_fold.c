@@ -124,6 +124,7 @@ const soma_op soma_op_batch_norm_fold = {
     .required_out = 2,
     .attrs_size = sizeof(soma_batch_norm_fold_attrs),
     .fields = fields,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .kernels = (const soma_kernel *const[]){&reference, NULL},
     .samples = samples,

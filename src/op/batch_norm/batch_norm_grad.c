@@ -264,6 +264,7 @@ const soma_op soma_op_batch_norm_grad = {
     .batch_rule = batch_rule,
     .tail = SOMA_TAIL_ADD,
     .inplace_in = 1,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .settle = soma_norm_settle,
     .take_gate = take_gate,

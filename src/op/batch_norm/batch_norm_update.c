@@ -102,6 +102,7 @@ const soma_op soma_op_batch_norm_update = {
     .attrs_size = sizeof(soma_batch_norm_update_attrs),
     .fields = fields,
     .assign = assign,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .kernels = kernels,
     .samples = samples,

@@ -224,6 +224,7 @@ BINARY_SAMPLES(away_samples, "ns") /* the divisor stays away from 0 */
         .required_out = 1,                                                                                             \
         .as_tail = part,                                                                                               \
         .inplace_in = 1,                                                                                               \
+        .error = SOMA_ERROR_ROUNDING,                                                                                  \
         .infer = infer,                                                                                                \
         .grad = fn##_gradient,                                                                                         \
         .flops = flops,                                                                                                \

@@ -218,6 +218,7 @@ const soma_op soma_op_conv2d = {
     .tail = SOMA_TAIL_BIAS | SOMA_TAIL_ADD | SOMA_TAIL_ACT,
     .folds_affine = true,
     .inplace_in = 1 + SOMA_CONV2D_ADDED,
+    .error = SOMA_ERROR_SUM,
     .infer = infer,
     .grad = grad,
     .flops = flops,

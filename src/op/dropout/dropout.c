@@ -146,6 +146,7 @@ const soma_op soma_op_dropout = {
     .inplace_in = 1,
     .random = true,
     .training_only = true,
+    .error = SOMA_ERROR_ROUNDING,
     .infer = infer,
     .grad = gradient,
     .kernels = (const soma_kernel *const[]){SOMA_BF16_LIST(soma_dropout_cpu) SOMA_ISA_LIST(soma_dropout_cpu) &

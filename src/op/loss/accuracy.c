@@ -79,6 +79,7 @@ const soma_op soma_op_accuracy = {
     .required_in = 2,
     .required_out = 1,
     .batch = SOMA_BATCH_SUM,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_accuracy_cpu) & reference, NULL},
     .samples = samples,

@@ -115,6 +115,7 @@ const soma_op soma_op_softmax_cross_entropy = {
     .required_out = 1,
     .optional_out = 1,
     .batch = SOMA_BATCH_SUM,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .grad = gradient,
     .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_softmax_cross_entropy_cpu) & reference, NULL},

@@ -118,6 +118,7 @@ const soma_op soma_op_softmax_cross_entropy_grad = {
     .required_in = 3,
     .required_out = 1,
     .inplace_in = 2,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .grad = gradient,
     .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_softmax_cross_entropy_grad_cpu) & reference, NULL},

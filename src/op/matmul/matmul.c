@@ -233,6 +233,7 @@ const soma_op soma_op_matmul = {
     .fields = fields,
     .batch = SOMA_BATCH_SUM,
     .tail = SOMA_TAIL_BIAS | SOMA_TAIL_ACT,
+    .error = SOMA_ERROR_SUM,
     .infer = infer,
     .grad = grad,
     .flops = flops,

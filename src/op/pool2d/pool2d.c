@@ -352,6 +352,7 @@ const soma_op soma_op_max_pool2d_grad = {
     OP(max_pool2d_grad, max_grad_fields, max_grad_infer, max_grad_grad, max_grad_samples),
     .take_gate = take_gate,
     .doc = "Gradient of max_pool2d: gate(y, dy) goes to the element that won; y is the third input",
+    .error = SOMA_ERROR_SUM,
     .required_in = 2,
     .optional_in = 1,
     .n_in_samples = 3};
@@ -361,10 +362,15 @@ const soma_op soma_op_max_pool2d_gather = {
     .required_in = 2, .optional_in = 1, .n_in_samples = 3};
 const soma_op soma_op_average_pool2d = {
     OP(average_pool2d, average_fields, average_infer, average_grad, average_samples),
-    .doc = "Mean of each window of H and W", .onnx = "AveragePool", .required_in = 1, .n_in_samples = 1};
+    .doc = "Mean of each window of H and W",
+    .onnx = "AveragePool",
+    .error = SOMA_ERROR_SUM,
+    .required_in = 1,
+    .n_in_samples = 1};
 const soma_op soma_op_average_pool2d_grad = {
     OP(average_pool2d_grad, average_grad_fields, average_grad_infer, average_grad_grad, average_grad_samples),
-    .doc = "Gradient of average_pool2d: dy is spread over its window", .required_in = 1, .n_in_samples = 1};
+    .doc = "Gradient of average_pool2d: dy is spread over its window", .error = SOMA_ERROR_SUM, .required_in = 1,
+    .n_in_samples = 1};
 
 /* ---- builders ---- */
 

@@ -360,7 +360,7 @@ static const soma_sample share_samples[] = {
 
 /* ---- the ops ---- */
 
-#define REDUCE_OP(fn, onnx_name, rule, list, text)                                                                     \
+#define REDUCE_OP(fn, onnx_name, rule, bound, list, text)                                                              \
     const soma_op soma_op_##fn = {                                                                                     \
         .name = #fn,                                                                                                   \
         .doc = text,                                                                                                   \
@@ -370,6 +370,7 @@ static const soma_sample share_samples[] = {
         .attrs_size = sizeof(soma_reduce_attrs),                                                                       \
         .fields = fields,                                                                                              \
         .batch = rule,                                                                                                 \
+        .error = bound,                                                                                                \
         .infer = infer,                                                                                                \
         .grad = fn##_gradient,                                                                                         \
         .flops = flops,                                                                                                \
@@ -378,9 +379,9 @@ static const soma_sample share_samples[] = {
         .n_in_samples = 1,                                                                                             \
     };
 
-REDUCE_OP(reduce_sum, "ReduceSum", SOMA_BATCH_SUM, any_samples, "Sum over a set of axes.")
-REDUCE_OP(reduce_mean, "ReduceMean", SOMA_BATCH_SUM, any_samples, "Mean over a set of axes.")
-REDUCE_OP(reduce_max, "ReduceMax", SOMA_BATCH_WHOLE, distinct_samples,
+REDUCE_OP(reduce_sum, "ReduceSum", SOMA_BATCH_SUM, SOMA_ERROR_SUM, any_samples, "Sum over a set of axes.")
+REDUCE_OP(reduce_mean, "ReduceMean", SOMA_BATCH_SUM, SOMA_ERROR_SUM, any_samples, "Mean over a set of axes.")
+REDUCE_OP(reduce_max, "ReduceMax", SOMA_BATCH_WHOLE, SOMA_ERROR_EXACT, distinct_samples,
           "Maximum over a set of axes; a NaN wins. The gradient is shared evenly among ties, as by PyTorch 2.15's "
           "torch.amax.")
 
@@ -392,6 +393,7 @@ const soma_op soma_op_sum_to = {
     .attrs_size = sizeof(soma_sum_to_attrs),
     .fields = sum_to_fields,
     .batch = SOMA_BATCH_SUM,
+    .error = SOMA_ERROR_SUM,
     .infer = sum_to_infer,
     .grad = sum_to_gradient,
     .flops = flops,
@@ -431,6 +433,7 @@ const soma_op soma_op_max_share = {
     .required_out = 1,
     .attrs_size = sizeof(soma_reduce_attrs),
     .fields = fields,
+    .error = SOMA_ERROR_LOOSE,
     .infer = share_infer,
     .grad = share_gradient,
     .flops = flops,

@@ -85,6 +85,7 @@ const soma_op soma_op_log_softmax = {
     .required_in = 1,
     .required_out = 1,
     .inplace_in = 1,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .grad = gradient,
     .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_log_softmax_cpu) & reference, NULL},

@@ -223,7 +223,8 @@ enum {
 #define AS_ALONE(part, name)
 #define AS_FUSED(part, name) .as_tail = part, .act = act_of_##name,
 
-#define UNARY_OP(fn, as, text, onnx_name, numbers, inputs)                                                             \
+/* Gradients such as 1 - y^2 cancel, so that their bound is the loose one. */
+#define UNARY_OP(fn, as, text, onnx_name, numbers, inputs, bound)                                                      \
     const soma_op soma_op_##fn = {                                                                                     \
         .name = #fn,                                                                                                   \
         .doc = text,                                                                                                   \
@@ -233,6 +234,7 @@ enum {
         .attrs_size = SOMA_COUNT_##numbers * sizeof(double),                                                           \
         .fields = SOMA_FIELDS_##numbers,                                                                               \
         as.inplace_in = 1,                                                                                             \
+        .error = bound,                                                                                                \
         .infer = fn##_infer,                                                                                           \
         .grad = fn##_gradient,                                                                                         \
         .flops = flops,                                                                                                \
@@ -244,11 +246,11 @@ enum {
     };
 #define FORWARD(name, fused, numbers, onnx, doc, fill, ...)                                                            \
     UNARY_SAMPLES(name, fill, SOMA_SAMPLE_##numbers)                                                                   \
-    UNARY_OP(name, AS_##fused(SOMA_TAIL_ACT, name), doc, onnx, numbers, 1)
+    UNARY_OP(name, AS_##fused(SOMA_TAIL_ACT, name), doc, onnx, numbers, 1, SOMA_ERROR_ROUNDING)
 #define BACKWARD(name, fused, numbers, read, dx, fill, fills)                                                          \
     GRADIENT_SAMPLES(name##_grad, fills, SOMA_SAMPLE_##numbers)                                                        \
     UNARY_OP(name##_grad, AS_##fused(SOMA_TAIL_GATE, name),                                                            \
-             "Gradient of " #name ": dx = " dx ". Inputs dy, " read ".", NULL, numbers, 2)
+             "Gradient of " #name ": dx = " dx ". Inputs dy, " read ".", NULL, numbers, 2, SOMA_ERROR_LOOSE)
 #define DX(...) #__VA_ARGS__
 #define READS(read) #read
 #define SAMPLES(...) __VA_ARGS__

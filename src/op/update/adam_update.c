@@ -127,6 +127,7 @@ const soma_op soma_op_adam_update = {
     .attrs_size = sizeof(soma_adam_attrs),
     .fields = fields,
     .assign = assign,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_adam_update_cpu) & reference, NULL},
     .samples = samples,

@@ -159,6 +159,7 @@ const soma_op soma_op_learning_rate = {
     .required_out = 1,
     .attrs_size = sizeof(soma_learning_rate_attrs),
     .fields = rate_fields,
+    .error = SOMA_ERROR_ROUNDING,
     .infer = rate_infer,
     .kernels = (const soma_kernel *const[]){&rate_reference, NULL},
     .samples = rate_samples,

@@ -123,6 +123,7 @@ const soma_op soma_op_sgd_update = {
     .attrs_size = sizeof(soma_sgd_attrs),
     .fields = fields,
     .assign = assign,
+    .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_sgd_update_cpu) & reference, NULL},
     .samples = samples,
