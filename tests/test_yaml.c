@@ -303,7 +303,7 @@ static const struct {
     {IN "layers: [relu]\npictures: {mean: []}\n", "\"mean\" takes at most 4 numbers"},
     {IN "layers: [relu]\npictures: {mean: {a: 1}}\n", "\"mean\" takes at most 4 numbers"},
     {IN "layers: [relu]\npictures: {deviation: [1, 0]}\n", "\"deviation\" must be greater than 0, got 0"},
-    {IN "layers: [relu]\npictures: {resize: [1, 2, 3]}\n", "\"resize\" takes 2 whole numbers"},
+    {IN "layers: [relu]\npictures: {resize: [1, 2, 3]}\n", "\"resize\" takes one or 2 whole numbers"},
     {IN "layers: [relu]\npictures: {shorter_side: 0}\n", "\"shorter_side\" must be at least 1, got 0"},
     /* train */
     {IN "layers: [relu]\ntrain: 5\n", "m.yaml:3: \"train\" takes a mapping"},
