@@ -162,6 +162,7 @@ const soma_op soma_op_expand = {
     .required_out = 1,
     .attrs_size = sizeof(soma_expand_attrs),
     .fields = fields,
+    .error = SOMA_ERROR_ROUNDING, /* a mean divides */
     .infer = infer,
     .grad = gradient,
     .flops = flops,
