@@ -6,6 +6,8 @@
 #include "base/text.h"
 #include "graph/graph.h"
 
+#include <string.h>
+
 soma_status soma_attrs_default(const soma_op *op, void *attrs)
 {
     soma_fields_preset(op->fields, op->attrs_size, attrs);
