@@ -203,7 +203,7 @@ static void print_json(const subject *b, const bench_options *o, const soma_mode
     printf("{\"mode\": \"%s\", \"model\": ", o->train ? "train" : "predict");
     cli_json_text(soma_model_name(m));
     printf(", \"batch\": %lld, \"threads\": %d, \"steps\": %d, \"record\": \"%016llx\"", (long long)o->batch,
-           soma_program_threads(b->program), f->steps, (unsigned long long)soma_program_record(b->program));
+           soma_program_threads(b->program), f->steps, (unsigned long long)soma_program_fingerprint(b->program));
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         printf(", \"%s\": ", rows[i].name);
         cli_json_number(rows[i].value);

@@ -175,7 +175,7 @@ const char *cli_precision(const char *option, const soma_recipe *recipe);
 
 typedef struct cli_groups {
     cli_list freeze, lr;
-    soma_group list[160]; /* the description's, then the command line's */
+    soma_param_group list[160]; /* the description's, then the command line's */
     int n;
 } cli_groups;
 #define CLI_GROUPS(g)                                                                                                  \

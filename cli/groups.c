@@ -11,7 +11,7 @@
 static int n_patterns;
 
 /* "PATTERN=0.001" or "PATTERN=x0.1"; the pattern lives as long as the process. */
-static bool lr_group(const char *text, soma_group *group)
+static bool lr_group(const char *text, soma_param_group *group)
 {
     static char *patterns[sizeof((cli_list *)0)->texts / sizeof(char *)]; /* as many as may be given */
     const char *equal = strrchr(text, '=');
@@ -29,13 +29,13 @@ static bool lr_group(const char *text, soma_group *group)
         return cli_error(SOMA_MEMORY, "no memory for the patterns of --lr-group") == 0;
     memcpy(pattern, text, (size_t)(equal - text));
     x = x == 0 ? SOMA_ZERO : x; /* said */
-    *group = (soma_group){.pattern = pattern, .lr = times ? 0 : x, .lr_scale = times ? x : 0};
+    *group = (soma_param_group){.pattern = pattern, .lr = times ? 0 : x, .lr_scale = times ? x : 0};
     return true;
 }
 
 bool cli_sound_groups(const cli_groups *g)
 {
-    soma_group ignored;
+    soma_param_group ignored;
     bool right = true;
     for (int i = 0; right && i < g->lr.n; i++)
         right = lr_group(g->lr.texts[i], &ignored);
@@ -49,7 +49,7 @@ bool cli_make_groups(cli_groups *g, const soma_recipe *recipe)
     for (int i = 0; i < recipe->n_groups; i++)
         g->list[g->n++] = recipe->groups[i];
     for (int i = 0; i < g->freeze.n; i++)
-        g->list[g->n++] = (soma_group){.pattern = g->freeze.texts[i], .frozen = true};
+        g->list[g->n++] = (soma_param_group){.pattern = g->freeze.texts[i], .frozen = true};
     for (int i = 0; i < g->lr.n; i++)
         if (!lr_group(g->lr.texts[i], &g->list[g->n++]))
             return false;

@@ -181,10 +181,10 @@ static void print_json(const soma *s, const soma_program *p, const plan_options 
            "\"activations\": %llu, \"inputs\": %llu, \"packed\": %llu, \"tables\": %llu, \"library\": %llu, \"total\": "
            "%llu},\n \"nodes\": [",
            (long long)o->batch, soma_threads(s), (long long)soma_program_micro_batch(p), r.nodes, r.flops, r.share,
-           (unsigned long long)r.saved, (unsigned long long)soma_program_record(p), (unsigned long long)m.parameters,
-           (unsigned long long)m.state, (unsigned long long)m.gradients, (unsigned long long)m.activations,
-           (unsigned long long)m.inputs, (unsigned long long)m.packed, (unsigned long long)m.tables,
-           (unsigned long long)m.library, (unsigned long long)m.total);
+           (unsigned long long)r.saved, (unsigned long long)soma_program_fingerprint(p),
+           (unsigned long long)m.parameters, (unsigned long long)m.state, (unsigned long long)m.gradients,
+           (unsigned long long)m.activations, (unsigned long long)m.inputs, (unsigned long long)m.packed,
+           (unsigned long long)m.tables, (unsigned long long)m.library, (unsigned long long)m.total);
     for (int i = 0; i < soma_program_nodes(p); i++) {
         soma_plan_node n = soma_program_node(p, i);
         const struct {
@@ -225,7 +225,7 @@ static int show(soma *s, soma_program *p, const plan_options *o)
                soma_program_micro_batch_reason(p));
     printf("threads %d%s, record %016llx\n", soma_program_threads(p),
            soma_program_threads(p) < soma_threads(s) ? " (too little work for more)" : "",
-           (unsigned long long)soma_program_record(p));
+           (unsigned long long)soma_program_fingerprint(p));
     soma_plan_recomputation r = soma_program_recomputed(p);
     if (r.nodes)
         printf("recomputed: %d nodes, %.1f MFLOP (%.1f%% more), for %.2f MB less of activations\n", r.nodes,

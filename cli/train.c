@@ -60,7 +60,7 @@ static bool choose_optimizer(const train_options *t, const cli_model *found, som
 static void print_result(const train_options *t, const soma_progress *p, const soma_evaluation *test,
                          const soma_model *m, const char *output)
 {
-    unsigned long long record = soma_model_record(m);
+    unsigned long long record = soma_model_fingerprint(m);
     if (t->common.json) {
         printf("{\"loss\": ");
         cli_json_number(p->loss);

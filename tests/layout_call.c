@@ -4,9 +4,9 @@
  */
 #include "layout_call.h"
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "base/random.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/reorder/reorder.h"
 
 #include <math.h>

@@ -6,7 +6,7 @@
 #ifndef SOMA_TESTS_LAYOUT_CALL_H
 #define SOMA_TESTS_LAYOUT_CALL_H
 
-#include "graph/kernel.h"
+#include "compile/kernel.h"
 
 #define LAYOUT_ARGS 14
 #define LAYOUT_BATCH 3 /* what SOMA_N is bound to */

@@ -5,7 +5,7 @@
 #include "op_samples.h"
 
 #include "base/random.h"
-#include "op/element.h"
+#include "tensor/element.h"
 
 #include <stdio.h>
 #include <stdlib.h>

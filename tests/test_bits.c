@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "base/exact.h"
 #include "base/random.h"
 #include "data/frame.h"

@@ -198,26 +198,26 @@ static void runs_of_one_program_are_independent(void **state)
     build(s, &n, SOMA_F32);
     soma_program *p = soma_compile(n.m, .batch = 2, .values = &n.y, .n_values = 1);
     assert_non_null(p);
-    soma_run_object *a = soma_run_new(p), *b = soma_run_new(p);
-    soma_tensor xa = soma_run_input(a, n.x), xb = soma_run_input(b, n.x);
+    soma_session *a = soma_session_new(p), *b = soma_session_new(p);
+    soma_tensor xa = soma_session_input(a, n.x), xb = soma_session_input(b, n.x);
     for (int i = 0; i < 6; i++) {
         put(&xa, i, 0.1 * i);
         put(&xb, i, -0.2 * i);
     }
-    assert_int_equal(soma_run_step(a), SOMA_OK);
-    assert_int_equal(soma_run_step(b), SOMA_OK);
+    assert_int_equal(soma_session_step(a), SOMA_OK);
+    assert_int_equal(soma_session_step(b), SOMA_OK);
     double first[4];
-    soma_tensor ya = soma_run_read(a, n.y);
+    soma_tensor ya = soma_session_read(a, n.y);
     for (int i = 0; i < 4; i++)
         first[i] = number(&ya, i);
-    assert_int_equal(soma_run_step(b), SOMA_OK);
-    assert_int_equal(soma_run_step(a), SOMA_OK);
+    assert_int_equal(soma_session_step(b), SOMA_OK);
+    assert_int_equal(soma_session_step(a), SOMA_OK);
     for (int i = 0; i < 4; i++)
         assert_true(number(&ya, i) == first[i]);
-    soma_tensor yb = soma_run_read(b, n.y);
+    soma_tensor yb = soma_session_read(b, n.y);
     assert_true(number(&ya, 3) != number(&yb, 3));
-    soma_run_free(a);
-    soma_run_free(b);
+    soma_session_free(a);
+    soma_session_free(b);
     soma_close(s);
 }
 

@@ -57,7 +57,7 @@ typedef struct moves {
 } moves;
 
 /* One training with these groups from the same initial values. */
-static moves train(soma_optimizer optimizer, const soma_group *groups, int n, int64_t steps)
+static moves train(soma_optimizer optimizer, const soma_param_group *groups, int n, int64_t steps)
 {
     moves result = {{0}, {false}, {0}};
     static float before[TENSORS][256];
@@ -92,7 +92,7 @@ static void close_to(double a, double b)
 static void frozen_tensors_stay_and_cost_nothing(void **state)
 {
     (void)state;
-    const soma_group groups[] = {{.pattern = "features.*", .frozen = true}};
+    const soma_param_group groups[] = {{.pattern = "features.*", .frozen = true}};
     moves moved = train(soma_adam(.lr = 0.01), groups, 1, 5);
     const bool wanted[TENSORS] = {false, false, false, false, true, true};
     for (int i = 0; i < TENSORS; i++)
@@ -116,7 +116,7 @@ static void frozen_tensors_stay_and_cost_nothing(void **state)
 static void the_middle_can_be_frozen(void **state)
 {
     (void)state;
-    const soma_group groups[] = {{.pattern = "features.1", .frozen = true}};
+    const soma_param_group groups[] = {{.pattern = "features.1", .frozen = true}};
     moves moved = train(soma_sgd(.lr = 0.1), groups, 1, 3);
     const bool wanted[TENSORS] = {true, true, false, false, true, true};
     for (int i = 0; i < TENSORS; i++)
@@ -126,7 +126,7 @@ static void the_middle_can_be_frozen(void **state)
 static void later_groups_decide(void **state)
 {
     (void)state;
-    const soma_group groups[] = {{.pattern = "*", .frozen = true}, {.pattern = "f?", .trained = true}};
+    const soma_param_group groups[] = {{.pattern = "*", .frozen = true}, {.pattern = "f?", .trained = true}};
     moves moved = train(soma_sgd(.lr = 0.1), groups, 2, 3);
     const bool wanted[TENSORS] = {false, false, false, false, true, true};
     for (int i = 0; i < TENSORS; i++)
@@ -137,7 +137,7 @@ static void later_groups_decide(void **state)
 static void rates_are_by_group(void **state)
 {
     (void)state;
-    const soma_group groups[] = {{.pattern = "features", .lr_scale = 0.5}, {.pattern = "*.bias", .lr = 0.03}};
+    const soma_param_group groups[] = {{.pattern = "features", .lr_scale = 0.5}, {.pattern = "*.bias", .lr = 0.03}};
     const soma_optimizer ways[] = {soma_sgd(.lr = 0.1), soma_sgd(.lr = 0.1, .momentum = 0.9), soma_adam(.lr = 0.1),
                                    soma_sgd(.peak_lr = 0.1), soma_sgd(.lr = 0.1, .decay = 0.5)};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
@@ -154,8 +154,8 @@ static void rates_are_by_group(void **state)
 static void weight_decay_is_by_group(void **state)
 {
     (void)state;
-    const soma_group groups[] = {{.pattern = "fc", .weight_decay = 0.5},
-                                 {.pattern = "*.bias", .no_weight_decay = true}};
+    const soma_param_group groups[] = {{.pattern = "fc", .weight_decay = 0.5},
+                                       {.pattern = "*.bias", .no_weight_decay = true}};
     moves none = train(soma_sgd(.lr = 0.1), NULL, 0, 1),
           moved = train(soma_sgd(.lr = 0.1, .weight_decay = 0.2), groups, 2, 1);
     const double decay[TENSORS] = {0.2, 0, 0.2, 0, 0.5, 0};
@@ -166,7 +166,7 @@ static void weight_decay_is_by_group(void **state)
 static void the_shown_rate_is_the_optimizers(void **state)
 {
     (void)state;
-    const soma_group groups[] = {{.pattern = "features", .lr_scale = 0.5}};
+    const soma_param_group groups[] = {{.pattern = "features", .lr_scale = 0.5}};
     soma *s = open_context();
     soma_model *m = network(s);
     soma_progress with = {0}, without = {0};
@@ -198,7 +198,7 @@ static void frozen_statistics_stay_and_are_used(void **state)
         soma_touch(m);
         soma_evaluation before = {0};
         assert_int_equal(soma_evaluate(m, data(s), .result = &before), SOMA_OK);
-        const soma_group groups[] = {{.pattern = "bn", .frozen = true}};
+        const soma_param_group groups[] = {{.pattern = "bn", .frozen = true}};
         soma_progress first = {0};
         assert_int_equal(soma_fit(m, data(s), .batch_size = N, .max_steps = 1, .no_shuffle = true, .groups = groups,
                                   .n_groups = frozen, .result = &first),
@@ -211,7 +211,7 @@ static void frozen_statistics_stay_and_are_used(void **state)
     }
 }
 
-static void wrong(soma_group group, const char *says)
+static void wrong(soma_param_group group, const char *says)
 {
     soma *s = open_context();
     soma_model *m = network(s);
@@ -226,17 +226,18 @@ static void wrong(soma_group group, const char *says)
 static void wrong_groups_are_refused(void **state)
 {
     (void)state;
-    wrong((soma_group){.pattern = "featres", .frozen = true}, "did you mean \"features\"?");
-    wrong((soma_group){.pattern = "features.0.wieght", .lr = 1}, "did you mean \"features.0.weight\"?");
-    wrong((soma_group){.pattern = "zzzzzzzz"}, "no tensor of the model \"net\" has such a name");
-    wrong((soma_group){.pattern = "feature", .frozen = true}, "did you mean \"features\"?"); /* no part of a word */
-    wrong((soma_group){.pattern = ""}, "a pattern is missing");
-    wrong((soma_group){.pattern = "fc", .lr = 1, .lr_scale = 2}, "give lr or lr_scale");
-    wrong((soma_group){.pattern = "fc", .lr = -1}, "lr must be");
-    wrong((soma_group){.pattern = "fc", .lr_scale = (double)NAN}, "lr_scale must be");
-    wrong((soma_group){.pattern = "fc", .weight_decay = -1}, "weight_decay must be");
-    wrong((soma_group){.pattern = "fc", .frozen = true, .trained = true}, "frozen or trained");
-    wrong((soma_group){.pattern = "*", .frozen = true}, "nothing to train");
+    wrong((soma_param_group){.pattern = "featres", .frozen = true}, "did you mean \"features\"?");
+    wrong((soma_param_group){.pattern = "features.0.wieght", .lr = 1}, "did you mean \"features.0.weight\"?");
+    wrong((soma_param_group){.pattern = "zzzzzzzz"}, "no tensor of the model \"net\" has such a name");
+    wrong((soma_param_group){.pattern = "feature", .frozen = true},
+          "did you mean \"features\"?"); /* no part of a word */
+    wrong((soma_param_group){.pattern = ""}, "a pattern is missing");
+    wrong((soma_param_group){.pattern = "fc", .lr = 1, .lr_scale = 2}, "give lr or lr_scale");
+    wrong((soma_param_group){.pattern = "fc", .lr = -1}, "lr must be");
+    wrong((soma_param_group){.pattern = "fc", .lr_scale = (double)NAN}, "lr_scale must be");
+    wrong((soma_param_group){.pattern = "fc", .weight_decay = -1}, "weight_decay must be");
+    wrong((soma_param_group){.pattern = "fc", .frozen = true, .trained = true}, "frozen or trained");
+    wrong((soma_param_group){.pattern = "*", .frozen = true}, "nothing to train");
 }
 
 int main(void)

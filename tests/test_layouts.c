@@ -7,8 +7,8 @@
  */
 #include "layout_call.h"
 
-#include "backend/cpu/parallel.h"
-#include "op/element.h"
+#include "cpu/parallel.h"
+#include "tensor/element.h"
 #include "op/conv2d/conv2d.h"
 #include "op/matmul/matmul.h"
 #include "op/reorder/reorder.h"
@@ -62,7 +62,7 @@ static void compare(const subject *s, const layout_arrays *a, int i, const void 
     }
 }
 
-/* Runs the subject with these layouts (NULL: its wish); false: it refused. */
+/* Runs the subject with these layouts (NULL: its request); false: it refused. */
 static bool try_layouts(const subject *s, void *attrs, const layout_arrays *a, const soma_layout_kind *kinds,
                         int threads)
 {
@@ -176,7 +176,7 @@ static void check_op(const char *name)
     for (int k = 0; op->kernels[k]; k++) {
         bool takes = op->kernels[k]->bf16 != SOMA_BF16_NONE;
 #if defined(SOMA_BF16_EMULATED) || defined(SOMA_AVX512_EMULATED)
-        takes = op->kernels[k]->isa == 4; /* what the library does for bf16, it does where the CPU can */
+        takes = op->kernels[k]->stores == SOMA_BF16; /* what the library does for bf16, it does where the CPU can */
 #endif
         assert_true(halves > 0 || soma_cpu_isa() < 4 || !takes);
     }

@@ -14,7 +14,7 @@
 
 #include <cmocka.h>
 #include <soma/soma.h>
-#include "graph/program.h"
+#include "run/program.h"
 
 enum { LAYERS = 5, SIDE = 6, MOST = 16 };
 
@@ -48,7 +48,7 @@ static void build_dense(net *n, bool exact, int64_t channels, int64_t growth)
         soma_value all = k ? soma_concat(f, k + 1, 1) : f[0];
         int64_t width = channels + k * growth;
         n->w[k] = weight(n, growth, width, k % 2 ? 3 : 1);
-        f[k + 1] = soma_convolve2d(soma_mul(all, soma_scalar(all, 0.5)), n->w[k], .pad = {k % 2, k % 2, k % 2, k % 2});
+        f[k + 1] = soma_op_conv2d(soma_mul(all, soma_scalar(all, 0.5)), n->w[k], .pad = {k % 2, k % 2, k % 2, k % 2});
     }
     n->last = soma_concat(f, LAYERS + 1, 1);
     n->y = soma_mul(n->last, soma_scalar(n->last, 2));
@@ -109,7 +109,7 @@ static void build_norm(net *n, bool exact, int64_t channels, int64_t growth)
     for (int k = 0; k < LAYERS; k++) {
         soma_value all = k ? soma_concat(f, k + 1, 1) : f[0];
         n->w[k] = weight(n, growth, channels + k * growth, 1);
-        f[k + 1] = soma_convolve2d(soma_batch_norm(all, .activation = "relu"), n->w[k]);
+        f[k + 1] = soma_op_conv2d(soma_batch_norm(all, .activation = "relu"), n->w[k]);
     }
     n->last = soma_concat(f, LAYERS + 1, 1);
     n->y = soma_batch_norm(n->last);
@@ -219,12 +219,12 @@ static void build_split(net *n, bool exact)
     for (int k = 0; k < 2; k++) {
         soma_value all = k ? soma_concat(f, k + 1, 1) : f[0];
         n->w[k] = weight(n, 16, 16 + k * 16, 1);
-        f[k + 1] = soma_convolve2d(soma_mul(all, soma_scalar(all, 0.5)), n->w[k]);
+        f[k + 1] = soma_op_conv2d(soma_mul(all, soma_scalar(all, 0.5)), n->w[k]);
         part = soma_slice(all, .axis = 1, .begin = k * 4, .end = k * 4 + 16);
     }
     n->last = soma_concat(f, 3, 1);
     n->w[2] = weight(n, 16, 16, 1);
-    n->y = soma_convolve2d(part, n->w[2]);
+    n->y = soma_op_conv2d(part, n->w[2]);
     n->loss = soma_add(soma_reduce_mean(soma_square(n->y)), soma_reduce_mean(soma_mul(n->last, n->last)));
     soma_grad(n->loss, n->w, 3, n->dw);
     assert_string_equal(soma_error(n->s), "");

@@ -9,8 +9,8 @@
  * every op, kernel, level, type and activation (bench/bars/first-02). `--library` tries the library's kernels only:
  * the test runs itself so at lower instruction sets of the library, which it reads from the environment.
  */
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "layout_call.h"
 #include "op_samples.h"
 
@@ -307,7 +307,7 @@ static void references(subject *s)
 
 static bool tried(const soma_kernel *kernel, bool half)
 {
-    if (kernel->isa > soma_cpu_isa() || (half ? kernel->bf16 == SOMA_BF16_NONE : kernel->isa == 4))
+    if (kernel->isa > soma_cpu_isa() || (half ? kernel->bf16 == SOMA_BF16_NONE : kernel->stores == SOMA_BF16))
         return false;
     return !library || !strncmp(kernel->name, "onednn", 6);
 }
@@ -315,7 +315,7 @@ static bool tried(const soma_kernel *kernel, bool half)
 /* Arrays of fewer than two dimensions stay f32 in a program of precision bf16, and a reshape copies bytes. */
 static bool half_makes_sense(const soma_op *op, const layout_arrays *a)
 {
-    for (int i = 0; i < a->n_in + a->n_out && op->view; i++)
+    for (int i = 0; i < a->n_in + a->n_out && op->alias; i++)
         if (a->type[i].shape.rank < 2)
             return false;
     return true;

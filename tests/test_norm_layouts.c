@@ -6,8 +6,8 @@
  */
 #include "op_samples.h"
 
-#include "backend/cpu/parallel.h"
-#include "graph/kernel.h"
+#include "cpu/parallel.h"
+#include "compile/kernel.h"
 #include "op/batch_norm/batch_norm.h"
 
 #include <float.h>
@@ -49,7 +49,7 @@ static void run(const sample_case *c, const soma_kernel *kernel, soma_layout_kin
     int n = c->n_in + n_out;
     for (int i = 0; i < n; i++) {
         const sample_array *a = i < c->n_in ? &c->in[i] : &c->out[i - c->n_in];
-        soma_dtype dtype = kernel->isa == 4 && a->shape.rank > 1 ? SOMA_BF16 : SOMA_F32;
+        soma_dtype dtype = kernel->stores == SOMA_BF16 && a->shape.rank > 1 ? SOMA_BF16 : SOMA_F32;
         type[i] = (soma_type){dtype, a->shape};
         if (!a->at)
             continue;
@@ -118,7 +118,7 @@ static void in_every_layout(const soma_op *op, bool half)
                 const soma_shape *x = &c.in[op == &soma_op_batch_norm ? 0 : 1].shape;
                 int64_t block = kinds[l] == SOMA_NCHW16C ? 16 : kinds[l] == SOMA_NCHW8C ? 8 : 1;
                 bool fits = kinds[l] == SOMA_PLAIN || (x->rank == 4 && x->dim[1] % block == 0);
-                fits = fits && op->kernels[k]->isa <= soma_cpu_isa() && (op->kernels[k]->isa == 4) == half;
+                fits = fits && op->kernels[k]->isa <= soma_cpu_isa() && (op->kernels[k]->stores == SOMA_BF16) == half;
                 for (int threads = 1; threads <= 3 && fits; threads++, runs++) {
                     run(&c, op->kernels[k], kinds[l], threads, false, c.n_out);
                     run(&c, op->kernels[k], kinds[l], threads, true, c.n_out);
@@ -162,7 +162,7 @@ static void store_large_results(bool half)
         assert_true((uint64_t)(c.in[0].n * size) > soma_cache_bytes());
         assert_true(sample_run(&c, ops[k], SOMA_F64, true, error, sizeof error));
         int best = 0;
-        while (ops[k]->kernels[best]->isa > soma_cpu_isa() || (ops[k]->kernels[best]->isa == 4) != half)
+        while (ops[k]->kernels[best]->isa > soma_cpu_isa() || (ops[k]->kernels[best]->stores == SOMA_BF16) != half)
             best++;
         for (int in_place = 0; in_place < 2; in_place++) {
             run(&c, ops[k]->kernels[best], SOMA_NCHW16C, 2, in_place, 3);

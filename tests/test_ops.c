@@ -12,7 +12,7 @@
 
 #include <cmocka.h>
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "op_samples.h"
 
 #include <float.h>

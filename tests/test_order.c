@@ -35,7 +35,7 @@ typedef struct world {
     soma_dataset *d, *part, *inner, *held, *rest;
     soma_loader *l;
     soma_program *p;
-    soma_run_object *r, *r2;
+    soma_session *r, *r2;
     soma_trainer *t, *t2;
     bool there[KINDS];
     float batch[BATCH * 2], target[BATCH];
@@ -67,14 +67,14 @@ static void open_world(world *w, bool more)
     w->l = soma_loader_new(w->part, .batch_size = BATCH,
                            .threads = more); /* a thread costs a wait for its turn, often */
     w->p = soma_compile(w->m, .batch = BATCH, .values = &w->output, .n_values = 1);
-    w->r = soma_run_new(w->p);
+    w->r = soma_session_new(w->p);
     w->t = soma_trainer_new(w->m, w->d, .batch_size = BATCH, .validation_split = 0.34);
     for (int i = 0; i < (more ? KINDS : MORE); i++)
         w->there[i] = true;
     if (more) {
         w->inner = soma_dataset_part(w->part, 0, 3, 0);
         soma_dataset_split(w->d, 0.5, NULL, 3, &w->rest, &w->held);
-        w->r2 = soma_run_new(w->p);
+        w->r2 = soma_session_new(w->p);
         w->t2 = soma_trainer_new(w->m, w->inner, .batch_size = 2, .validation = w->part);
     }
     if (soma_failed(s))
@@ -108,10 +108,10 @@ static void free_one(world *w, int kind)
         soma_program_free(w->p);
         break;
     case RUN:
-        soma_run_free(w->r);
+        soma_session_free(w->r);
         break;
     case RUN2:
-        soma_run_free(w->r2);
+        soma_session_free(w->r2);
         break;
     case TRAINER:
         soma_trainer_free(w->t);
@@ -151,11 +151,11 @@ static bool fill(world *w)
     return good && soma_loader_fill(w->l, w->batch, w->target) == SOMA_OK;
 }
 
-static bool run(world *w, soma_run_object *r)
+static bool run(world *w, soma_session *r)
 {
-    soma_tensor in = soma_run_input(r, w->input);
+    soma_tensor in = soma_session_input(r, w->input);
     memcpy(in.data, x, sizeof w->batch);
-    return soma_run_step(r) == SOMA_OK && isfinite(*(float *)soma_run_read(r, w->output).data);
+    return soma_session_step(r) == SOMA_OK && isfinite(*(float *)soma_session_read(r, w->output).data);
 }
 
 static bool use(world *w, int kind)
@@ -353,7 +353,7 @@ static void tuned_programs_in_every_order(void **state)
         soma_model *m = soma_zoo(s, "lenet5");
         soma_value v = soma_model_output(m, 0);
         soma_program *p = soma_compile(m, .batch = 1, .values = &v, .n_values = 1);
-        soma_run_object *r = soma_run_new(p);
+        soma_session *r = soma_session_new(p);
         assert_non_null(r);
         static const int orders[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2}, {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
         for (int i = 0; i < 3; i++) {
@@ -362,7 +362,7 @@ static void tuned_programs_in_every_order(void **state)
             else if (orders[order][i] == 1)
                 soma_program_free(p);
             else
-                soma_run_free(r);
+                soma_session_free(r);
         }
         assert_false(soma_failed(s));
         soma_close(s);

@@ -20,7 +20,7 @@
 
 #include <cmocka.h>
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 
 #if !defined(SOMA_THREADS_NONE) && !defined(SOMA_THREADS_PTHREAD)
 #define HAVE_GOMP 1

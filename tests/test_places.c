@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "base/random.h"
 #include "graph/graph.h"
 #include "kernel_call.h"
@@ -163,7 +163,7 @@ static void place_and_length_change_nothing(void **state)
     for (size_t c = 0; c < sizeof elementwise / sizeof elementwise[0]; c++) {
         const op_case *o = &elementwise[c];
         for (const soma_kernel *const *k = soma_op_find(o->op)->kernels; *k; k++) {
-            soma_dtype dtype = (*k)->isa == 4 ? SOMA_BF16 : SOMA_F32;
+            soma_dtype dtype = (*k)->stores == SOMA_BF16 ? SOMA_BF16 : SOMA_F32;
             if (!runs(*k) || !run_elements(o, *k, dtype, 0, MOST))
                 continue;
             kernels++;
@@ -343,7 +343,7 @@ static bool run_maps(const op_case *o, const soma_kernel *k, soma_layout_kind la
 {
     call_room r;
     begin(&r, o);
-    soma_dtype dtype = k->isa == 4 ? SOMA_BF16 : SOMA_F32;
+    soma_dtype dtype = k->stores == SOMA_BF16 ? SOMA_BF16 : SOMA_F32;
     bool grad = strstr(o->op, "grad"), norm = strstr(o->op, "batch_norm");
     r.c.layout = layout;
     r.c.batch = 1;
@@ -382,7 +382,7 @@ static void equal_positions(void **state)
                     if (!run_maps(&by_maps[o], *k, layout, c, plane))
                         break;
                     runs_done++;
-                    soma_dtype dtype = (*k)->isa == 4 ? SOMA_BF16 : SOMA_F32;
+                    soma_dtype dtype = (*k)->stores == SOMA_BF16 ? SOMA_BF16 : SOMA_F32;
                     for (int64_t i = 0; i < c * plane; i++)
                         if (get(dtype, out.f[0], place(layout, c, plane, i / plane, i % plane)) !=
                             get(dtype, out.f[0], place(layout, c, plane, 0, i % plane % PERIOD)))
@@ -400,7 +400,7 @@ static void dropout_scales_equally(void **state)
     (void)state;
     const op_case o = {"dropout", "rate=0.3", "n", 1, 0};
     for (const soma_kernel *const *k = soma_op_find("dropout")->kernels; *k; k++) {
-        if (!runs(*k) || (*k)->isa == 4)
+        if (!runs(*k) || (*k)->stores == SOMA_BF16)
             continue;
         for (int64_t n = 1; n <= MOST; n++) {
             int64_t first = 0;

@@ -201,7 +201,7 @@ static void packed_sums_are_read_plain(void **state)
         soma_model *m = soma_model_new(s, "conv");
         soma_value x = soma_input(m, "x", SOMA_F32, SOMA_SHAPE(16, 6, 6));
         soma_value w = soma_parameter(m, "w", SOMA_SHAPE(32, 16, 3, 3), .init = "he_uniform"), g;
-        soma_grad(soma_reduce_mean(soma_square(soma_convolve2d(x, w, .pad = {1, 1, 1, 1}))), &w, 1, &g);
+        soma_grad(soma_reduce_mean(soma_square(soma_op_conv2d(x, w, .pad = {1, 1, 1, 1}))), &w, 1, &g);
         soma_program *p = soma_compile(m, .batch = BATCH, .values = &g, .n_values = 1, .micro_batch = pieces[c]);
         assert_string_equal(soma_error(s), "");
         fill(p, x, 0.4);
@@ -290,10 +290,10 @@ static void run_objects_give_their_memory_back(void **state)
     soma_program *p = soma_compile(m, .batch = 2, .values = &y, .n_values = 1);
     uint64_t before = soma_memory_use(s).now;
     for (int i = 0; i < 100; i++) {
-        soma_run_object *r = soma_run_new(p);
+        soma_session *r = soma_session_new(p);
         assert_non_null(r);
-        assert_int_equal(soma_run_step(r), SOMA_OK);
-        soma_run_free(r);
+        assert_int_equal(soma_session_step(r), SOMA_OK);
+        soma_session_free(r);
     }
     assert_true(soma_memory_use(s).now == before);
     soma_close(s);
@@ -379,7 +379,7 @@ static void a_wanted_update_is_an_update(void **state)
         assert_true(near(read(q, twice)[0], 4 * pow(0.5, k)));
         step(p);
     }
-    assert_null(soma_run_new(p));
+    assert_null(soma_session_new(p));
     soma_clear(n.s);
     soma_value after = soma_add(n.updates[0], n.updates[0]);
     assert_null(soma_compile(n.m, .values = &after, .n_values = 1));

@@ -14,8 +14,8 @@
 
 #include <cmocka.h>
 
-#include "backend/cpu/parallel.h"
-#include "graph/program.h"
+#include "cpu/parallel.h"
+#include "run/program.h"
 #include <soma/soma.h>
 
 #define BATCH 16

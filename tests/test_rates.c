@@ -259,7 +259,7 @@ static void groups_keep_their_ratio(void **state)
 {
     (void)state;
     static const float targets[3 * SAMPLES];
-    const soma_group groups[] = {{.pattern = "scaled", .lr_scale = 0.25}, {.pattern = "own", .lr = 0.05}};
+    const soma_param_group groups[] = {{.pattern = "scaled", .lr_scale = 0.25}, {.pattern = "own", .lr = 0.05}};
     for (int one_cycle = 0; one_cycle < 2; one_cycle++) {
         soma *s = open_seeded(1);
         soma_model *m = three_models(s);

@@ -15,7 +15,7 @@
 
 #include <cmocka.h>
 #include <soma/soma.h>
-#include "graph/program.h"
+#include "run/program.h"
 
 enum { BATCH = 8, SIDE = 16, CLASSES = 4, BLOCKS = 10, STEPS = 3 };
 

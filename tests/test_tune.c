@@ -14,11 +14,11 @@
 
 #include <cmocka.h>
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "faults.h"
 #include "base/limits.h"
 #include "base/random.h"
-#include "graph/tune.h"
+#include "compile/choose/tune.h"
 #include <soma/soma.h>
 
 /* ---- a clock that ticks when it is read, and kernels that take the time they are told ---- */
@@ -128,7 +128,8 @@ static const soma_kernel rule = {.name = "rule", .prepare = prepare_0};
 static const soma_kernel other = {.name = "other", .prepare = prepare_1};
 static const soma_kernel apart = {.name = "apart", .prepare = prepare_apart};
 static const soma_kernel late = {.name = "late", .prepare = prepare_nothing};
-static const soma_kernel nhwc = {.name = "nhwc", .layouts = SOMA_LAYOUT_ASK, .wish = wish_nhwc, .prepare = prepare_2};
+static const soma_kernel nhwc = {
+    .name = "nhwc", .layouts = SOMA_LAYOUT_ASK, .request = wish_nhwc, .prepare = prepare_2};
 static const soma_kernel half = {
     .name = "half", .bf16 = SOMA_BF16_MULTIPLY, .accept = accept_half, .prepare = prepare_1};
 static const soma_kernel reference = {.name = "reference", .exact = true, .prepare = prepare_2};
@@ -649,7 +650,7 @@ static void training_goes_on_with_the_same_kernels(void **state)
     soma_model *by_rule = build(rule_s), *m = build(s);
     train(rule_s, by_rule, false);
     train(s, m, true);
-    if (soma_model_record(m) == soma_model_record(by_rule)) {
+    if (soma_model_fingerprint(m) == soma_model_fingerprint(by_rule)) {
         assert_false(must_choose());
         print_message("this build has one kernel for each step: nothing to choose, nothing to keep\n");
         soma_close(rule_s);
@@ -662,9 +663,9 @@ static void training_goes_on_with_the_same_kernels(void **state)
     train(s, m, true);
     soma_model *loaded = soma_load(later, model);
     assert_non_null(loaded);
-    assert_int_equal(soma_model_record(loaded), soma_model_record(m));
+    assert_int_equal(soma_model_fingerprint(loaded), soma_model_fingerprint(m));
     train(later, loaded, false);
-    assert_int_equal(soma_model_record(loaded), soma_model_record(m));
+    assert_int_equal(soma_model_fingerprint(loaded), soma_model_fingerprint(m));
     compare(loaded, m, true);
     assert_int_equal(warnings, 0);
     soma_close(rule_s);
@@ -686,7 +687,7 @@ static void a_refused_program_leaves_the_record(void **state)
         bool chosen = false;
         for (int i = 0; i < soma_program_nodes(p); i++)
             chosen = chosen || soma_program_node(p, i).chosen[0];
-        assert_int_equal(soma_record_any(m), chosen);
+        assert_int_equal(soma_choices_any(m), chosen);
         assert_true(chosen || !fits || !must_choose());
     }
     soma_close(s);
@@ -713,16 +714,16 @@ static void a_record_takes_all_or_nothing(void **state)
         soma *s = soma_open(&o);
         soma_plan p = {.s = s, .model = soma_model_new(s, "told"), .tasks = &first, .n_tasks = 1};
         soma_machine_text(s, machine);
-        assert_int_equal(soma_record_tasks(&p), SOMA_OK);
+        assert_int_equal(soma_choices_keep(&p), SOMA_OK);
         p.tasks = tasks;
         p.n_tasks = 4;
         memory.fail_at = memory.calls + k;
-        soma_status status = soma_record_tasks(&p);
+        soma_status status = soma_choices_keep(&p);
         bool done = status == SOMA_OK;
         assert_int_equal(status, memory.failed ? SOMA_MEMORY : SOMA_OK);
-        assert_string_equal(soma_record_find(p.model, machine, keys[0])->kernel, done ? "new" : "old");
+        assert_string_equal(soma_choices_of_model(p.model, machine, keys[0])->kernel, done ? "new" : "old");
         for (int i = 1; i < 3; i++)
-            assert_true((soma_record_find(p.model, machine, keys[i]) != NULL) == done);
+            assert_true((soma_choices_of_model(p.model, machine, keys[i]) != NULL) == done);
         soma_close(s);
         assert_int_equal(memory.blocks, 0);
         if (done)
@@ -741,12 +742,13 @@ static void another_machines_record_is_not_used(void **state)
     train(s, m, true);
     assert_int_equal(soma_save(m, model), SOMA_OK);
     soma_model *loaded = soma_load(there, model), *by_rule = build(rule_s);
-    assert_int_equal(soma_model_record(loaded), soma_model_record(m)); /* of its last training, wherever that was */
+    assert_int_equal(soma_model_fingerprint(loaded),
+                     soma_model_fingerprint(m)); /* of its last training, wherever that was */
     train(there, loaded, false);
     train(rule_s, by_rule, false);
-    assert_int_equal(soma_model_record(loaded), soma_model_record(by_rule));
-    assert_true(soma_record_any(m) || !must_choose());
-    assert_int_equal(warnings, soma_record_any(m)); /* none where nothing was timed */
+    assert_int_equal(soma_model_fingerprint(loaded), soma_model_fingerprint(by_rule));
+    assert_true(soma_choices_any(m) || !must_choose());
+    assert_int_equal(warnings, soma_choices_any(m)); /* none where nothing was timed */
     if (warnings) {
         assert_non_null(strstr(logged, "was tuned on another machine"));
         assert_non_null(strstr(logged, "1 threads"));

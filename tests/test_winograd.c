@@ -16,10 +16,10 @@
 
 #include <cmocka.h>
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "base/random.h"
 #include "op/conv2d/conv2d.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include <soma/soma.h>
 
 /* ---- one op as a model: inputs are named tensors, so that a program without updates sees constant weights ---- */

@@ -164,7 +164,7 @@ static void mistakes_name_the_constant(void **state)
     soma *s = open_seeded(1);
     soma_model *m = line_model(s);
     soma_dataset *d = three_samples(s);
-    const soma_group negative = {.pattern = "first", .weight_decay = -1};
+    const soma_param_group negative = {.pattern = "first", .weight_decay = -1};
     assert_int_equal(soma_fit(m, d, .optimizer = soma_sgd(.lr = -0.5)), SOMA_INVALID);
     EXPECT_ERROR(s, "sgd: lr is -0.5", "for a rate of zero write SOMA_ZERO");
     assert_int_equal(soma_fit(m, d, .groups = &negative, .n_groups = 1), SOMA_INVALID);
@@ -181,7 +181,7 @@ static void mistakes_name_the_constant(void **state)
 /* ---- groups ---- */
 
 /* How far the weights of both layers go. */
-static void train_groups(soma *s, const soma_group *groups, int n, double moved[2])
+static void train_groups(soma *s, const soma_param_group *groups, int n, double moved[2])
 {
     soma_model *m = line_model(s);
     EXPECT_OK(s, soma_fit(m, three_samples(s), .batch_size = 3, .optimizer = soma_sgd(.lr = 0.01, .weight_decay = 0.5),
@@ -194,7 +194,7 @@ static void groups_can_say_zero(void **state)
 {
     (void)state;
     const struct {
-        soma_group group;
+        soma_param_group group;
         const char *yaml;
         bool stays;
     } rows[] = {{{.pattern = "first", .lr = SOMA_ZERO}, "{pattern: dense1, lr: 0}", true},
@@ -207,7 +207,7 @@ static void groups_can_say_zero(void **state)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
         for (int yaml = 0; yaml < 2; yaml++) {
             soma_recipe recipe;
-            soma_group group = rows[i].group;
+            soma_param_group group = rows[i].group;
             double moved[2];
             if (yaml) {
                 described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\ntrain: {groups: [%s]}\n", rows[i].yaml,

@@ -7,9 +7,9 @@
  *     soma-bench-kernels [threads [part of a case's name [nhwc or nChw16c: the layout of activations]]]
  */
 #include "../machine/peak.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "base/random.h"
-#include "graph/kernel.h"
+#include "compile/kernel.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -12,6 +12,12 @@
 extern "C" {
 #endif
 
+/** A rule for names: wherever `from` stands in a name it becomes `to`; "^" in front of `from` means only at the
+ *  beginning. {"^module.", ""}, {"fire2/", "features.3."}. */
+typedef struct soma_rename {
+    const char *from, *to;
+} soma_rename;
+
 /** Writes model and tensors, atomically: a temporary file beside it, fsync, rename, fsync of the folder. On a failure,
  *  and after a power cut or a kill, the old file is as it was. A symbolic link stays one: what it points to is
  *  replaced. The mode of the old file is kept, and its owner and group as far as the system permits; access control
@@ -90,15 +96,10 @@ typedef struct soma_recipe {
     bool trained; /**< the model's numbers come from a file that the description names, and no layer began anew */
     soma_transform transform;
     soma_augment augment;
-    soma_group groups[SOMA_RECIPE_GROUPS]; /**< patterns live as long as the model */
+    soma_param_group groups[SOMA_RECIPE_GROUPS]; /**< patterns live as long as the model */
     int n_groups;
     char precision[8];
 } soma_recipe;
-/** Builds a model from a YAML description (docs/model-files.md): of layers, or of an architecture of the zoo or a
- *  saved model with weights to begin with; NULL on failure. Unknown keys are errors that name the place and the
- *  nearest known key. recipe may be NULL. */
-SOMA_API soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe);
-
 #ifdef __cplusplus
 }
 #endif

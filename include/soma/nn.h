@@ -83,7 +83,7 @@ SOMA_API soma_optimizer soma_adam_with(const soma_adam_options *o);
 /** Parameters that are trained in their own way. A pattern names tensors ("*" any letters, "?" one) or a layer above
  *  them: "features.0", "layer1.*", "*.bias". Of several groups that match, the last one that says a thing decides
  *  it. */
-typedef struct soma_group {
+typedef struct soma_param_group {
     const char *pattern;
     double lr; /**< learning rate, or peak of a one-cycle rate, instead of the optimizer's; 0: not said, SOMA_ZERO: 0 */
     double lr_scale;     /**< times the optimizer's; 0: not said, SOMA_ZERO: 0 */
@@ -93,14 +93,14 @@ typedef struct soma_group {
      *  they are */
     bool frozen;
     bool trained; /**< undoes an earlier group's frozen: "*" frozen, then "fc" trained */
-} soma_group;
+} soma_param_group;
 
 typedef struct soma_updates_options {
     size_t struct_size;
     soma_at at;
     const soma_optimizer *optimizer;
-    int64_t total_steps;      /**< of the whole training, for one-cycle */
-    const soma_group *groups; /**< a pattern that matches no tensor is an error */
+    int64_t total_steps;            /**< of the whole training, for one-cycle */
+    const soma_param_group *groups; /**< a pattern that matches no tensor is an error */
     int n_groups;
 } soma_updates_options;
 /** Appends gradient and update ops for every trainable parameter that `loss` depends on, creating the optimizer's slots

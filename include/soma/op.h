@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * soma/op.h: the op contract. An op is a const struct whose name is its only identity: in files, errors and docs.
- * Built-in ops and a user's own op are the same thing; both reach a model through soma_apply (soma/graph.h).
+ * Built-in ops and a user's own op are the same thing; both reach a model through soma_apply (soma/model.h).
  */
 #ifndef SOMA_OP_H
 #define SOMA_OP_H
@@ -164,7 +164,7 @@ typedef enum soma_layout_rule {
     SOMA_LAYOUT_TOGETHER,  /* all rank-4 arguments share one layout that suits each, whatever their channels */
     SOMA_LAYOUT_FOLLOW,    /* all rank-4 arguments of output 0's shape share one layout, whichever; the others plain */
     SOMA_LAYOUT_CONVERT,   /* rank-4 arguments may each have any of plain, nhwc, nChw8c, nChw16c */
-    SOMA_LAYOUT_ASK        /* wish() says */
+    SOMA_LAYOUT_ASK        /* request() says */
 } soma_layout_rule;
 
 /** Where a program of precision bf16 may store arrays in bf16: arrays of f32 with the batch in front and another
@@ -183,8 +183,10 @@ typedef enum soma_bf16_rule {
  *  next kernel is asked). */
 typedef struct soma_kernel {
     const char *name; /* "reference", "cpu", "onednn", ... */
-    int isa;          /* instruction-set level it was compiled for: 0 any, 2 AVX2, 3 AVX-512 (see backend/cpu/isa.h) */
-    bool exact;       /* same bits everywhere: allowed under --exact */
+    int isa;          /* instruction-set level it was compiled for: 0 any, 2 AVX2, 3 AVX-512 (see cpu/isa.h) */
+    /* what its batched arrays are stored in: SOMA_F32, or SOMA_BF16 for programs of that precision */
+    soma_dtype stores;
+    bool exact; /* same bits everywhere: allowed under --exact */
     soma_bf16_rule bf16;
     soma_layout_rule layouts;
     /* bit k: input k may have a batch_stride (bit 31: all from the 32nd on); outputs only have one where planning
@@ -194,7 +196,7 @@ typedef struct soma_kernel {
     uint32_t acts; /* bit k: for activation k of the op's attribute; with SOMA_TAIL_ACT or SOMA_TAIL_GATE */
     soma_status (*accept)(soma_prepare *p);
     bool (*suits)(const soma_prepare *p); /* NULL: always */
-    void (*wish)(soma_prepare *p);        /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */
+    void (*request)(soma_prepare *p);     /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */
     soma_status (*prepare)(soma_prepare *p);
 } soma_kernel;
 
@@ -284,14 +286,14 @@ struct soma_op {
     bool selects;
     bool folds_affine;  /* a product (weights: input 1) that can do what an affine node behind it does */
     int inplace_in;     /* 1 + input that output 0 may overwrite (same type and layout, last use); 0: none */
-    bool view;          /* output 0 is input 0's bytes under another shape (reshape) */
+    bool alias;         /* output 0 is input 0's bytes under another shape (reshape) */
     bool random;        /* draws random numbers: never merged with an equal node */
     bool training_only; /* in a program that only predicts, output 0 is input 0 (dropout) */
     /** Assigns: output i replaces state input assign(attrs, n_in, i); NULL: a pure function. */
     int (*assign)(const void *attrs, int n_in, int out);
     soma_status (*infer)(soma_infer *i);
     void (*grad)(soma_gradient *g);
-    void (*update)(soma_state_update *u); /* NULL: no state beside parameters */
+    void (*refresh)(soma_state_update *u); /* NULL: no state beside parameters */
     /** Takes the form that the op has where nothing is trained, and returns how many of n_out outputs it then makes;
      *  the others are the inputs of the same position. NULL: it has one form. */
     int (*settle)(void *attrs, int n_out);

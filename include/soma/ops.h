@@ -79,7 +79,7 @@ SOMA_API soma_value soma_slice_with(const soma_slice_options *o);
 #define soma_slice(...) soma_slice_with(SOMA_OPTIONS(soma_slice_options, .x = __VA_ARGS__))
 
 /* ---- convolution as an op: weights are values (the layer is soma_conv2d in soma/nn.h) ---- */
-typedef struct soma_convolve2d_options {
+typedef struct soma_op_conv2d_options {
     size_t struct_size;
     soma_at at;
     soma_value w;        /**< [K, C / groups, kh, kw] */
@@ -88,10 +88,10 @@ typedef struct soma_convolve2d_options {
     int64_t pad[4];      /**< top, left, bottom, right */
     int64_t dilation[2]; /**< 0: 1 */
     int64_t groups;      /**< 0: 1 */
-} soma_convolve2d_options;
-SOMA_API soma_value soma_convolve2d_with(soma_value x, const soma_convolve2d_options *o);
-/** soma_convolve2d(x, w, .pad = {1, 1, 1, 1}) */
-#define soma_convolve2d(x, ...) soma_convolve2d_with(x, SOMA_OPTIONS(soma_convolve2d_options, .w = __VA_ARGS__))
+} soma_op_conv2d_options;
+SOMA_API soma_value soma_op_conv2d_with(soma_value x, const soma_op_conv2d_options *o);
+/** soma_op_conv2d(x, w, .pad = {1, 1, 1, 1}) */
+#define soma_op_conv2d(x, ...) soma_op_conv2d_with(x, SOMA_OPTIONS(soma_op_conv2d_options, .w = __VA_ARGS__))
 
 typedef struct soma_pool2d_options {
     size_t struct_size;

@@ -43,9 +43,9 @@ typedef struct soma_fit_options {
     size_t struct_size;
     soma_at at;
     soma_dataset *data;
-    const char *loss;         /**< default: softmax_cross_entropy for classes, mean_squared_error otherwise */
-    soma_optimizer optimizer; /**< default soma_sgd() */
-    const soma_group *groups; /**< parameters trained in their own way, or frozen (soma/nn.h) */
+    const char *loss;               /**< default: softmax_cross_entropy for classes, mean_squared_error otherwise */
+    soma_optimizer optimizer;       /**< default soma_sgd() */
+    const soma_param_group *groups; /**< parameters trained in their own way, or frozen (soma/nn.h) */
     int n_groups;
     int64_t batch_size; /**< default 32 */
     int64_t epochs;     /**< default 1 */

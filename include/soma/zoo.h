@@ -5,7 +5,7 @@
 #ifndef SOMA_ZOO_H
 #define SOMA_ZOO_H
 
-#include <soma/nn.h>
+#include <soma/io.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -68,6 +68,11 @@ typedef struct soma_zoo_options {
  *  torchvision where it has the architecture ("layer1.0.conv1.weight"). */
 SOMA_API soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o);
 #define soma_zoo(s, ...) soma_zoo_with(s, SOMA_OPTIONS(soma_zoo_options, .name = __VA_ARGS__))
+
+/** Builds a model from a YAML description (docs/model-files.md): of layers, or of an architecture of the zoo or a
+ *  saved model with weights to begin with; NULL on failure. Unknown keys are errors that name the place and the
+ *  nearest known key. recipe may be NULL. */
+SOMA_API soma_model *soma_model_from_yaml(soma *s, const char *path, soma_recipe *recipe);
 
 #ifdef __cplusplus
 }

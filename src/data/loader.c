@@ -7,7 +7,7 @@
  */
 #include "base/random.h"
 #include "base/words.h"
-#include "data/crew.h"
+#include "data/workers.h"
 #include "data/dataset.h"
 
 #include <inttypes.h>
@@ -27,9 +27,9 @@ struct soma_loader {
     int64_t batch_size, batches, samples; /* of an epoch */
     bool shuffle;
     uint64_t seed;
-    int64_t epoch, next; /* next: batch to be begun */
-    int64_t *order;      /* [dataset's count], of `epoch` */
-    soma_crew *crew;     /* NULL: no threads */
+    int64_t epoch, next;   /* next: batch to be begun */
+    int64_t *order;        /* [dataset's count], of `epoch` */
+    soma_workers *workers; /* NULL: no threads */
     int n_shares;
     share *shares;
     bool begun; /* a batch that has not been waited for */
@@ -58,8 +58,8 @@ static const share *settle(soma_loader *l)
 {
     if (!l->begun)
         return NULL;
-    if (l->crew)
-        soma_crew_wait(l->crew);
+    if (l->workers)
+        soma_workers_wait(l->workers);
     l->begun = false;
     for (int i = 0; i < l->n_shares; i++)
         if (l->shares[i].status)
@@ -73,7 +73,7 @@ static void destroy(soma_object *object)
 {
     soma_loader *l = (soma_loader *)object;
     soma *s = object->s;
-    soma_crew_free(l->crew);
+    soma_workers_free(l->workers);
     soma_dataset_drop(l->d);
     for (int i = 0; l->shares && i < l->n_shares; i++)
         soma_reader_close(&l->shares[i].reader);
@@ -123,8 +123,8 @@ static soma_status prepare(soma_loader *l, const soma_loader_options *o)
         for (int64_t i = 0; i < l->d->count; i++)
             l->order[i] = i;
     if (o->threads) {
-        l->crew = soma_crew_new(s, o->at, o->threads, write_share, l);
-        if (!l->crew)
+        l->workers = soma_workers_new(s, o->at, o->threads, write_share, l);
+        if (!l->workers)
             return SOMA_UNSUPPORTED;
     }
     return SOMA_OK;
@@ -223,8 +223,8 @@ soma_status soma_loader_fill(soma_loader *l, void *x, void *y)
     l->y = y;
     l->next++;
     l->begun = true;
-    if (l->crew)
-        soma_crew_begin(l->crew);
+    if (l->workers)
+        soma_workers_begin(l->workers);
     else
         write_share(l, 0, 1);
     return SOMA_OK;
@@ -232,8 +232,8 @@ soma_status soma_loader_fill(soma_loader *l, void *x, void *y)
 
 void soma_loader_rest(soma_loader *l)
 {
-    if (l->begun && l->crew)
-        soma_crew_wait(l->crew);
+    if (l->begun && l->workers)
+        soma_workers_wait(l->workers);
 }
 
 soma_status soma_loader_wait(soma_loader *l)

@@ -14,7 +14,7 @@
 
 #include "base/exact.h"
 #include "base/random.h"
-#include "op/element.h"
+#include "tensor/element.h"
 
 #include <string.h>
 

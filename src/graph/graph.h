@@ -7,7 +7,7 @@
 
 #include "base/arena.h"
 #include "base/context.h"
-#include <soma/graph.h>
+#include <soma/model.h>
 
 typedef enum soma_value_kind {
     SOMA_VALUE_COMPUTED,
@@ -158,6 +158,9 @@ soma_status soma_model_materialize(soma_model *m);
 
 /* Marks the graph failed and sets the context's error; returns the failed value. */
 soma_value soma_value_fail(soma_graph *graph, soma_at at, const char *format, ...) SOMA_PRINTF(3, 4);
+/* Lets every node that keep[0 .. *n) depend on emit its assigning nodes and appends those; keep has room for one per
+ * node. */
+soma_status soma_add_updates(soma_graph *graph, int32_t *keep, int *n);
 /* Is one of the node's outputs marked? */
 bool soma_node_reached(const soma_graph_node *node, const bool *reached);
 /* Marks every value that the marked ones are computed from; reached: one for each value of the graph. */

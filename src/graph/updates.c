@@ -3,7 +3,7 @@
  * graph/updates.c: state that a training step brings up to date beside its parameters, such as running statistics:
  * every op on the way may emit assigning nodes, as it emits gradients. Knows no single op.
  */
-#include "graph/plan.h"
+#include "graph/graph.h"
 
 #include <string.h>
 
@@ -18,7 +18,7 @@ static int32_t update_of(soma_graph *graph, int index, soma_value *args)
     graph->layer_override = node.layer;
     graph->site_override = node.site;
     soma_state_update u = {node.attrs, node.n_in, node.n_out, args, args + node.n_in, soma_none()};
-    node.op->update(&u);
+    node.op->refresh(&u);
     graph->layer_override = NULL;
     return soma_ok(u.update) ? u.update.id : -1;
 }
@@ -35,7 +35,7 @@ soma_status soma_add_updates(soma_graph *graph, int32_t *keep, int *n)
     soma_status status = SOMA_OK;
     for (int i = 0; i < n_nodes && status == SOMA_OK; i++) {
         const soma_graph_node *node = &graph->nodes[i];
-        if (!node->op->update || !soma_node_reached(node, reached))
+        if (!node->op->refresh || !soma_node_reached(node, reached))
             continue;
         soma_value *args = soma_arena_array(&graph->arena, (size_t)(node->n_in + node->n_out), sizeof *args);
         int32_t id = args ? update_of(graph, i, args) : -1;

@@ -32,7 +32,7 @@ typedef struct soma_yaml_x {
 /* The section "pictures", into a soma_recipe. */
 extern const soma_field soma_picture_keys[];
 
-/* Into soma_sgd_options, soma_adam_options and soma_group. */
+/* Into soma_sgd_options, soma_adam_options and soma_param_group. */
 extern const soma_field soma_sgd_keys[], soma_adam_keys[], soma_group_keys[];
 
 #endif

@@ -4,7 +4,7 @@
  */
 #include "base/file.h"
 #include "base/limits.h"
-#include "graph/tune.h"
+#include "compile/choose/tune.h"
 #include "base/words.h"
 #include "io/hash.h"
 #include "io/model_json.h"
@@ -33,8 +33,8 @@ static soma_status write_model(soma_model *m, const char *path, const char *desc
     char hash[17];
     soma_stored_text texts[4] = {{"format", "soma", 0}, {MODEL_KEY, description, 0}};
     int n_texts = 2;
-    if (soma_model_record(m)) {
-        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)soma_model_record(m));
+    if (soma_model_fingerprint(m)) {
+        snprintf(hash, sizeof hash, "%016llx", (unsigned long long)soma_model_fingerprint(m));
         texts[n_texts++] = (soma_stored_text){RECORD_KEY, hash, 0};
     }
     if (kernels)
@@ -58,7 +58,7 @@ soma_status soma_save(soma_model *m, const char *path)
     soma_status status = soma_model_materialize(m);
     if (status == SOMA_OK)
         status = soma_model_to_json(m, &text, path);
-    soma_record_write(m, &kernels);
+    soma_choices_save(m, &kernels);
     if (status == SOMA_OK)
         status = kernels.failed ? SOMA_MEMORY : write_model(m, path, text.bytes, kernels.bytes);
     soma_text_free(&text);
@@ -156,9 +156,9 @@ static soma_status read_record(soma_model *m, const soma_safetensors *f)
     const char *hash = soma_safetensors_text(f, RECORD_KEY), *kernels = soma_safetensors_text(f, KERNELS_KEY);
     soma_status status = SOMA_OK;
     if (hash && strlen(hash) == 16 && strspn(hash, "0123456789abcdef") == 16)
-        status = soma_record_set_hash(m, strtoull(hash, NULL, 16));
+        status = soma_model_set_fingerprint(m, strtoull(hash, NULL, 16));
     if (status == SOMA_OK && kernels)
-        status = soma_record_read(m, kernels, f->path);
+        status = soma_choices_load(m, kernels, f->path);
     return status;
 }
 

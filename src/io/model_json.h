@@ -9,7 +9,7 @@
 #include "base/text.h"
 #include "graph/graph.h"
 #include "io/json.h"
-#include "io/knowledge.h"
+#include "io/metadata.h"
 
 /* path: for sentences. */
 soma_status soma_model_to_json(const soma_model *m, soma_text *text, const char *path);

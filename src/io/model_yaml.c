@@ -10,7 +10,7 @@
 #include "base/zero.h"
 #include "data/dataset.h"
 #include "graph/graph.h"
-#include "graph/plan.h"
+#include "compile/plan.h"
 #include "io/description.h"
 #include "io/keys_yaml.h"
 #include "nn/nn.h"
@@ -247,7 +247,7 @@ static soma_status read_optimizer(reader *r, const yaml_node_t *node, soma_recip
 
 static soma_status read_group(reader *r, const yaml_node_t *node, soma_model *m, soma_recipe *recipe)
 {
-    soma_group group = {0};
+    soma_param_group group = {0};
     if (recipe->n_groups == SOMA_RECIPE_GROUPS)
         return soma_fail(r->s, SOMA_INVALID, place(r, node), "\"groups\" takes at most %d groups", SOMA_RECIPE_GROUPS);
     soma_status status = read_keys(r, node, "a group", soma_group_keys, &group);

@@ -19,11 +19,11 @@ const soma_field soma_adam_keys[] = {SOMA_FLOAT(soma_adam_options, lr, 0, AT_LEA
                                      SOMA_FLOAT(soma_adam_options, weight_decay, 0, AT_LEAST(0)),
                                      SOMA_FLOAT(soma_adam_options, peak_lr, 0, ABOVE(0)),
                                      SOMA_FIELDS_END};
-const soma_field soma_group_keys[] = {SOMA_TEXT(soma_group, pattern, NULL, ANY),
-                                      SOMA_FLOAT(soma_group, lr, 0, AT_LEAST(0)),
-                                      SOMA_FLOAT(soma_group, lr_scale, 0, AT_LEAST(0)),
-                                      SOMA_FLOAT(soma_group, weight_decay, 0, AT_LEAST(0)),
-                                      SOMA_BOOL(soma_group, no_weight_decay, ANY),
-                                      SOMA_BOOL(soma_group, frozen, ANY),
-                                      SOMA_BOOL(soma_group, trained, ANY),
+const soma_field soma_group_keys[] = {SOMA_TEXT(soma_param_group, pattern, NULL, ANY),
+                                      SOMA_FLOAT(soma_param_group, lr, 0, AT_LEAST(0)),
+                                      SOMA_FLOAT(soma_param_group, lr_scale, 0, AT_LEAST(0)),
+                                      SOMA_FLOAT(soma_param_group, weight_decay, 0, AT_LEAST(0)),
+                                      SOMA_BOOL(soma_param_group, no_weight_decay, ANY),
+                                      SOMA_BOOL(soma_param_group, frozen, ANY),
+                                      SOMA_BOOL(soma_param_group, trained, ANY),
                                       SOMA_FIELDS_END};

@@ -7,7 +7,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/words.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include <soma/io.h>
 
 #include <stdlib.h>

@@ -6,6 +6,7 @@
 #define SOMA_IO_WEIGHTS_H
 
 #include "graph/graph.h"
+#include <soma/io.h>
 #include "io/safetensors.h"
 
 /* A tensor of the file on its way to one of the model. */

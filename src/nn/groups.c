@@ -12,7 +12,7 @@
 
 #include <string.h>
 
-static void apply(soma_way *way, const soma_group *group)
+static void apply(soma_param_rule *way, const soma_param_group *group)
 {
     if (group->lr != 0) {
         way->own = true;
@@ -57,7 +57,7 @@ static soma_status no_match(soma_graph *graph, const char *pattern, soma_at at)
     return SOMA_INVALID;
 }
 
-static soma_status check_group(soma_graph *graph, const soma_group *group, soma_at at)
+static soma_status check_group(soma_graph *graph, const soma_param_group *group, soma_at at)
 {
     const double huge = 1e30;
     const char *wrong = !group->pattern || !group->pattern[0] ? "a pattern is missing"
@@ -81,11 +81,11 @@ static soma_status check_group(soma_graph *graph, const soma_group *group, soma_
 }
 
 soma_status soma_groups_resolve(soma_graph *graph, const soma_optimizer *opt, const soma_updates_options *o,
-                                soma_way *ways)
+                                soma_param_rule *ways)
 {
     const soma_model *m = graph->model;
     for (int i = 0; i < m->n_tensors; i++)
-        ways[i] = (soma_way){.scale = 1, .weight_decay = opt->weight_decay};
+        ways[i] = (soma_param_rule){.scale = 1, .weight_decay = opt->weight_decay};
     for (int g = 0; g < o->n_groups; g++) {
         soma_status status = check_group(graph, &o->groups[g], o->at);
         if (status != SOMA_OK)
@@ -102,7 +102,7 @@ soma_status soma_groups_resolve(soma_graph *graph, const soma_optimizer *opt, co
     return SOMA_OK;
 }
 
-void soma_groups_freeze_statistics(soma_graph *graph, const soma_way *ways)
+void soma_groups_freeze_statistics(soma_graph *graph, const soma_param_rule *ways)
 {
     for (int i = 0; i < graph->n_nodes; i++) {
         soma_graph_node *node = &graph->nodes[i];

@@ -23,19 +23,19 @@ bool soma_loss_of_classes(const char *name);
 bool soma_loss_known(const char *name, const char **nearest);
 
 /* How one tensor is trained, after all groups. */
-typedef struct soma_way {
+typedef struct soma_param_rule {
     bool own; /* a rate of its own: lr; else scale times the optimizer's */
     double lr;
     double scale;
     double weight_decay;
     bool frozen;
-} soma_way;
+} soma_param_rule;
 /* ways: one per tensor of the model. Refuses patterns that match nothing. */
 soma_status soma_groups_resolve(soma_graph *graph, const soma_optimizer *opt, const soma_updates_options *o,
-                                soma_way *ways);
+                                soma_param_rule *ways);
 /* Layers with statistics of their own stop following the batch where those are frozen. The graph must be a copy of its
  * own. */
-void soma_groups_freeze_statistics(soma_graph *graph, const soma_way *ways);
+void soma_groups_freeze_statistics(soma_graph *graph, const soma_param_rule *ways);
 
 /* A number of an objective's graph that every update with this rate reads; a program's copy of it may be written to. */
 typedef struct soma_rate {

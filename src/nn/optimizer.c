@@ -95,7 +95,7 @@ static bool optimizer_sound(soma_graph *graph, const soma_optimizer *opt, const 
 /* ---- which parameters ---- */
 
 /* Trainable parameters that the loss depends on, in creation order. Returns how many. */
-static int find_parameters(soma_value loss, const bool *reached, const soma_way *ways, soma_value *p)
+static int find_parameters(soma_value loss, const bool *reached, const soma_param_rule *ways, soma_value *p)
 {
     soma_graph *graph = loss.graph;
     int k = 0, n = graph->n_values;
@@ -119,8 +119,8 @@ typedef struct soma_updating {
     const soma_optimizer *opt;
     soma_at at;
     bool adam;
-    const soma_way *ways;    /* per tensor of the model */
-    const soma_value *p, *g; /* parameters and their gradients */
+    const soma_param_rule *ways; /* per tensor of the model */
+    const soma_value *p, *g;     /* parameters and their gradients */
     int n_p;
     soma_value rate, step;
     soma_value *updates; /* what was made: at most one per parameter, and the step */
@@ -178,7 +178,7 @@ static void add_rate(soma_updating *u, soma_value loss, int64_t total_steps)
 }
 
 /* The rate of the parameters that are trained this way: a number, or the schedule's times a number. */
-static soma_value rate_of(soma_updating *u, const soma_way *way, soma_value loss)
+static soma_value rate_of(soma_updating *u, const soma_param_rule *way, soma_value loss)
 {
     const soma_optimizer *opt = u->opt;
     bool varies = opt->peak_lr > 0 || opt->decay > 0;
@@ -191,7 +191,7 @@ static soma_value rate_of(soma_updating *u, const soma_way *way, soma_value loss
 }
 
 /* One update node: list gets [lr, (step,) p.., g.., slots..]. */
-static void add_update(soma_updating *u, const soma_way *way, soma_value loss)
+static void add_update(soma_updating *u, const soma_param_rule *way, soma_value loss)
 {
     u->n = 0;
     u->list[u->n++] = rate_of(u, way, loss);
@@ -220,12 +220,12 @@ static void add_update(soma_updating *u, const soma_way *way, soma_value loss)
     u->updates[u->n_updates++] = out[0];
 }
 
-static const soma_way *way_of(const soma_updating *u, soma_value p)
+static const soma_param_rule *way_of(const soma_updating *u, soma_value p)
 {
     return &u->ways[u->graph->values[p.id].tensor];
 }
 
-static bool same_way(const soma_way *a, const soma_way *b)
+static bool same_way(const soma_param_rule *a, const soma_param_rule *b)
 {
     return a->own == b->own && a->lr == b->lr && a->scale == b->scale && a->weight_decay == b->weight_decay;
 }
@@ -237,7 +237,7 @@ static void add_all(soma_updating *u, soma_value loss, bool *done)
     for (int first = 0; first < u->n_p; first++) {
         if (done[first])
             continue;
-        const soma_way *way = way_of(u, u->p[first]);
+        const soma_param_rule *way = way_of(u, u->p[first]);
         u->k = 0;
         for (int i = first; i < u->n_p && u->k < most; i++)
             if (!done[i] && same_way(way, way_of(u, u->p[i]))) {
@@ -266,7 +266,7 @@ soma_value soma_update_rate(soma_value update)
 /* What the work needs, in one piece of memory each. */
 typedef struct soma_updates_room {
     bool *reached, *done;
-    soma_way *ways;
+    soma_param_rule *ways;
     soma_value *p, *g, *list, *updates;
     const soma_value **chosen;
 } soma_updates_room;

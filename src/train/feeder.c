@@ -6,7 +6,7 @@
 #include "train/train.h"
 
 #include "data/dataset.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/loss/loss.h"
 
 #include <math.h>

@@ -6,7 +6,7 @@
 #include "train/trainer.h"
 
 #include "base/zero.h"
-#include "op/element.h"
+#include "tensor/element.h"
 
 #include <math.h>
 

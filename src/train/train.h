@@ -5,7 +5,7 @@
 #ifndef SOMA_TRAIN_TRAIN_H
 #define SOMA_TRAIN_TRAIN_H
 
-#include "graph/program.h"
+#include "run/program.h"
 #include "nn/nn.h"
 #include <soma/train.h>
 

@@ -10,8 +10,8 @@
 #include "base/words.h"
 #include "base/zero.h"
 #include "data/dataset.h"
-#include "graph/tune.h"
-#include "op/element.h"
+#include "compile/choose/tune.h"
+#include "tensor/element.h"
 #include "op/update/update.h"
 
 #include <math.h>
@@ -211,7 +211,7 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *given, soma
     if (status == SOMA_OK)
         status = open_validation(t, o);
     if (status == SOMA_OK)
-        status = soma_record_set_hash(m, m->s->exact ? 0 : soma_program_record(t->feeder.stages[0].program));
+        status = soma_model_set_fingerprint(m, m->s->exact ? 0 : soma_program_fingerprint(t->feeder.stages[0].program));
     if (status == SOMA_OK)
         status = soma_model_reset_slots(m); /* a training begins with fresh optimizer state */
     if (status != SOMA_OK) {

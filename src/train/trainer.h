@@ -5,7 +5,7 @@
 #ifndef SOMA_TRAIN_TRAINER_H
 #define SOMA_TRAIN_TRAINER_H
 
-#include "op/element.h"
+#include "tensor/element.h"
 #include "train/train.h"
 
 #include <math.h>

@@ -14,8 +14,8 @@
  */
 #include "op/batch_norm/batch_norm.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "base/exact.h"
 #include "graph/graph.h"
 #include "op/batch_norm/batch_norm_fold.h"
@@ -405,7 +405,7 @@ const soma_op soma_op_batch_norm = {
     .error = SOMA_ERROR_LOOSE,
     .infer = infer,
     .grad = gradient,
-    .update = update,
+    .refresh = update,
     .settle = settle,
     .affine = affine,
     .flops = flops,

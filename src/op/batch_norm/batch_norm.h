@@ -8,7 +8,7 @@
 #ifndef SOMA_OP_BATCH_NORM_H
 #define SOMA_OP_BATCH_NORM_H
 
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/tail/tail.h"
 
 /* Their arguments. */

@@ -6,12 +6,12 @@
  *     w'[k, ...] = w[k, ...] scale[k] / sqrt(variance[k] + epsilon)
  *     b'[k]      = (b[k] - mean[k]) scale[k] / sqrt(variance[k] + epsilon) + shift[k]
  *
- * Programs that only predict do this once per change of the parameters (graph/simplify_fold.c puts it there).
+ * Programs that only predict do this once per change of the parameters (compile/fuse/simplify_fold.c puts it there).
  */
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "base/exact.h"
 #include "op/batch_norm/batch_norm_fold.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/sample.h"
 
 #include <stddef.h>

@@ -12,8 +12,8 @@
  */
 #include "op/batch_norm/batch_norm.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "base/exact.h"
 #include "graph/graph.h"
 #include "op/sample.h"

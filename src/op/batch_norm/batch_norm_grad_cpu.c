@@ -316,7 +316,7 @@ static soma_status accept(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_batch_norm_grad_cpu) = {.name = "cpu",
-                                                        .isa = SOMA_ISA_LEVEL,
+                                                        SOMA_ISA_FIELDS,
                                                         .bf16 = SOMA_STORED_RULE,
                                                         .layouts = SOMA_LAYOUT_FOLLOW,
                                                         .strided = 2 | 1 << SOMA_NORM_ADDED,

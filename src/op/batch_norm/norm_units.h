@@ -11,8 +11,8 @@
 #ifndef SOMA_OP_NORM_UNITS_H
 #define SOMA_OP_NORM_UNITS_H
 
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/batch_norm/batch_norm.h"
 #include "op/tail/tail_vec.h"
 

@@ -6,8 +6,8 @@
  */
 #include "op/binary/binary.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
 #include "op/unary/unary.h"
 #include <soma/ops.h>

@@ -6,7 +6,7 @@
 #ifndef SOMA_OP_BINARY_BINARY_H
 #define SOMA_OP_BINARY_BINARY_H
 
-#include "op/element.h"
+#include "tensor/element.h"
 
 typedef struct soma_broadcast {
     int rank; /* at least 1; the last dimension is the inner loop */

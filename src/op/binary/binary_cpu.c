@@ -7,9 +7,9 @@
  */
 #include "op/binary/binary.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/unary/unary.h"
 
 static bool fits(const soma_arg *x, const soma_arg *y)
@@ -230,7 +230,7 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
     const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
-                                                   .isa = SOMA_ISA_LEVEL,                                              \
+                                                   SOMA_ISA_FIELDS,                                                    \
                                                    .bf16 = SOMA_STORED_RULE,                                           \
                                                    .layouts = SOMA_LAYOUT_FOLLOW,                                      \
                                                    .strided = SOMA_ISA_LEVEL == 4 ? 0 : SOMA_STRIDED_ALL,              \
@@ -284,7 +284,7 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu);                                                      \
     const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu) = {                                                          \
-        .name = "cpu broadcast", .isa = SOMA_ISA_LEVEL, .accept = accept_any, .prepare = fn##_broadcast_prepare};
+        .name = "cpu broadcast", SOMA_ISA_FIELDS, .accept = accept_any, .prepare = fn##_broadcast_prepare};
 #endif
 
 BINARY_KERNELS(add, +)

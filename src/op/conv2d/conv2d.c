@@ -9,10 +9,10 @@
  * ops of their own (conv2d_grad.c).
  */
 #include "op/conv2d/conv2d.h"
-#include "backend/cpu/isa.h"
-#include "backend/onednn/onednn.h"
+#include "cpu/isa.h"
+#include "library/onednn/onednn.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/sample.h"
 #include <soma/ops.h>
 
@@ -226,7 +226,7 @@ const soma_op soma_op_conv2d = {
     .samples = samples,
     .n_in_samples = 4};
 
-soma_value soma_convolve2d_with(soma_value x, const soma_convolve2d_options *o)
+soma_value soma_op_conv2d_with(soma_value x, const soma_op_conv2d_options *o)
 {
     soma_conv2d_attrs a = {.groups = o->groups ? o->groups : 1};
     for (int i = 0; i < 2; i++) {

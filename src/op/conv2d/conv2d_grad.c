@@ -12,12 +12,12 @@
  *
  * All three are bilinear (but for y), so each one's gradients are the other two.
  */
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
-#include "backend/onednn/onednn.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "library/onednn/onednn.h"
 #include "graph/graph.h"
 #include "op/conv2d/conv2d.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/sample.h"
 #include <soma/ops.h>
 

@@ -4,7 +4,7 @@
  * rule gives the layouts of x and y from the shape alone, so that the forward node and both gradients agree; weights
  * take whatever order the primitive likes best and stay packed.
  */
-#include "backend/onednn/shim.h"
+#include "library/onednn/shim.h"
 #include "op/conv2d/conv2d.h"
 #include "op/tail/tail_onednn.h"
 
@@ -248,13 +248,13 @@ const soma_kernel soma_conv2d_onednn = {.name = "onednn",
                                         .tail = SOMA_TAIL_ADD | SOMA_TAIL_ACT,
                                         .acts = SOMA_ACTS_ONEDNN,
                                         .accept = accept,
-                                        .wish = forward_wish,
+                                        .request = forward_wish,
                                         .prepare = forward_direct};
 const soma_kernel soma_conv2d_input_grad_onednn = {.name = "onednn",
                                                    .bf16 = SOMA_BF16_MULTIPLY,
                                                    .layouts = SOMA_LAYOUT_ASK,
                                                    .accept = accept,
-                                                   .wish = input_wish,
+                                                   .request = input_wish,
                                                    .prepare = input_direct};
 
 /* Where bf16 images are narrower than the stride and windows reach into padding, the library (2.6) multiplies memory
@@ -273,7 +273,7 @@ const soma_kernel soma_conv2d_weight_grad_onednn = {.name = "onednn",
                                                     .bf16 = SOMA_BF16_MULTIPLY,
                                                     .layouts = SOMA_LAYOUT_ASK,
                                                     .accept = weights_accept,
-                                                    .wish = weight_wish,
+                                                    .request = weight_wish,
                                                     .prepare = weights_direct};
 
 /* ---- depthwise: x and y take the layout of their neighbours, which must be one; soma's own kernels take two ---- */
@@ -420,17 +420,17 @@ const soma_kernel soma_conv2d_onednn_winograd = {.name = "onednn-winograd",
                                                  .tail = SOMA_TAIL_ADD,
                                                  .accept = forward_winograd_accept,
                                                  .suits = forward_winograd_suits,
-                                                 .wish = forward_wish,
+                                                 .request = forward_wish,
                                                  .prepare = forward_winograd};
 const soma_kernel soma_conv2d_input_grad_onednn_winograd = {.name = "onednn-winograd",
                                                             .layouts = SOMA_LAYOUT_ASK,
                                                             .accept = input_winograd_accept,
                                                             .suits = input_winograd_suits,
-                                                            .wish = input_wish,
+                                                            .request = input_wish,
                                                             .prepare = input_winograd};
 const soma_kernel soma_conv2d_weight_grad_onednn_winograd = {.name = "onednn-winograd",
                                                              .layouts = SOMA_LAYOUT_ASK,
                                                              .accept = weights_winograd_accept,
                                                              .suits = weights_winograd_suits,
-                                                             .wish = weight_wish,
+                                                             .request = weight_wish,
                                                              .prepare = weights_winograd};

@@ -6,8 +6,8 @@
 #ifndef SOMA_OP_CONV2D_PACK_H
 #define SOMA_OP_CONV2D_PACK_H
 
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/conv2d/conv2d.h"
 
 typedef void (*soma_conv2d_pack_part)(void *job, int index, int count);

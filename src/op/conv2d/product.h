@@ -6,7 +6,7 @@
 #ifndef SOMA_OP_CONV2D_PRODUCT_H
 #define SOMA_OP_CONV2D_PRODUCT_H
 
-#include "backend/cpu/vec.h"
+#include "cpu/vec.h"
 #include "op/conv2d/conv2d.h"
 #include "op/tail/tail_vec.h"
 
@@ -39,8 +39,8 @@ SOMA_INLINE void soma_conv2d_multiply(int rows, int vectors, int64_t outer, int6
         }
 }
 
-/* x, y, what is added and the gate in blocks of a vector's channels: the wish of these kernels, forward and backward to
- * x. */
+/* x, y, what is added and the gate in blocks of a vector's channels: the request of these kernels, forward and backward
+ * to x. */
 #define SOMA_CONV2D_BLOCKED (SOMA_LANES == 16 ? SOMA_NCHW16C : SOMA_NCHW8C)
 static inline void soma_conv2d_wish_blocks(soma_prepare *p)
 {

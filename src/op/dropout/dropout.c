@@ -7,8 +7,8 @@
  */
 #include "op/dropout/dropout.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
 #include "op/reorder/reorder.h"
 #include "op/sample.h"

@@ -6,7 +6,7 @@
 #define SOMA_OP_DROPOUT_H
 
 #include "base/random.h"
-#include "op/element.h"
+#include "tensor/element.h"
 
 extern const soma_op soma_op_dropout;
 

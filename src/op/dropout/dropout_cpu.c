@@ -8,9 +8,9 @@
  */
 #include "op/dropout/dropout.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 
 #include <string.h>
 
@@ -298,7 +298,7 @@ static soma_status prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_dropout_cpu) = {.name = "cpu",
-                                                .isa = SOMA_ISA_LEVEL,
+                                                SOMA_ISA_FIELDS,
                                                 .bf16 = SOMA_STORED_RULE,
                                                 .layouts = SOMA_LAYOUT_FOLLOW,
                                                 .accept = accept,

@@ -5,7 +5,7 @@
  */
 #include "op/loss/loss.h"
 
-#include "backend/cpu/isa.h"
+#include "cpu/isa.h"
 #include "graph/graph.h"
 #include <soma/ops.h>
 

@@ -5,8 +5,8 @@
  */
 #include "op/loss/loss.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "op/softmax/softmax_rows.h"
 
 typedef struct job {
@@ -102,7 +102,7 @@ static soma_status loss_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_softmax_cross_entropy_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept_loss, .prepare = loss_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept_loss, .prepare = loss_prepare};
 
 /* ---- softmax_cross_entropy_grad ---- */
 
@@ -161,7 +161,7 @@ static soma_status grad_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_softmax_cross_entropy_grad_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept_grad, .prepare = grad_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept_grad, .prepare = grad_prepare};
 
 /* ---- accuracy ---- */
 
@@ -201,4 +201,4 @@ static soma_status accuracy_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_accuracy_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept_loss, .prepare = accuracy_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept_loss, .prepare = accuracy_prepare};

@@ -7,7 +7,7 @@
 #define SOMA_OP_LOSS_H
 
 #include "base/context.h"
-#include "op/element.h"
+#include "tensor/element.h"
 
 extern const soma_op soma_op_softmax_cross_entropy;      /* (logits, target) -> loss, probabilities */
 extern const soma_op soma_op_softmax_cross_entropy_grad; /* (dloss, probabilities, target) -> dlogits */

@@ -5,8 +5,8 @@
  */
 #include "op/loss/mean_squared_error.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
 #include <soma/ops.h>
 

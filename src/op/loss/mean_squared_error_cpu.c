@@ -5,8 +5,8 @@
  */
 #include "op/loss/mean_squared_error.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 
 #define BLOCK 4096
 #define THREAD_BYTES 64 /* one cache line per thread's sum */
@@ -81,7 +81,7 @@ static soma_status loss_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_mean_squared_error_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept_loss, .prepare = loss_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept_loss, .prepare = loss_prepare};
 
 /* ---- mean_squared_error_grad ---- */
 
@@ -124,4 +124,4 @@ static soma_status grad_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_mean_squared_error_grad_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept_grad, .prepare = grad_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept_grad, .prepare = grad_prepare};

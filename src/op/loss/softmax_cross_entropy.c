@@ -8,8 +8,8 @@
  */
 #include "op/loss/loss.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "base/exact.h"
 #include "graph/graph.h"
 #include "op/softmax/softmax.h"

@@ -9,12 +9,12 @@
  *                                over the j whose windows hold c: c - (size - 1) / 2 .. c + size / 2
  */
 #include "op/lrn/lrn.h"
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "base/exact.h"
 #include "base/zero.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/sample.h"
 #include <soma/ops.h>
 

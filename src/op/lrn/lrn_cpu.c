@@ -4,9 +4,9 @@
  * plain, of 32 positions side by side) pass through buffers with zeros for the channels that do not exist, so that a
  * window is `size` loads a fixed distance apart. Each byte of memory is touched once.
  */
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vecmath.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "cpu/vecmath.h"
 #include "op/lrn/lrn.h"
 #include "op/reorder/reorder.h"
 
@@ -180,6 +180,6 @@ static soma_status prepare(soma_prepare *p)
 
 extern const soma_kernel SOMA_ISA(soma_local_response_norm_cpu), SOMA_ISA(soma_local_response_norm_grad_cpu);
 const soma_kernel SOMA_ISA(soma_local_response_norm_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};
 const soma_kernel SOMA_ISA(soma_local_response_norm_grad_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .layouts = SOMA_LAYOUT_FOLLOW, .accept = accept, .prepare = prepare};

@@ -8,11 +8,11 @@
  * A product over the samples (a^T b, both [N, ...]: a dense layer's weight gradient) has no batch: pieces of it add up.
  */
 #include "op/matmul/matmul.h"
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
-#include "backend/onednn/onednn.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "library/onednn/onednn.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/sample.h"
 #include <soma/ops.h>
 

@@ -3,8 +3,8 @@
  * op/matmul/matmul_cpu.c: f32 matrices without a library call. Three ways: tiny products keep both operands in
  * registers and permute lanes (AVX-512 only); everything else goes through tiles of SOMA_ROWS x 2 vectors.
  */
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/matmul/matmul.h"
 #include "op/tail/tail_vec.h"
 
@@ -337,9 +337,5 @@ static soma_status prepare(soma_prepare *p)
     return SOMA_OK;
 }
 
-const soma_kernel SOMA_ISA(soma_matmul_cpu) = {.name = "cpu",
-                                               .isa = SOMA_ISA_LEVEL,
-                                               .tail = SOMA_TAIL_ACT,
-                                               .acts = UINT32_MAX,
-                                               .accept = accept,
-                                               .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_matmul_cpu) = {
+    .name = "cpu", SOMA_ISA_FIELDS, .tail = SOMA_TAIL_ACT, .acts = UINT32_MAX, .accept = accept, .prepare = prepare};

@@ -3,7 +3,7 @@
  * op/matmul/matmul_onednn.c: matmul by oneDNN on plain arrays; transposes are strides, broadcast matrices have leading
  * size 1.
  */
-#include "backend/onednn/shim.h"
+#include "library/onednn/shim.h"
 #include "op/matmul/matmul.h"
 #include "op/tail/tail_onednn.h"
 

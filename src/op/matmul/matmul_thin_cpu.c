@@ -8,8 +8,8 @@
  *     outer    y[i,:] = sum over q of a[q,i] b[q,:]      k at most 8: y [m,n] is the large one, streamed past the cache
  *                                                        a run of each row at a time, for which b stays in the cache
  */
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/matmul/matmul.h"
 #include "op/tail/tail_vec.h"
 
@@ -264,7 +264,7 @@ static soma_status prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_matmul_thin_cpu) = {.name = "cpu-thin",
-                                                    .isa = SOMA_ISA_LEVEL,
+                                                    SOMA_ISA_FIELDS,
                                                     .tail = SOMA_TAIL_ACT,
                                                     .acts = UINT32_MAX,
                                                     .accept = accept,

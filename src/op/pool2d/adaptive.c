@@ -10,10 +10,10 @@
 #include "op/pool2d/adaptive.h"
 
 #include "base/words.h"
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/sample.h"
 #include <soma/ops.h>
 

@@ -4,8 +4,8 @@
  * [N, C / block, H, W, block]. Where the big side (x or dx) has channels inside, up to 512 channels of a position are
  * summed side by side; where it is plain, columns are. Each byte of the big side is touched once, unless bins overlap.
  */
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/pool2d/adaptive.h"
 #include "op/reorder/reorder.h"
 
@@ -187,7 +187,7 @@ static soma_status prepare(soma_prepare *p, bool backward)
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##op_name##_cpu);                                                           \
     const soma_kernel SOMA_ISA(soma_##op_name##_cpu) = {.name = "cpu",                                                 \
-                                                        .isa = SOMA_ISA_LEVEL,                                         \
+                                                        SOMA_ISA_FIELDS,                                               \
                                                         .bf16 = SOMA_STORED_RULE,                                      \
                                                         .layouts = SOMA_LAYOUT_CONVERT,                                \
                                                         .accept = accept,                                              \

@@ -13,9 +13,9 @@
 #include "op/pool2d/pool2d.h"
 
 #include "base/words.h"
-#include "backend/cpu/isa.h"
+#include "cpu/isa.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/sample.h"
 #include <soma/ops.h>
 

@@ -6,7 +6,7 @@
 #ifndef SOMA_OP_POOL2D_POOL2D_COLUMNS_H
 #define SOMA_OP_POOL2D_POOL2D_COLUMNS_H
 
-#include "backend/cpu/vec.h"
+#include "cpu/vec.h"
 #include "op/pool2d/pool2d.h"
 #include "op/tail/tail_vec.h"
 

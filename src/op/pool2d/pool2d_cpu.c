@@ -4,7 +4,7 @@
  * the big side (x or dx) has channels inside, lanes are channels; small arrays (y, index) that are plain then pass
  * through a buffer of some rows. Where the big side is plain, lanes are columns. Each byte of memory is touched once.
  */
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "op/pool2d/pool2d_columns.h"
 #include "op/reorder/reorder.h"
 
@@ -354,7 +354,7 @@ static soma_status prepare(soma_prepare *p, kind k)
         return prepare(p, k);                                                                                          \
     }                                                                                                                  \
     const soma_kernel SOMA_ISA(soma_##op_name##_cpu) = {.name = "cpu",                                                 \
-                                                        .isa = SOMA_ISA_LEVEL,                                         \
+                                                        SOMA_ISA_FIELDS,                                               \
                                                         .bf16 = SOMA_STORED_RULE,                                      \
                                                         .layouts = SOMA_LAYOUT_CONVERT,                                \
                                                         .tail = SOMA_TAIL_ACT,                                         \

@@ -3,8 +3,8 @@
  * op/pool2d/pool2d_reference.c: pooling as loops over plain arrays, in f64. Threads share planes [h, w], so sums have a
  * fixed order.
  */
-#include "backend/cpu/parallel.h"
-#include "op/element.h"
+#include "cpu/parallel.h"
+#include "tensor/element.h"
 #include "op/pool2d/pool2d.h"
 
 typedef struct reference_state {

@@ -4,8 +4,8 @@
  * reduce_sum and reduce_mean. x either lacks the axes or has them with size 1. Copies count over the full batch.
  *     dx = sum (or mean) of dy over the axes
  */
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
 #include "op/binary/binary.h"
 #include "op/reduce/expand.h"

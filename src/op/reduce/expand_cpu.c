@@ -4,8 +4,8 @@
  */
 #include "op/reduce/expand.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 
 static soma_status accept(soma_prepare *p)
 {
@@ -76,5 +76,4 @@ static soma_status prepare(soma_prepare *p)
 }
 
 extern const soma_kernel SOMA_ISA(soma_expand_cpu);
-const soma_kernel SOMA_ISA(soma_expand_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_expand_cpu) = {.name = "cpu", SOMA_ISA_FIELDS, .accept = accept, .prepare = prepare};

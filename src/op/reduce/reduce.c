@@ -10,8 +10,8 @@
  */
 #include "op/reduce/reduce.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
 #include <soma/ops.h>
 

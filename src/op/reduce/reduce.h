@@ -6,7 +6,7 @@
 #ifndef SOMA_OP_REDUCE_REDUCE_H
 #define SOMA_OP_REDUCE_REDUCE_H
 
-#include "op/element.h"
+#include "tensor/element.h"
 
 /* Elements from which a reduction is shared between threads. */
 #define SOMA_REDUCE_PARALLEL 65536

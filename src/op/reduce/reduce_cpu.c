@@ -7,8 +7,8 @@
  */
 #include "op/reduce/reduce.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 
 #include <math.h>
 #include <string.h>
@@ -454,5 +454,4 @@ static soma_status prepare(soma_prepare *p)
 }
 
 extern const soma_kernel SOMA_ISA(soma_reduce_cpu);
-const soma_kernel SOMA_ISA(soma_reduce_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = prepare};
+const soma_kernel SOMA_ISA(soma_reduce_cpu) = {.name = "cpu", SOMA_ISA_FIELDS, .accept = accept, .prepare = prepare};

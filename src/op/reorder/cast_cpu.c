@@ -3,8 +3,8 @@
  * op/reorder/cast_cpu.c: reorder between f32 and bf16 where the layout stays, at the speed of memory. Exists at level 4
  * only.
  */
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/reorder/reorder.h"
 
 #define SOMA_CAST_PARALLEL 32768 /* elements from which a parallel region pays */
@@ -64,7 +64,7 @@ static soma_status prepare(soma_prepare *p)
 
 extern const soma_kernel SOMA_ISA(soma_cast_cpu);
 const soma_kernel SOMA_ISA(soma_cast_cpu) = {.name = "cast",
-                                             .isa = SOMA_ISA_LEVEL,
+                                             SOMA_ISA_FIELDS,
                                              .bf16 = SOMA_BF16_FOLLOW,
                                              .layouts = SOMA_LAYOUT_CONVERT,
                                              .accept = accept,

@@ -7,11 +7,11 @@
  *                  how gradients of the pieces of a batch add up
  */
 #include "op/reorder/reorder.h"
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
-#include "backend/onednn/onednn.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "library/onednn/onednn.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/sample.h"
 
 #include <string.h>

@@ -3,8 +3,8 @@
  * op/reorder/reorder_cpu.c: reorder between the layouts that soma reads, and accumulate. Both run at the speed of
  * memory.
  */
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "op/reorder/reorder.h"
 
 #include <string.h>
@@ -123,7 +123,7 @@ static soma_status reorder_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_reorder_cpu) = {.name = "cpu",
-                                                .isa = SOMA_ISA_LEVEL,
+                                                SOMA_ISA_FIELDS,
                                                 .bf16 = SOMA_BF16_FOLLOW,
                                                 .layouts = SOMA_LAYOUT_CONVERT,
                                                 .accept = soma_reorder_accept,
@@ -184,7 +184,7 @@ static soma_status accumulate_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_accumulate_cpu) = {.name = "cpu",
-                                                   .isa = SOMA_ISA_LEVEL,
+                                                   SOMA_ISA_FIELDS,
                                                    .layouts = SOMA_LAYOUT_FOLLOW,
                                                    .accept = accumulate_accept,
                                                    .prepare = accumulate_prepare};

@@ -4,7 +4,7 @@
  * for. The packed side's descriptor knows the rank (grouped weights have 5 dimensions there); the plain side is
  * row-major of the same.
  */
-#include "backend/onednn/shim.h"
+#include "library/onednn/shim.h"
 
 static soma_status accept(soma_prepare *p)
 {

@@ -3,8 +3,8 @@
  * op/reorder/reorder_tiles_cpu.c: weights and gradients of 1x1 convolutions between plain and a library's square tiles,
  * which it says in soma_tiles. Libraries' own reorders of plain results reach a tenth of the speed of memory here.
  */
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/reorder/reorder.h"
 
 #define L SOMA_LANES
@@ -102,4 +102,4 @@ static soma_status prepare(soma_prepare *p)
 #endif
 
 const soma_kernel SOMA_ISA(soma_reorder_tiles_cpu) = {
-    .name = "tiles", .isa = SOMA_ISA_LEVEL, .layouts = SOMA_LAYOUT_CONVERT, .accept = accept, .prepare = prepare};
+    .name = "tiles", SOMA_ISA_FIELDS, .layouts = SOMA_LAYOUT_CONVERT, .accept = accept, .prepare = prepare};

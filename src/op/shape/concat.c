@@ -3,10 +3,10 @@
  * op/shape/concat.c: arrays one after the other along an axis, equal in all others.
  *     dx_i = the slice of dy where x_i stands
  */
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "base/size.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/shape/shape.h"
 #include <soma/ops.h>
 

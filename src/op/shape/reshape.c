@@ -3,10 +3,10 @@
  * op/shape/reshape.c: the same elements in the same order under another shape. In plain layout this is a view: the
  * kernel copies only where the plan could not give input and output one place. dx = dy under x's shape
  */
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "base/size.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/shape/shape.h"
 #include <soma/ops.h>
 
@@ -155,7 +155,7 @@ const soma_op soma_op_reshape = {
     .required_out = 1,
     .attrs_size = sizeof(soma_reshape_attrs),
     .fields = fields,
-    .view = true,
+    .alias = true,
     .infer = infer,
     .grad = gradient,
     .kernels = (const soma_kernel *const[]){&reference, NULL},

@@ -3,9 +3,9 @@
  * op/shape/slice.c: y = x[begin .. end - 1] along one axis, and slice_grad, its inverse: dy in an array of zeros.
  * Each is the other's gradient.
  */
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/shape/shape.h"
 #include <soma/ops.h>
 

@@ -4,7 +4,7 @@
  * The batch stays in front.
  *     dx = dy with its axes in the inverse order
  */
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
 #include "op/binary/binary.h"
 #include "op/shape/shape.h"

@@ -6,7 +6,7 @@
 #define SOMA_OP_SOFTMAX_H
 
 #include "base/context.h"
-#include "op/element.h"
+#include "tensor/element.h"
 
 extern const soma_op soma_op_softmax;
 extern const soma_op soma_op_log_softmax;

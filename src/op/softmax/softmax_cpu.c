@@ -4,8 +4,8 @@
  */
 #include "op/softmax/softmax.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "op/softmax/softmax_rows.h"
 
 typedef struct rows_job {
@@ -55,7 +55,7 @@ static soma_status softmax_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_softmax_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = softmax_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept, .prepare = softmax_prepare};
 
 /* ---- softmax_grad ---- */
 
@@ -88,7 +88,7 @@ static soma_status softmax_grad_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_softmax_grad_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = softmax_grad_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept, .prepare = softmax_grad_prepare};
 
 /* ---- log_softmax ---- */
 
@@ -122,4 +122,4 @@ static soma_status log_softmax_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_log_softmax_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = log_softmax_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept, .prepare = log_softmax_prepare};

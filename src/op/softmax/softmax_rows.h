@@ -5,7 +5,7 @@
 #ifndef SOMA_OP_SOFTMAX_ROWS_H
 #define SOMA_OP_SOFTMAX_ROWS_H
 
-#include "backend/cpu/vecmath.h"
+#include "cpu/vecmath.h"
 
 /* A block of rows stays in the first-level cache over the passes below. */
 #define SOMA_BLOCK_ELEMENTS 2048

@@ -4,9 +4,8 @@
  */
 #include "op/tail/tail.h"
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "graph/graph.h"
-#include "graph/select.h"
 
 /* Position of an input of the tail, or -1 where it is absent or not among `parts`. */
 static int position(const soma_prepare *p, uint32_t parts, soma_tail_part part)

@@ -20,7 +20,7 @@ soma_tail_state soma_tail_of(const soma_prepare *p);
 /* Are what is added and the gate's y in the result's layout? Their elements then pair up by position. Refuses
  * otherwise. */
 soma_status soma_tail_alike(soma_prepare *p);
-/* The wish for that. */
+/* The request for that. */
 void soma_tail_wish_alike(soma_prepare *p);
 
 /* A pass over output 0 of the prepared kernel, within its run, for the parts p->behind (soma_tail_part). */

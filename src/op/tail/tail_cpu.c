@@ -3,7 +3,7 @@
  * op/tail/tail_cpu.c: one pass over what a kernel has just written: y = gate(act(y + z)), for the parts that the kernel
  * left. All arrays are in one layout, so elements pair up by position. At level 4 each of them may be bf16 or f32.
  */
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "op/tail/tail_vec.h"
 
 #define ROW 512 /* elements at a time for activations that take no vector */

@@ -5,12 +5,12 @@
 #ifndef SOMA_OP_TAIL_TAIL_ONEDNN_H
 #define SOMA_OP_TAIL_TAIL_ONEDNN_H
 
-#include "backend/onednn/shim.h"
+#include "library/onednn/shim.h"
 #include "op/tail/tail.h"
 
 /* The library's function that gives for every number what the activation gives; dnnl_alg_kind_undef: none does, a
  * pass of ours follows. Its relu and its clip are maxima that turn NaN into a number; elu with slope 0 is a relu that
- * keeps it (backend/onednn/shim.h). */
+ * keeps it (library/onednn/shim.h). */
 static inline dnnl_alg_kind_t soma_act_onednn(soma_act act)
 {
     return act == SOMA_ACT_RELU      ? dnnl_eltwise_elu

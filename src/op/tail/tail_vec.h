@@ -6,8 +6,8 @@
 #ifndef SOMA_OP_TAIL_TAIL_VEC_H
 #define SOMA_OP_TAIL_TAIL_VEC_H
 
-#include "backend/cpu/vec.h"
-#include "backend/cpu/vecmath.h"
+#include "cpu/vec.h"
+#include "cpu/vecmath.h"
 #include "op/tail/tail.h"
 
 #include <math.h>

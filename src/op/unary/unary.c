@@ -6,11 +6,11 @@
  */
 #include "op/unary/unary.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "base/zero.h"
 #include "graph/graph.h"
-#include "op/element.h"
+#include "tensor/element.h"
 #include "op/tail/act.h"
 #include "op/unary/unary_exact.h"
 #include <soma/ops.h>

@@ -5,9 +5,9 @@
  */
 #include "op/unary/unary.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
-#include "backend/cpu/vec.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
+#include "cpu/vec.h"
 #include "op/unary/unary_fast.h"
 
 static soma_status accept(soma_prepare *p)
@@ -98,7 +98,7 @@ static soma_status prepare_span(soma_prepare *p, soma_elementwise row, soma_run_
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
     const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
-                                                   .isa = SOMA_ISA_LEVEL,                                              \
+                                                   SOMA_ISA_FIELDS,                                                    \
                                                    .bf16 = SOMA_STORED_RULE,                                           \
                                                    .layouts = SOMA_LAYOUT_FOLLOW,                                      \
                                                    .accept = accept,                                                   \

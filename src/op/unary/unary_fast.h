@@ -6,8 +6,8 @@
 #ifndef SOMA_OP_UNARY_UNARY_FAST_H
 #define SOMA_OP_UNARY_UNARY_FAST_H
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/vecmath.h"
+#include "cpu/isa.h"
+#include "cpu/vecmath.h"
 #include "op/unary/numbers.h"
 
 #define EXP soma_vexp

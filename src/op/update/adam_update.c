@@ -8,8 +8,8 @@
  */
 #include "op/update/update.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 #include "base/exact.h"
 
 #define FIELD(field) .name = #field, .offset = offsetof(soma_adam_attrs, field), .type = SOMA_FIELD_FLOAT

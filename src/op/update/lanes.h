@@ -6,7 +6,7 @@
 #ifndef SOMA_OP_LANES_H
 #define SOMA_OP_LANES_H
 
-#include "backend/cpu/isa.h"
+#include "cpu/isa.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>

@@ -7,8 +7,8 @@
  */
 #include "op/update/update.h"
 
-#include "backend/cpu/isa.h"
-#include "backend/cpu/parallel.h"
+#include "cpu/isa.h"
+#include "cpu/parallel.h"
 
 #define FIELD(field) .name = #field, .offset = offsetof(soma_sgd_attrs, field)
 static const soma_field fields[] = {

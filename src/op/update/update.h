@@ -11,7 +11,7 @@
 #define SOMA_OP_UPDATE_H
 
 #include "base/context.h"
-#include "op/element.h"
+#include "tensor/element.h"
 
 extern const soma_op soma_op_step_count;
 extern const soma_op soma_op_learning_rate;

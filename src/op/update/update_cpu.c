@@ -5,7 +5,7 @@
  */
 #include "op/update/update.h"
 
-#include "backend/cpu/parallel.h"
+#include "cpu/parallel.h"
 #include "op/update/lanes.h"
 
 #define MOST_ARRAYS 7
@@ -171,7 +171,7 @@ static soma_status sgd_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_sgd_update_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = sgd_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept, .prepare = sgd_prepare};
 
 /* ---- adam_update: x = p, g, m, v, p out, m out, v out; c as in adam_run ---- */
 
@@ -225,4 +225,4 @@ static soma_status adam_prepare(soma_prepare *p)
 }
 
 const soma_kernel SOMA_ISA(soma_adam_update_cpu) = {
-    .name = "cpu", .isa = SOMA_ISA_LEVEL, .accept = accept, .prepare = adam_prepare};
+    .name = "cpu", SOMA_ISA_FIELDS, .accept = accept, .prepare = adam_prepare};
