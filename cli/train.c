@@ -353,6 +353,14 @@ static bool describe_data(soma *s, const train_options *t, const cli_model *foun
 {
     *how = (soma_dataset_options){
         .struct_size = sizeof *how, .split = "train", .limit = t->limit, .skip_broken = t->skip_broken};
+    const soma_dataset_options *described = found->recipe.data; /* the command line goes before it */
+    if (described && !t->data) {
+        how->format = described->format;
+        how->labels = described->labels;
+        how->split = described->split ? described->split : how->split;
+        how->limit = t->limit ? t->limit : described->limit;
+        how->skip_broken |= described->skip_broken;
+    }
     if (found->model)
         cli_use_model(found->model, how);
     if (found->described)
@@ -371,16 +379,19 @@ static bool describe_data(soma *s, const train_options *t, const cli_model *foun
 }
 
 /* Architectures are built for the data's classes and, where both are pictures, their size; other models come first. */
-static bool find_both(soma *s, const train_options *t, const char *name, const char *data_name, cli_model *found,
+static bool find_both(soma *s, const train_options *t, const char *name, const char **chosen, cli_model *found,
                       soma_dataset **data, int *code)
 {
     const soma_zoo_entry *zoo = soma_zoo_find(name);
-    bool random = !strcmp(data_name, "random");
+    bool random = !strcmp(*chosen, "random");
     cli_build build = t->build;
     if ((!zoo || random) && !cli_find_model(s, name, &build, found, code))
         return false;
     soma_shape sample = found->model ? cli_sample_shape(found->model) : build.input.rank ? build.input : zoo->input;
     soma_dataset_options how;
+    if (!t->data && found->recipe.data)
+        *chosen = found->recipe.data->path;
+    const char *data_name = *chosen;
     *code = EXIT_USAGE;
     soma_optimizer ignored; /* what is wrong with the options is told before the data are read */
     if (!choose_optimizer(t, found->model ? found : &(cli_model){.zoo = zoo}, &ignored) ||
@@ -462,7 +473,7 @@ int cli_train(int argc, char **argv)
     const char *data_name = t.data ? t.data : !strcmp(name, "neuron") ? "line" : "fashion-mnist";
     cli_model found = {0};
     soma_dataset *data = NULL;
-    if (find_both(s, &t, name, data_name, &found, &data, &code)) {
+    if (find_both(s, &t, name, &data_name, &found, &data, &code)) {
         cli_note_inputs(&t.common, &t.build, &found, &t.pictures);
         code = train(s, &t, data_name, &found, data);
     }

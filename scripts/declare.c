@@ -9,6 +9,7 @@
  * A row is SORT(name, ..., "doc", fields); a field is one of the macros below. One sort more is one entry of `sorts`.
  */
 #include <ctype.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -21,6 +22,8 @@ typedef struct field {
 typedef struct row {
     const char *name, *more, *doc;
     const field *fields;
+    const char *stem;  /* what names in C begin with */
+    const char *first; /* members between those of the sort and the fields; "" */
 } row;
 
 #define INT(f, preset, range, doc, ...) {"INT", #f, "", #preset, #range, doc, #__VA_ARGS__},
@@ -41,7 +44,11 @@ typedef struct row {
         }                                                                                                              \
     }
 
-#define LAYER(name, automatic, doc, ...) {#name, #automatic, doc, FIELDS(__VA_ARGS__)},
+#define LAYER(name, automatic, doc, ...) {#name, #automatic, doc, FIELDS(__VA_ARGS__), "soma_", ""},
+#define JOIN(name, doc, ...) {#name, "NULL", doc, FIELDS(__VA_ARGS__), "soma_layer_", MORE},
+#define MORE                                                                                                           \
+    "    const soma_value *more; /**< the other values: at least one */\n    int64_t n_more;         /**< how many "   \
+    "*/\n"
 static const row layers[] = {
 #include "nn/layers.list"
     {0}};
@@ -137,7 +144,8 @@ static void member(const field *f)
     int n = snprintf(text, sizeof text, "%s%s", f->doc, dot);
     if (range[0])
         n += snprintf(text + n, sizeof text - (size_t)n, "; %s", range);
-    if (f->preset[0] && strcmp(f->preset, "NULL") && strncmp(range, "required", 8))
+    bool left_open = !strcmp(f->preset, "NULL") || !strcmp(f->preset, "UNSAID") || !strcmp(f->preset, "DERIVED");
+    if (f->preset[0] && !left_open && strncmp(range, "required", 8))
         snprintf(text + n, sizeof text - (size_t)n, "; default %s", f->preset);
     comment(text, "    ");
     if (!strcmp(f->type, "INT"))
@@ -167,14 +175,15 @@ static void header(const sort *s)
            "#ifndef SOMA_%s_H\n#define SOMA_%s_H\n\n#include <%s>\n\n#ifdef __cplusplus\nextern \"C\" {\n#endif\n",
            s->header, s->list, s->file, guard, guard, s->needs);
     for (const row *r = s->rows; r->name; r++) {
-        printf("\ntypedef struct soma_%s_options {\n    size_t struct_size;\n    soma_at at;\n%s", r->name, s->first);
+        printf("\ntypedef struct %s%s_options {\n    size_t struct_size;\n    soma_at at;\n%s%s", r->stem, r->name,
+               s->first, r->first);
         for (const field *f = r->fields; f->name; f++)
             member(f);
-        printf("} soma_%s_options;\n", r->name);
+        printf("} %s%s_options;\n", r->stem, r->name);
         comment(r->doc, "");
-        printf("SOMA_API %s soma_%s_with(const soma_%s_options *o);\n", s->returns, r->name, r->name);
-        printf("#define soma_%s(...) soma_%s_with(SOMA_OPTIONS(soma_%s_options, %s__VA_ARGS__))\n", r->name, r->name,
-               r->name, s->lead);
+        printf("SOMA_API %s %s%s_with(const %s%s_options *o);\n", s->returns, r->stem, r->name, r->stem, r->name);
+        printf("#define %s%s(...) %s%s_with(SOMA_OPTIONS(%s%s_options, %s__VA_ARGS__))\n", r->stem, r->name, r->stem,
+               r->name, r->stem, r->name, s->lead);
     }
     printf("\n#ifdef __cplusplus\n}\n#endif\n#endif\n");
 }
@@ -183,7 +192,7 @@ static void header(const sort *s)
 
 static void table_field(const row *r, const field *f)
 {
-    printf("    SOMA_%s(soma_%s_options, %s, ", f->type, r->name, f->name);
+    printf("    SOMA_%s(%s%s_options, %s, ", f->type, r->stem, r->name, f->name);
     if (!strcmp(f->type, "KIND"))
         printf("&%s, ", f->count);
     if (f->preset[0])
@@ -203,7 +212,8 @@ static void table(const sort *s)
         printf("static const soma_field %s_fields[] = {\n", r->name);
         for (const field *f = r->fields; f->name; f++)
             table_field(r, f);
-        printf("    SOMA_FIELDS_END};\nDECLARED(%s, %s, ", r->name, r->more);
+        printf("    SOMA_FIELDS_END};\nDECLARED(%s, %s%s, %s, %s, ", r->name, r->stem, r->name, r->more,
+               r->first[0] ? "true" : "false");
         quoted(r->doc);
         printf(")\n");
     }

@@ -15,6 +15,7 @@
 
 #include "faults.h"
 #include "graph/graph.h"
+#include "yaml_wrong.h"
 
 #include <soma/soma.h>
 
@@ -59,6 +60,37 @@ static soma_model *read_text(soma *s, const char *text, soma_recipe *recipe)
 
 /* ---- right ---- */
 
+static void same_tensors(soma_model *m, soma_model *zoo)
+{
+    assert_int_equal(soma_tensor_count(m), soma_tensor_count(zoo));
+    for (int i = 0; i < soma_tensor_count(m); i++) {
+        soma_named_tensor a = soma_tensor_at(m, i), b = soma_tensor_at(zoo, i);
+        int64_t n = soma_shape_elements(&a.tensor.shape);
+        assert_string_equal(a.name, b.name);
+        assert_int_equal(n, soma_shape_elements(&b.tensor.shape));
+        assert_memory_equal(a.tensor.data, b.tensor.data, (size_t)n * sizeof(float));
+    }
+}
+
+/* Op, name, inputs and attributes of every node, in their order: what a plan is made of. */
+static void same_nodes(soma_model *m, soma_model *other)
+{
+    assert_int_equal(m->graph->n_nodes, other->graph->n_nodes);
+    for (int i = 0; i < m->graph->n_nodes; i++) {
+        const soma_graph_node *a = &m->graph->nodes[i], *b = &other->graph->nodes[i];
+        char text[2][256];
+        assert_string_equal(a->op->name, b->op->name);
+        assert_string_equal(a->layer, b->layer);
+        assert_int_equal(a->n_in, b->n_in);
+        assert_memory_equal(a->in, b->in, (size_t)a->n_in * sizeof *a->in);
+        for (const soma_field *f = a->op->fields; f && f->name; f++) {
+            soma_attr_text(f, a->attrs, text[0], sizeof text[0]);
+            soma_attr_text(f, b->attrs, text[1], sizeof text[1]);
+            assert_string_equal(text[0], text[1]);
+        }
+    }
+}
+
 static void the_example_is_the_zoos_network(void **state)
 {
     (void)state;
@@ -70,17 +102,8 @@ static void the_example_is_the_zoos_network(void **state)
         fail_msg("%s", soma_error(s));
     soma_model *zoo = soma_zoo(second, "fashion-cnn");
     assert_string_equal(soma_model_name(m), "fashion-cnn");
-    int64_t parameters = 0;
-    assert_int_equal(soma_tensor_count(m), soma_tensor_count(zoo));
-    for (int i = 0; i < soma_tensor_count(m); i++) {
-        soma_named_tensor a = soma_tensor_at(m, i), b = soma_tensor_at(zoo, i);
-        int64_t n = soma_shape_elements(&a.tensor.shape);
-        assert_string_equal(a.name, b.name);
-        assert_int_equal(n, soma_shape_elements(&b.tensor.shape));
-        assert_memory_equal(a.tensor.data, b.tensor.data, (size_t)n * sizeof(float));
-        parameters += n;
-    }
-    assert_int_equal(parameters, entry->parameters);
+    same_tensors(m, zoo);
+    same_nodes(m, zoo);
     float x[28 * 28], y[2][10];
     for (int i = 0; i < 28 * 28; i++)
         x[i] = (float)(i % 17) / 17;
@@ -99,6 +122,96 @@ static void the_example_is_the_zoos_network(void **state)
     assert_int_equal(recipe.epochs, entry->epochs);
     soma_close(s);
     soma_close(second);
+}
+
+/* ResNet-18 is a graph: a block with a shortcut, written once. The pictures are smaller, so that the test is fast. */
+static void a_block_is_written_once(void **state)
+{
+    (void)state;
+    enum { SIDE = 40 };
+    static char text[4096], small[4096];
+    static float x[3 * SIDE * SIDE], y[2][1000];
+    FILE *file = fopen(SOMA_SOURCE_DIR "/examples/resnet18.yaml", "rb");
+    assert_non_null(file);
+    text[fread(text, 1, sizeof text - 1, file)] = 0;
+    fclose(file);
+    int lines = 0;
+    for (const char *at = text; *at; at++)
+        lines += *at == '\n';
+    assert_true(lines > 0 && lines <= 60);
+    char *shape = strstr(text, "[3, 224, 224]");
+    assert_non_null(shape);
+    snprintf(small, sizeof small, "%.*s[3, %d, %d]%s", (int)(shape - text), text, SIDE, SIDE, shape + 13);
+    soma *s = open_context(), *second = open_context();
+    soma_recipe recipe;
+    const soma_zoo_entry *entry = soma_zoo_find("resnet18");
+    soma_model *m = read_text(s, small, &recipe);
+    if (!m)
+        fail_msg("%s", soma_error(s));
+    soma_model *zoo = soma_zoo(second, "resnet18", .input = SOMA_SHAPE(3, SIDE, SIDE));
+    same_tensors(m, zoo);
+    same_nodes(m, zoo);
+    for (int i = 0; i < 3 * SIDE * SIDE; i++)
+        x[i] = (float)(i % 23) / 23;
+    soma_tensor from = {SOMA_F32, SOMA_SHAPE(1, 3, SIDE, SIDE), x};
+    for (int k = 0; k < 2; k++) {
+        soma_tensor to = {SOMA_F32, SOMA_SHAPE(1, 1000), y[k]};
+        assert_int_equal(soma_predict(k ? zoo : m, &from, &to), SOMA_OK);
+    }
+    assert_memory_equal(y[0], y[1], sizeof y[0]);
+    soma_optimizer o = entry->optimizer();
+    assert_true(recipe.optimizer.lr == o.lr && recipe.optimizer.momentum == o.momentum &&
+                recipe.optimizer.weight_decay == o.weight_decay);
+    assert_true(recipe.batch_size == entry->batch_size && recipe.epochs == entry->epochs);
+    soma_close(s);
+    soma_close(second);
+}
+
+/* Two inputs, two outputs, joins, and activations with options in both ways of writing them. */
+static void a_graph_is_described(void **state)
+{
+    (void)state;
+    soma *s = open_context();
+    soma_model *m = read_text(
+        s,
+        "inputs: {image: [2, 4, 4], more: [2, 4, 4]}\n"
+        "blocks:\n"
+        "  outer: {parameters: {n: required, k: [1, 3]}, layers: [inner: {n: $n, k: $k}]}\n"
+        "  inner: {parameters: {n: 9, k: 1}, layers: [conv2d: {filters: $n, kernel: $k, same: true}]}\n"
+        "layers:\n"
+        "  - relu: {from: image, name: a}\n"
+        "  - tanh: {from: more, name: b}\n"
+        "  - concat: {from: [a, b], axis: 2}\n"
+        "  - clip: {min: -1, max: 2}\n"
+        "  - outer: {n: 3, name: deep}\n"
+        "  - sigmoid: {name: gate}\n"
+        "  - multiply: {from: [deep, gate, deep], name: product}\n"
+        "  - dropout: {when: false, rate: 0.5, name: dropped}\n"
+        "  - add: {from: [dropped, gate], name: sum}\n"
+        "outputs: [sum, product]\n",
+        NULL);
+    if (!m)
+        fail_msg("%s", soma_error(s));
+    soma_model *hand = soma_model_new(s, "hand");
+    soma_value image = soma_input(hand, "image", SOMA_F32, SOMA_SHAPE(2, 4, 4));
+    soma_value more = soma_input(hand, "more", SOMA_F32, SOMA_SHAPE(2, 4, 4));
+    soma_value a = soma_relu(image), b = soma_tanh(more);
+    soma_value x = soma_clip(soma_layer_concat(a, .more = &b, .n_more = 1, .axis = 2), .min = -1, .max = 2);
+    soma_scope_push(hand, "deep");
+    soma_value deep = soma_conv2d(x, .filters = 3, .kernel = {1, 3}, .same = true);
+    soma_scope_pop(hand);
+    soma_value gate = soma_sigmoid(deep);
+    soma_value product = soma_layer_multiply(deep, .more = (const soma_value[]){gate, deep}, .n_more = 2);
+    soma_value sum = soma_layer_add(product, .more = &gate, .n_more = 1);
+    assert_true(soma_ok(sum));
+    same_nodes(m, hand);
+    assert_string_equal(soma_tensor_at(m, 0).name, "deep.conv1.weight");
+    assert_string_equal(soma_model_output_name(m, 0), "sum");
+    assert_string_equal(soma_model_output_name(m, 1), "product");
+    soma_value one = soma_layer_add(sum);
+    assert_false(soma_ok(one));
+    assert_non_null(strstr(soma_error(s), "add: it joins several values; give the others in .more and .n_more"));
+    soma_close(s);
 }
 
 /* Every layer and every key once. */
@@ -130,10 +243,9 @@ static const char all[] =
     "  - dense: {units: 3, activation: linear, name: last, init: uniform, init_a: -1, init_b: 1e0,\n"
     "            bias_init: ones, bias_a: 0, bias_b: 0, no_bias: false}\n"
     "  - softmax\n"
-    "train:\n"
-    "  optimizer: {sgd: {lr: 0.5, momentum: 0.25, decay: 1e-6, weight_decay: 0.125, nesterov: true}}\n"
-    "  validation_split: 0.1\n"
-    "  loss: mse\n";
+    "loss: mse\n"
+    "optimizer: {sgd: {lr: 0.5, momentum: 0.25, decay: 1e-6, weight_decay: 0.125, nesterov: true}}\n"
+    "fit: {validation_split: 0.1}\n";
 
 static void all_keys_are_read(void **state)
 {
@@ -158,18 +270,7 @@ static void all_keys_are_read(void **state)
     x = soma_dense(x, .units = 3, .name = "last", .init = "uniform", .init_a = -1, .init_b = 1, .bias_init = "ones");
     soma_output(by_hand, "y", soma_softmax(x));
     assert_false(soma_failed(s));
-    assert_int_equal(m->graph->n_nodes, by_hand->graph->n_nodes);
-    for (int i = 0; i < m->graph->n_nodes; i++) {
-        const soma_graph_node *a = &m->graph->nodes[i], *b = &by_hand->graph->nodes[i];
-        char text[2][256];
-        assert_string_equal(a->op->name, b->op->name);
-        assert_string_equal(a->layer, b->layer);
-        for (const soma_field *f = a->op->fields; f && f->name; f++) {
-            soma_attr_text(f, a->attrs, text[0], sizeof text[0]);
-            soma_attr_text(f, b->attrs, text[1], sizeof text[1]);
-            assert_string_equal(text[0], text[1]);
-        }
-    }
+    same_nodes(m, by_hand);
     for (int i = 0; i < soma_tensor_count(m); i++) {
         soma_named_tensor a = soma_tensor_at(m, i), b = soma_tensor_find(by_hand, a.name);
         assert_memory_equal(a.tensor.data, b.tensor.data, (size_t)soma_shape_elements(&a.tensor.shape) * sizeof(float));
@@ -189,12 +290,11 @@ static void pictures_are_described(void **state)
     (void)state;
     soma *s = open_context();
     soma_recipe r;
-    assert_non_null(
-        read_text(s,
-                  "input: [3, 32, 32]\nlayers: [relu]\npictures:\n  shorter_side: 40\n  crop: 32\n  scale: 2\n"
-                  "  mean: [1, 2.5, -3]\n  deviation: 4\n  bgr: true\n  flip: true\n  random_crop: true\n"
-                  "  padding: 4\n",
-                  &r));
+    assert_non_null(read_text(s,
+                              "input: [3, 32, 32]\nlayers: [relu]\ntransforms:\n  - resize: {shorter_side: 40}\n"
+                              "  - random_crop: {size: 32, padding: 4}\n  - flip\n  - bgr: true\n  - scale: 2\n"
+                              "  - normalize: {mean: [1, 2.5, -3], deviation: 4}\n",
+                              &r));
     const soma_transform *t = &r.transform;
     assert_true(t->resize[0] == 40 && t->resize[1] == 0 && t->crop[0] == 32 && t->crop[1] == 32 && t->scale == 2 &&
                 t->bgr);
@@ -202,9 +302,57 @@ static void pictures_are_described(void **state)
     assert_true(t->deviation[0] == 4 && t->deviation[1] == 0);
     assert_true(r.augment.flip && r.augment.random_crop && r.augment.padding == 4);
     assert_non_null(read_text(
-        s, "input: [3, 32, 32]\nlayers: [relu]\npictures: {resize: [20, 30], random_resized_crop: 0.5}\n", &r));
+        s, "input: [3, 32, 32]\nlayers: [relu]\ntransforms: [resize: [20, 30], random_resized_crop: 0.5]\n", &r));
     assert_true(t->resize[0] == 20 && t->resize[1] == 30 && t->crop[0] == 0 && !t->bgr);
     assert_true(!r.augment.flip && r.augment.random_resized_crop == 0.5);
+    soma_close(s);
+}
+
+/* Keras' and PyTorch's names of options, and activations with options in both ways of writing them. */
+static void other_names_are_read(void **state)
+{
+    static const char *const texts[] = {
+        "input: [2, 8, 8]\nlayers:\n"
+        "  - conv2d: {filters: 4, kernel: 3, stride: 2, pad: 1, activation: 'clip:min=-1,max=0.5'}\n"
+        "  - batch_norm: {epsilon: 0.01}\n  - max_pool2d: {size: 2}\n  - flatten\n  - dense: {units: 3}\n",
+        "input: [2, 8, 8]\nlayers:\n"
+        "  - conv2d: {out_channels: 4, kernel_size: 3, strides: 2, padding: 1, activation: {clip: {min: -1, max: "
+        "0.5}}}\n"
+        "  - batch_norm: {eps: 0.01}\n  - max_pool2d: {pool_size: 2}\n  - flatten\n  - dense: {out_features: 3}\n"};
+    (void)state;
+    soma *s = open_context();
+    soma_model *m[2];
+    for (int i = 0; i < 2; i++)
+        if (!(m[i] = read_text(s, texts[i], NULL)))
+            fail_msg("%s", soma_error(s));
+    same_nodes(m[0], m[1]);
+    double limits[2];
+    memcpy(limits, m[0]->graph->nodes[1].attrs, sizeof limits);
+    assert_string_equal(m[0]->graph->nodes[1].layer, "conv1.clip");
+    assert_true(limits[0] == -1 && limits[1] == 0.5);
+    soma_close(s);
+}
+
+static void data_are_described(void **state)
+{
+    (void)state;
+    soma *s = open_context();
+    soma_recipe r;
+    assert_non_null(
+        read_text(s,
+                  "input: [3]\nlayers: [relu]\ncallbacks: []\ndata: {path: some/where, format: idx, split: test, "
+                  "labels: l, limit: 7, skip_broken: true}\n",
+                  &r));
+    assert_string_equal(r.data->path, "some/where");
+    assert_string_equal(r.data->format, "idx");
+    assert_string_equal(r.data->split, "test");
+    assert_string_equal(r.data->labels, "l");
+    assert_true(r.data->limit == 7 && r.data->skip_broken);
+    assert_non_null(read_text(s, "input: [3]\nlayers: [relu]\ndata: fashion-mnist\n", &r));
+    assert_string_equal(r.data->path, "fashion-mnist");
+    assert_true(!r.data->split && r.data->limit == 0);
+    assert_non_null(read_text(s, "input: [3]\nlayers: [relu]\n", &r));
+    assert_null(r.data);
     soma_close(s);
 }
 
@@ -218,110 +366,12 @@ static void nothing_more_than_needed_is_asked_for(void **state)
     assert_string_equal(soma_model_name(m), "model");
     assert_null(recipe.optimizer.name);
     assert_true(recipe.loss[0] == 0 && recipe.batch_size == 0);
-    assert_non_null(read_text(s, "input: [3]\nlayers:\n  - dense: {units: 1}\ntrain: {optimizer: adam}\n", NULL));
+    assert_non_null(read_text(s, "input: [3]\nlayers:\n  - dense: {units: 1}\noptimizer: adam\n", NULL));
     assert_false(soma_failed(s));
     soma_close(s);
 }
 
 /* ---- wrong ---- */
-
-#define IN "input: [1, 8, 8]\n"
-#define DENSE IN "layers:\n  - flatten\n  - dense: "
-
-static const struct {
-    const char *text, *says;
-} wrong[] = {
-    /* sections */
-    {"", "m.yaml:1: a model description is a mapping with \"input\" and \"layers\""},
-    {"hello\n", "m.yaml:1: a model description is a mapping"},
-    {"- input\n", "m.yaml:1: a model description is a mapping"},
-    {"layers: [relu]\n", "the section \"input\" is missing"},
-    {IN, "the section \"layers\" is missing"},
-    {IN "layer: [relu]\n", "m.yaml:2: there is no section \"layer\"; did you mean \"layers\"?"},
-    {IN IN "layers: [relu]\n", "m.yaml:2: the section \"input\" stands here twice"},
-    {"{a: 1}: 2\n", "m.yaml:1: the name of a section is a word, but here is a mapping"},
-    {"name: [a]\n" IN "layers: [relu]\n", "m.yaml:1: \"name\" takes one word"},
-    {IN "layers: [relu]\n---\nx: 1\n", "m.yaml:3: a second document begins here"},
-    /* not YAML */
-    {IN "layers: [relu\n", "m.yaml:3: this is not YAML: did not find expected"},
-    {"input: \"\n", "this is not YAML: "},
-    {"\tinput: 1\n", "m.yaml:1: this is not YAML: "},
-    {"input: *nowhere\n", "this is not YAML: found undefined alias"},
-    {"\xff\xfe\xff", "this is not YAML: "},
-    /* input */
-    {"input: 3\nlayers: [relu]\n", "m.yaml:1: \"input\" takes the shape of one sample, such as [1, 28, 28]"},
-    {"input: []\nlayers: [relu]\n", "takes the shape of one sample"},
-    {"input: [1, x]\nlayers: [relu]\n", "takes the shape of one sample"},
-    {"input: [1, 2.5]\nlayers: [relu]\n", "takes the shape of one sample"},
-    {"input: [1, [2]]\nlayers: [relu]\n", "takes the shape of one sample"},
-    {"input: [1,1,1,1,1,1,1,1]\nlayers: [relu]\n", "takes the shape of one sample"},
-    {"input: [1, 0]\nlayers: [relu]\n", "m.yaml:1: input \"x\": the shape f32[N,1,0] must have"},
-    {"input: [1, -1]\nlayers: [relu]\n", "m.yaml:1: input \"x\": the shape "},
-    /* layers */
-    {IN "layers: relu\n", "m.yaml:2: \"layers\" takes a list"},
-    {IN "layers: []\n", "m.yaml:2: \"layers\" takes a list of at least one layer"},
-    {IN "layers:\n  - rellu\n", "m.yaml:3: there is no layer \"rellu\"; did you mean \"relu\"?"},
-    {IN "layers:\n  - conv3d: {filters: 3}\n", "there is no layer \"conv3d\"; did you mean \"conv2d\"?"},
-    {IN "layers:\n  - xyzzy\n", "m.yaml:3: there is no layer \"xyzzy\""},
-    {IN "layers:\n  - {relu: , tanh: }\n", "a layer is a name, or one name with options"},
-    {IN "layers:\n  - [relu]\n", "a layer is a name, or one name with options"},
-    {IN "layers:\n  - relu: {x: 1}\n", "m.yaml:3: there is no option of relu called \"x\""},
-    {DENSE "128\n", "m.yaml:4: dense takes a mapping of options"},
-    {DENSE "{unit: 3}\n", "m.yaml:4: there is no option of dense called \"unit\"; did you mean \"units\"?"},
-    {DENSE "{units: 3, units: 4}\n", "m.yaml:4: the option \"units\" of dense stands here twice"},
-    {DENSE "{units: many}\n", "\"units\" takes a whole number"},
-    {DENSE "{units: [1, 2]}\n", "\"units\" takes one whole number"},
-    {DENSE "{units: 1.5}\n", "\"units\" takes a whole number"},
-    {DENSE "{units: 0}\n", "\"units\" must be at least 1, got 0"},
-    {DENSE "{units: 99999999999999999999}\n", "\"units\" takes a whole number"},
-    {DENSE "{units: 9223372036854775807}\n", "m.yaml:4: "},
-    {DENSE "{units: 3, activation: rellu}\n",
-     "m.yaml:4: dense \"dense1\": there is no activation \"rellu\"; did you mean \"relu\"?"},
-    {DENSE "{units: 3, activation: [relu]}\n", "\"activation\" takes one value, not a list or a mapping"},
-    {DENSE "{units: 3, no_bias: yes}\n", "\"no_bias\" must be true or false, got \"yes\""},
-    {DENSE "{units: 3, init: he_unifrm}\n", "there is no initialiser \"he_unifrm\"; did you mean \"he_uniform\"?"},
-    {DENSE "{units: 3, init: normal, init_b: wide}\n", "\"init_b\" takes a number, got \"wide\""},
-    {DENSE "{units: 3, init_a: .inf}\n", "\"init_a\" takes a number"},
-    {DENSE "{units: 3, init_a: 1e999}\n", "\"init_a\" takes a number"},
-    {IN "layers:\n  - dense: {units: 3}\n", "m.yaml:3: dense"},
-    {IN "layers:\n  - conv2d: {filters: 3}\n", "m.yaml:3: conv2d"},
-    {IN "layers:\n  - conv2d: {filters: 3, kernel: [3, 3, 3]}\n", "\"kernel\" takes one or 2 whole numbers"},
-    {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, pad: [1, 1]}\n", "\"pad\" takes one or 4 whole numbers"},
-    {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, stride: 0}\n", "\"stride\" must be at least 1, got 0"},
-    {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, pad: -1}\n", "\"pad\" must be at least 0, got -1"},
-    {IN "layers:\n  - relu\n  - conv2d: {filters: 3, kernel: 9}\n", "m.yaml:4: conv2d"},
-    {IN "layers:\n  - conv2d: {filters: 3, kernel: 3, groups: 2}\n", "m.yaml:3: conv2d"},
-    {IN "layers:\n  - max_pool2d: {size: 9}\n", "m.yaml:3: max_pool2d"},
-    {IN "layers:\n  - max_pool2d: {size: 2, count_padding: true}\n",
-     "no option of max_pool2d called \"count_padding\""},
-    {IN "layers:\n  - dropout: {rate: 1}\n", "m.yaml:3: \"rate\" must be below 1, got 1"},
-    {IN "layers:\n  - dropout: {rate: -0.1}\n", "\"rate\" must be at least 0, got -0.1"},
-    {"input: [1, 1000000, 1000000]\nlayers:\n  - flatten\n  - dense: {units: 1000000000000}\n", "m.yaml:4: "},
-    /* pictures */
-    {IN "layers: [relu]\npictures: {crops: 5}\n", "no option of pictures called \"crops\"; did you mean \"crop\"?"},
-    {IN "layers: [relu]\npictures: {mean: [1, 2, 3, 4, 5]}\n", "m.yaml:3: \"mean\" takes at most 4 numbers"},
-    {IN "layers: [relu]\npictures: {mean: []}\n", "\"mean\" takes at most 4 numbers"},
-    {IN "layers: [relu]\npictures: {mean: {a: 1}}\n", "\"mean\" takes at most 4 numbers"},
-    {IN "layers: [relu]\npictures: {deviation: [1, 0]}\n", "\"deviation\" must be greater than 0, got 0"},
-    {IN "layers: [relu]\npictures: {resize: [1, 2, 3]}\n", "\"resize\" takes one or 2 whole numbers"},
-    {IN "layers: [relu]\npictures: {shorter_side: 0}\n", "\"shorter_side\" must be at least 1, got 0"},
-    /* train */
-    {IN "layers: [relu]\ntrain: 5\n", "m.yaml:3: \"train\" takes a mapping"},
-    {IN "layers: [relu]\ntrain: {epoch: 5}\n",
-     "there is no option of train called \"epoch\"; did you mean \"epochs\"?"},
-    {IN "layers: [relu]\ntrain: {epochs: 0}\n", "\"epochs\" must be at least 1, got 0"},
-    {IN "layers: [relu]\ntrain: {epochs: 1, epochs: 2}\n", "\"epochs\" of train stands here twice"},
-    {IN "layers: [relu]\ntrain: {batch_size: -3}\n", "\"batch_size\" must be at least 1, got -3"},
-    {IN "layers: [relu]\ntrain: {validation_split: 1}\n", "\"validation_split\" must be below 1, got 1"},
-    {IN "layers: [relu]\ntrain:\n  loss: softmax_crossentropy\n",
-     "m.yaml:4: there is no loss \"softmax_crossentropy\"; did you mean \"softmax_cross_entropy\"?"},
-    {IN "layers: [relu]\ntrain: {optimizer: adm}\n", "there is no optimizer \"adm\"; did you mean \"adam\"?"},
-    {IN "layers: [relu]\ntrain: {optimizer: [adam]}\n", "\"optimizer\" takes sgd or adam, or one of them with options"},
-    {IN "layers: [relu]\ntrain: {optimizer: {adam: {momentum: 0.9}}}\n",
-     "there is no option of adam called \"momentum\""},
-    {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: -1}}}\n", "\"lr\" must be at least 0, got -1"},
-    {IN "layers: [relu]\ntrain: {optimizer: {sgd: {lr: fast}}}\n", "\"lr\" takes a number, got \"fast\""},
-};
 
 static void wrong_descriptions_end_in_a_sentence(void **state)
 {
@@ -355,12 +405,12 @@ static void a_model_can_be_named(void **state)
     soma_recipe recipe;
     soma_model *m = read_text(s,
                               "model: {name: alexnet, width: 0.125, classes: 5, input: [3, 64, 64]}\n"
-                              "train:\n"
+                              "fit:\n"
                               "  groups:\n"
                               "    - {pattern: features, frozen: true}\n"
                               "    - {pattern: classifier.6, lr: 0.5, weight_decay: 0.25, trained: true}\n"
                               "    - {pattern: '*.bias', lr_scale: 2, no_weight_decay: true}\n"
-                              "  optimizer: {sgd: {lr: 0.1}}\n",
+                              "optimizer: {sgd: {lr: 0.1}}\n",
                               &recipe);
     if (!m)
         fail_msg("%s", soma_error(s));
@@ -396,9 +446,9 @@ static void a_model_can_be_named(void **state)
                     {"model: mlp\nname: x", "are left out then"},
                     {"model: no/such.safetensors", "no/such.safetensors"},
                     {"model: {name: a.safetensors, width: 2}", "says its input and width itself"},
-                    {"model: mlp\ntrain: {groups: 3}", "takes a list of mappings"},
-                    {"model: mlp\ntrain: {groups: [{frozen: true}]}", "a group needs a \"pattern\""},
-                    {"model: mlp\ntrain: {groups: [{pattern: a, lr: -1}]}", "\"lr\" must be at least 0"}};
+                    {"model: mlp\nfit: {groups: 3}", "takes a list of mappings"},
+                    {"model: mlp\nfit: {groups: [{frozen: true}]}", "a group needs a \"pattern\""},
+                    {"model: mlp\nfit: {groups: [{pattern: a, lr: -1}]}", "\"lr\" must be at least 0"}};
     for (size_t i = 0; i < sizeof mistakes / sizeof *mistakes; i++) {
         assert_null(read_text(s, mistakes[i].text, NULL));
         if (!strstr(soma_error(s), mistakes[i].says))
@@ -455,8 +505,12 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_example_is_the_zoos_network),
+        cmocka_unit_test(a_block_is_written_once),
+        cmocka_unit_test(a_graph_is_described),
         cmocka_unit_test(all_keys_are_read),
         cmocka_unit_test(pictures_are_described),
+        cmocka_unit_test(other_names_are_read),
+        cmocka_unit_test(data_are_described),
         cmocka_unit_test(nothing_more_than_needed_is_asked_for),
         cmocka_unit_test(wrong_descriptions_end_in_a_sentence),
         cmocka_unit_test(a_model_can_be_named),

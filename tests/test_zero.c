@@ -87,7 +87,7 @@ static void every_number_of_an_optimizer_can_be_zero(void **state)
             fail_msg("%s: SOMA_ZERO gives %g, nothing %g", rows[i].name, rows[i].zero, rows[i].absent);
         soma *s = open_seeded(1);
         soma_recipe recipe;
-        described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\ntrain: {optimizer: %s}\n", rows[i].yaml, &recipe);
+        described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\noptimizer: %s\n", rows[i].yaml, &recipe);
         double said = *(const double *)(const void *)((const char *)&recipe.optimizer + rows[i].offset);
         if (said != 0)
             fail_msg("%s: 0 in YAML gives %g", rows[i].name, said);
@@ -136,8 +136,7 @@ static void a_rate_of_zero_trains_at_zero(void **state)
             soma_model *m = line_model(s);
             soma_progress last;
             if (yaml)
-                described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\ntrain: {optimizer: %s}\n", rows[i].yaml,
-                          &recipe);
+                described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\noptimizer: %s\n", rows[i].yaml, &recipe);
             EXPECT_OK(s, soma_fit(m, three_samples(s), .batch_size = 1, .epochs = 2, .optimizer = recipe.optimizer,
                                   .result = &last));
             assert_true(number(m, "first.weight") == 3 && number(m, "second.weight") == 2);
@@ -210,8 +209,7 @@ static void groups_can_say_zero(void **state)
             soma_param_group group = rows[i].group;
             double moved[2];
             if (yaml) {
-                described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\ntrain: {groups: [%s]}\n", rows[i].yaml,
-                          &recipe);
+                described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\nfit: {groups: [%s]}\n", rows[i].yaml, &recipe);
                 assert_int_equal(recipe.n_groups, 1);
                 group = recipe.groups[0];
                 group.pattern = "first";
@@ -229,14 +227,14 @@ static void false_is_said_as_well(void **state)
     (void)state;
     soma *s = open_seeded(1);
     soma_recipe recipe;
-    described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\ntrain: {groups: [%s]}\n",
+    described(s, "input: [1]\nlayers: [{dense: {units: 1}}]\nfit: {groups: [%s]}\n",
               "{pattern: '*', frozen: true}, {pattern: dense1, frozen: false}, {pattern: '*', trained: false}",
               &recipe);
     assert_true(recipe.groups[0].frozen && recipe.groups[1].trained && !recipe.groups[1].frozen);
     assert_true(recipe.groups[2].frozen);
     write_text("zero-test.yaml", "%s",
                "input: [1]\nlayers: [{dense: {units: 1}}]\n"
-               "train: {groups: [{pattern: '*', no_weight_decay: false}]}\n");
+               "fit: {groups: [{pattern: '*', no_weight_decay: false}]}\n");
     assert_null(soma_model_from_yaml(s, "zero-test.yaml", NULL));
     remove("zero-test.yaml");
     EXPECT_ERROR(s, "\"no_weight_decay\" takes true");
@@ -447,14 +445,15 @@ static void a_saved_mean_is_overlaid_by_zero(void **state)
         m, (soma_transform){.scale = 0.25, .mean = {0.5, 0.25, 0.125}, .deviation = {0.5}, .resize = {8}, .bgr = true});
     EXPECT_OK(s, soma_save(m, "zero-test.safetensors"));
     soma_recipe recipe;
-    described(s, "model: zero-test.safetensors\npictures: {%s}\n", "mean: 0, bgr: false", &recipe);
+    described(s, "model: zero-test.safetensors\ntransforms: [%s]\n", "bgr: false, normalise: {mean: 0}", &recipe);
     const soma_transform *t = &recipe.transform;
     assert_true(t->mean[0] == SOMA_ZERO && t->mean[1] == 0 && !t->bgr);
     assert_true(t->scale == 0.25 && t->deviation[0] == 0.5 && t->resize[0] == 8);
-    described(s, "model: zero-test.safetensors\npictures: {%s}\n", "mean: [0.5, 0, 0], shorter_side: 4", &recipe);
+    described(s, "model: zero-test.safetensors\ntransforms: [%s]\n",
+              "resize: {shorter_side: 4}, normalise: {mean: [0.5, 0, 0]}", &recipe);
     assert_true(t->mean[0] == 0.5 && t->mean[1] == SOMA_ZERO && t->mean[2] == SOMA_ZERO && t->mean[3] == 0);
     assert_true(t->bgr && t->resize[0] == 4 && t->resize[1] == 0);
-    described(s, "model: zero-test.safetensors\n%s", "train: {epochs: 2}\n", &recipe);
+    described(s, "model: zero-test.safetensors\n%s", "fit: {epochs: 2}\n", &recipe);
     assert_true(t->mean[1] == 0.25 && t->bgr && t->resize[0] == 8);
     remove("zero-test.safetensors");
     soma_close(s);

@@ -84,7 +84,7 @@ SOMA_API const char *soma_model_class(const soma_model *m, int index);
 SOMA_API void soma_model_set_transform(soma_model *m, soma_transform transform);
 SOMA_API soma_transform soma_model_transform(const soma_model *m);
 
-/** How a model wants to be trained: what a description's "train" and "pictures" sections say. Zero or empty: not said;
+/** How a model wants to be trained: what the sections of a description beside the model say. Zero or empty: not said;
  *  SOMA_ZERO in groups and transform: a zero that was said. What the transform leaves open is the model's. */
 #define SOMA_RECIPE_GROUPS 32
 typedef struct soma_recipe {
@@ -93,10 +93,11 @@ typedef struct soma_recipe {
     int64_t batch_size, epochs;
     double validation_split;
     char split_order[16];
+    const soma_dataset_options *data; /**< path, format, split, labels, limit, skip_broken; NULL: not said */
     bool trained; /**< the model's numbers come from a file that the description names, and no layer began anew */
     soma_transform transform;
     soma_augment augment;
-    soma_param_group groups[SOMA_RECIPE_GROUPS]; /**< patterns live as long as the model */
+    soma_param_group groups[SOMA_RECIPE_GROUPS]; /**< patterns, and data, live as long as the model */
     int n_groups;
     char precision[8];
 } soma_recipe;

@@ -24,6 +24,8 @@ typedef struct soma_layer soma_layer;
 typedef struct soma_layer_kind {
     soma_kind kind;
     const char *automatic; /**< stem of automatic names, "conv" for conv1; NULL: it has no tensors to name */
+    /** it computes from several values: behind x its options have const soma_value *more and int64_t n_more */
+    bool joins;
     soma_value (*build)(soma_layer *layer, const void *options);
 } soma_layer_kind;
 /** A layer of any kind, one of a program's own too, with its options as asked for. */
@@ -32,10 +34,13 @@ SOMA_API soma_value soma_layer_with(const soma_layer_kind *kind, const void *opt
 SOMA_API soma_value soma_layer_parameter(soma_layer *layer, const char *what, const soma_tensor_options *o);
 /** Refuses to build the layer, with a sentence that begins with its kind and name. */
 SOMA_API soma_value soma_layer_fail(soma_layer *layer, const char *format, ...) SOMA_PRINTF(2, 3);
-/** All kinds of layers. */
+/** All kinds of layers: the rows of <soma/layers.h>, and the activations. */
 extern SOMA_API const soma_kinds soma_layers;
+/** All kinds of activations, for layers that take one: "relu", "clip:min=-1,max=1". */
+extern SOMA_API const soma_kinds soma_activations;
 
-/** An activation by name; NULL and "linear" return x. Unknown names fail with the nearest known one. */
+/** An activation by name, with its options; NULL and "linear" return x. Unknown names fail with the nearest known one.
+ */
 SOMA_API soma_value soma_activation_at(soma_value x, const char *name, soma_at at);
 #define soma_activation(x, name) soma_activation_at(x, name, SOMA_AT)
 

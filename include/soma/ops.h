@@ -60,9 +60,6 @@ SOMA_API soma_value soma_sum_to_at(soma_value x, soma_value like, soma_at at);
 /** Same elements, other shape; one dimension may be 0: what is left over. Constant dimensions, or SOMA_N in front. */
 SOMA_API soma_value soma_reshape_at(soma_value x, soma_shape shape, soma_at at);
 #define soma_reshape(x, ...) soma_reshape_at(x, __VA_ARGS__, SOMA_AT)
-/** [N, ...] to [N, product of the rest]. */
-SOMA_API soma_value soma_flatten_at(soma_value x, soma_at at);
-#define soma_flatten(x) soma_flatten_at(x, SOMA_AT)
 /** Axes in a new order: soma_transpose(x, SOMA_SHAPE(0, 2, 1)). */
 SOMA_API soma_value soma_transpose_at(soma_value x, soma_shape order, soma_at at);
 #define soma_transpose(x, ...) soma_transpose_at(x, __VA_ARGS__, SOMA_AT)
@@ -92,54 +89,6 @@ typedef struct soma_op_conv2d_options {
 SOMA_API soma_value soma_op_conv2d_with(soma_value x, const soma_op_conv2d_options *o);
 /** soma_op_conv2d(x, w, .pad = {1, 1, 1, 1}) */
 #define soma_op_conv2d(x, ...) soma_op_conv2d_with(x, SOMA_OPTIONS(soma_op_conv2d_options, .w = __VA_ARGS__))
-
-typedef struct soma_pool2d_options {
-    size_t struct_size;
-    soma_at at;
-    soma_value x;
-    int64_t size[2];   /**< the window; required */
-    int64_t stride[2]; /**< 0: the window */
-    int64_t pad[4];    /**< top, left, bottom, right; max: padding never wins */
-    bool ceil_mode;    /**< the last window may reach beyond x and its padding, but must begin inside (PyTorch) */
-    /** average: divide by the whole window at the border, as if padding were data (with ceil_mode: what lies beyond
-     *  the padding does not count) */
-    bool count_padding;
-} soma_pool2d_options;
-SOMA_API soma_value soma_max_pool2d_with(const soma_pool2d_options *o);
-SOMA_API soma_value soma_average_pool2d_with(const soma_pool2d_options *o);
-#define soma_max_pool2d(...) soma_max_pool2d_with(SOMA_OPTIONS(soma_pool2d_options, .x = __VA_ARGS__))
-#define soma_average_pool2d(...) soma_average_pool2d_with(SOMA_OPTIONS(soma_pool2d_options, .x = __VA_ARGS__))
-
-typedef struct soma_adaptive_pool2d_options {
-    size_t struct_size;
-    soma_at at;
-    soma_value x;    /**< [N, C, H, W] */
-    int64_t size[2]; /**< height and width of y; required */
-} soma_adaptive_pool2d_options;
-/** y[n,c,i,j] = mean of x over rows floor(i H / h) .. ceil((i + 1) H / h) - 1 and the columns likewise:
- *  torch.nn.AdaptiveAvgPool2d. */
-SOMA_API soma_value soma_adaptive_average_pool2d_with(const soma_adaptive_pool2d_options *o);
-#define soma_adaptive_average_pool2d(...)                                                                              \
-    soma_adaptive_average_pool2d_with(SOMA_OPTIONS(soma_adaptive_pool2d_options, .x = __VA_ARGS__))
-/** [N, C, H, W] to [N, C, 1, 1], ONNX GlobalAveragePool: adaptive pooling to 1 x 1. */
-SOMA_API soma_value soma_global_average_pool2d_at(soma_value x, soma_at at);
-#define soma_global_average_pool2d(x) soma_global_average_pool2d_at(x, SOMA_AT)
-
-typedef struct soma_local_response_norm_options {
-    size_t struct_size;
-    soma_at at;
-    soma_value x; /**< [N, C, H, W] */
-    int64_t size; /**< channels in a window; required */
-    double alpha; /**< 0: 1e-4; SOMA_ZERO: 0 */
-    double beta;  /**< 0: 0.75; SOMA_ZERO: 0 */
-    double k;     /**< 0: 1; must be greater than zero */
-} soma_local_response_norm_options;
-/** y = x / (k + alpha / size * sum of x^2 over channels c - size / 2 .. c + (size - 1) / 2)^beta, channels that do not
- *  exist count as 0: torch.nn.LocalResponseNorm and its defaults (ONNX LRN for odd sizes; Krizhevsky et al. 2012, 3.3,
- *  whose alpha is not divided by size). */
-SOMA_API soma_value soma_local_response_norm_with(const soma_local_response_norm_options *o);
-#define soma_local_response_norm(...)                                                                                  \
-    soma_local_response_norm_with(SOMA_OPTIONS(soma_local_response_norm_options, .x = __VA_ARGS__))
 
 /* ---- softmax and losses ---- */
 /** Along the last axis. */

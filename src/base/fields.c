@@ -164,7 +164,7 @@ const char *soma_field_preset(const soma_field *field, char text[96])
         snprintf(text, 96, "%s", field->preset != 0 ? "true" : "false");
     else if (field->type == SOMA_FIELD_ENUM)
         snprintf(text, 96, "%s", field->choices[(int)field->preset]);
-    else if (is_number(field) && !(field->flags & SOMA_FIELD_REQUIRED))
+    else if (is_number(field) && !(field->flags & SOMA_FIELD_REQUIRED) && soma_field_in_range(field, field->preset))
         snprintf(text, 96, "%s", soma_format_f64(field->preset, number));
     return text;
 }

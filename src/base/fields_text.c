@@ -307,9 +307,19 @@ const char *soma_kind_nearest(const soma_kinds *kinds, const char *name)
 
 soma_status soma_kind_unknown(const soma_kinds *kinds, const char *name, char *reason)
 {
+    char known[SOMA_REASON_MAX - 160] = "";
     const char *near = soma_kind_nearest(kinds, name);
-    return soma_refuse(reason, "there is no %s \"%.100s\"%s%s%s", kinds->one, name, near ? "; did you mean \"" : "",
-                       near ? near : "", near ? "\"?" : "");
+    size_t used = 0;
+    for (int i = 0; !near && kinds->rows[i] && used < sizeof known; i++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s",
+                                 i == 0               ? "; known are "
+                                 : kinds->rows[i + 1] ? ", "
+                                                      : " and ",
+                                 kinds->rows[i]->name);
+    if (used >= sizeof known)
+        known[0] = 0; /* too many to be told */
+    return soma_refuse(reason, "there is no %s \"%.100s\"%s%s%s%s", kinds->one, name, near ? "; did you mean \"" : "",
+                       near ? near : "", near ? "\"?" : "", known);
 }
 
 soma_status soma_kind_read(const soma_field_reader *r, const soma_kinds *kinds, const char *text,

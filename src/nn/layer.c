@@ -87,20 +87,14 @@ soma_value soma_layer_bias(const soma_layer *layer, int64_t n, soma_initial init
 
 soma_value soma_layer_activation(const soma_layer *layer, const char *activation, soma_value y)
 {
-    const char *name = soma_arena_format(&layer->m->arena, "%s.%s", layer->name, activation ? activation : "");
+    const char *text = activation ? activation : "";
+    const char *name = soma_arena_format(&layer->m->arena, "%s.%.*s", layer->name, (int)strcspn(text, ":"), text);
     return name ? soma_activation_named(y, activation, name, layer->at) : soma_none();
 }
 
 /* ---- options to layer ---- */
 
 #define OPTIONS_MAX 1024
-
-/* What the options of all layers begin with. */
-typedef struct layer_head {
-    size_t struct_size;
-    soma_at at;
-    soma_value x;
-} layer_head;
 
 static const char *given_name(const soma_kind *kind, const void *options)
 {
@@ -112,7 +106,7 @@ soma_value soma_layer_with(const soma_layer_kind *kind, const void *given)
 {
     _Alignas(max_align_t) char options[OPTIONS_MAX];
     char reason[SOMA_REASON_MAX] = "";
-    const layer_head *head = given;
+    const soma_layer_head *head = given;
     if (!given || head->struct_size < sizeof *head || !soma_ok(head->x))
         return given && head->struct_size >= sizeof *head ? head->x : soma_none();
     soma_graph *graph = head->x.graph;
@@ -130,7 +124,11 @@ soma_value soma_layer_with(const soma_layer_kind *kind, const void *given)
     }
     if (status)
         return soma_layer_fail(&layer, "%s", reason);
-    if (layer.x.dtype != SOMA_F32 && layer.x.dtype != SOMA_F64)
-        return soma_layer_fail(&layer, "x is %s, but layers compute with f32 or f64", soma_dtype_name(layer.x.dtype));
+    const soma_joined_head *joined = (const soma_joined_head *)(const void *)options;
+    if (kind->joins && (!joined->more || joined->n_more < 1))
+        return soma_layer_fail(
+            &layer, "it joins several values; give the others in " SOMA_FIELD("more") " and " SOMA_FIELD("n_more"));
+    if (kind->automatic && layer.x.dtype != SOMA_F32 && layer.x.dtype != SOMA_F64) /* the tensors' type */
+        return soma_layer_fail(&layer, "x is %s, but it computes with f32 or f64", soma_dtype_name(layer.x.dtype));
     return kind->build(&layer, options);
 }

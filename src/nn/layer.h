@@ -12,6 +12,19 @@
 
 /* A number that the layer decides where the caller says none. */
 #define UNSAID ((double)NAN)
+#define DERIVED 0
+
+/* What the options of all layers begin with, and those of layers that join several values. */
+typedef struct soma_layer_head {
+    size_t struct_size;
+    soma_at at;
+    soma_value x;
+} soma_layer_head;
+typedef struct soma_joined_head {
+    soma_layer_head one;
+    const soma_value *more;
+    int64_t n_more;
+} soma_joined_head;
 
 /* A layer that is being built. */
 struct soma_layer {
@@ -30,8 +43,10 @@ typedef struct soma_initial {
 
 /* One for each row of layers.list: builds the layer of options whose presets are filled in and ranges checked. */
 #define LAYER(n, ...) soma_value soma_build_##n(soma_layer *layer, const soma_##n##_options *o);
+#define JOIN(n, ...) soma_value soma_build_##n(soma_layer *layer, const soma_layer_##n##_options *o);
 #include "nn/layers.list"
 #undef LAYER
+#undef JOIN
 
 /* The value that a layer returns after a sentence was told. */
 static inline soma_value soma_layer_failed(const soma_layer *layer)

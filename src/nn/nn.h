@@ -8,12 +8,12 @@
 #include "graph/graph.h"
 #include <soma/nn.h>
 
-/* An activation as the node `layer` (NULL: an automatic name). */
-soma_value soma_activation_named(soma_value x, const char *name, const char *layer, soma_at at);
+/* An activation, with its options ("clip:min=-1,max=1"), as that node (NULL: an automatic name). */
+soma_value soma_activation_named(soma_value x, const char *text, const char *node, soma_at at);
 /* Is the activation known? Marks the graph with a sentence about `layer` when it is not. */
-bool soma_activation_known(soma_graph *graph, const char *kind, const char *layer, const char *name, soma_at at);
+bool soma_activation_known(soma_graph *graph, const char *kind, const char *layer, const char *text, soma_at at);
 /* Does it lose about half of what it gets, as relu does? */
-bool soma_activation_rectifies(const char *name);
+bool soma_activation_rectifies(const char *text);
 
 /* The logits of y: a softmax's input where y is a softmax's output, y itself otherwise. */
 soma_value soma_logits_of(soma_value y);

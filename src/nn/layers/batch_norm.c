@@ -27,7 +27,7 @@ soma_value soma_build_batch_norm(soma_layer *layer, const soma_batch_norm_option
         return soma_layer_fail(layer, "x must be [N, channels, ...], got %s", soma_type_text(&layer->x, text));
     soma_batch_norm_attrs attrs;
     soma_attrs_default(&soma_op_batch_norm, &attrs);
-    attrs.convention = keras ? SOMA_NORM_KERAS : SOMA_NORM_PYTORCH;
+    attrs.dialect = keras ? SOMA_NORM_KERAS : SOMA_NORM_TORCH;
     attrs.momentum = !isnan(o->momentum) ? o->momentum : keras ? 0.99 : 0.1;
     attrs.epsilon = !isnan(o->epsilon) ? o->epsilon : keras ? 1e-3 : 1e-5;
     attrs.use_running = o->frozen;

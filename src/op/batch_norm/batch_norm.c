@@ -9,7 +9,7 @@
  * With use_running the running statistics take the place of the batch's: outside training (the simplifier sets it) and
  * for frozen layers. While training, `update` brings the running statistics up to date at the end of the step:
  *
- *     pytorch   running = (1 - momentum) running + momentum new, the variance with M - 1 in place of M
+ *     torch     running = (1 - momentum) running + momentum new, the variance with M - 1 in place of M
  *     keras     running = momentum running + (1 - momentum) new, the variance as above
  */
 #include "op/batch_norm/batch_norm.h"
@@ -24,15 +24,15 @@
 
 #include <string.h>
 
-static const char *const conventions[] = {"pytorch", "keras", NULL};
+static const char *const dialects[] = {"torch", "keras", NULL};
 
 #define AT(field) offsetof(soma_batch_norm_attrs, field)
 static const soma_field fields[] = {
     {"epsilon", SOMA_FIELD_FLOAT, AT(epsilon), 0, 1e-5, 1e-30, 1e3, NULL, "added to the variance"},
     {"momentum", SOMA_FIELD_FLOAT, AT(momentum), 0, 0.1, 0, 1, NULL,
-     "of the running statistics: pytorch, the share of the new; keras, the share of the old"},
-    {"convention", SOMA_FIELD_ENUM, AT(convention), 0, 0, 0, 1, conventions,
-     "whose running statistics: pytorch also divides the variance by M - 1"},
+     "of the running statistics: torch, the share of the new; keras, the share of the old"},
+    {"dialect", SOMA_FIELD_ENUM, AT(dialect), 0, 0, 0, 1, dialects,
+     "whose running statistics: torch also divides the variance by M - 1"},
     SOMA_ACT_FIELD(soma_batch_norm_attrs, "applied to the result"),
     {"use_running", SOMA_FIELD_BOOL, AT(use_running), 0, 0, 0, 1, NULL,
      "normalise with the running statistics instead of the batch's"},
@@ -179,7 +179,7 @@ static void update(soma_state_update *u)
     if (a->use_running || u->n_out < 3)
         return;
     soma_type x = soma_value_type(u->in[0]);
-    soma_batch_norm_update_attrs how = {a->momentum, a->convention, x.shape.dim[0]};
+    soma_batch_norm_update_attrs how = {a->momentum, a->dialect, x.shape.dim[0]};
     for (int i = 2; i < x.shape.rank; i++)
         how.count *= x.shape.dim[i];
     const soma_value in[4] = {u->in[1], u->in[2], u->out[1], u->out[2]};
@@ -346,7 +346,7 @@ static const soma_sample samples[] = {
     {"no scale", NULL, (const soma_shape[]){S(SOMA_N, 2, 3, 4), S(2), S(2), S(2), S(2), S(1)}, "nnp-n-", 0, false},
     {"no shift", NULL, (const soma_shape[]){S(2, 2, 3, 4), S(2), S(2), S(2), S(2), S(1)}, "nnpn--", 0, false},
     {"neither", NULL, (const soma_shape[]){S(2, 3, 5), S(3), S(3), S(3), S(3), S(1)}, "nnp---", 0, false},
-    {"one sample", "convention=keras momentum=0.99 epsilon=0.001",
+    {"one sample", "dialect=keras momentum=0.99 epsilon=0.001",
      (const soma_shape[]){S(1, 4, 3, 3), S(4), S(4), S(4), S(4), S(1)}, "nnpnn-", 0, false},
     {"relu", "activation=relu", (const soma_shape[]){S(SOMA_N, 3, 3, 5), S(3), S(3), S(3), S(3), S(1)}, "nnpnn-", 0,
      false},

@@ -27,19 +27,19 @@ enum { SOMA_NORM_DX, SOMA_NORM_DSCALE, SOMA_NORM_DSHIFT, SOMA_NORM_DZ };
 
 extern const soma_op soma_op_batch_norm, soma_op_batch_norm_grad, soma_op_batch_norm_update;
 
-typedef enum soma_norm_convention { SOMA_NORM_PYTORCH, SOMA_NORM_KERAS } soma_norm_convention;
+typedef enum soma_norm_dialect { SOMA_NORM_TORCH, SOMA_NORM_KERAS } soma_norm_dialect;
 
-/* Of batch_norm and batch_norm_grad, which has neither momentum nor convention. */
+/* Of batch_norm and batch_norm_grad, which has neither momentum nor dialect. */
 typedef struct soma_batch_norm_attrs {
     double epsilon, momentum;
-    int convention; /* soma_norm_convention */
+    int dialect;    /* soma_norm_dialect */
     int activation; /* soma_act: of the result; of the gradient the gate */
     bool use_running;
 } soma_batch_norm_attrs;
 
 typedef struct soma_batch_norm_update_attrs {
     double momentum;
-    int convention;
+    int dialect;
     int64_t count; /* values of a channel; -k: k times the batch */
 } soma_batch_norm_update_attrs;
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * op/batch_norm/batch_norm_update.c: running statistics brought up to date with the batch's (assigns both):
- *     pytorch   r = (1 - m) r + m new       variance: new = variance M / (M - 1), M the values of a channel
+ *     torch     r = (1 - m) r + m new       variance: new = variance M / (M - 1), M the values of a channel
  *     keras     r = m r + (1 - m) new       variance: new = variance
  * Tiny work: one kernel for everything, the same bits everywhere.
  */
@@ -10,12 +10,12 @@
 #include "graph/graph.h"
 #include "op/sample.h"
 
-static const char *const conventions[] = {"pytorch", "keras", NULL};
+static const char *const dialects[] = {"torch", "keras", NULL};
 
 #define AT(field) offsetof(soma_batch_norm_update_attrs, field)
 static const soma_field fields[] = {
-    {"momentum", SOMA_FIELD_FLOAT, AT(momentum), 0, 0.1, 0, 1, NULL, "pytorch: share of the new; keras: of the old"},
-    {"convention", SOMA_FIELD_ENUM, AT(convention), 0, 0, 0, 1, conventions, "pytorch or keras"},
+    {"momentum", SOMA_FIELD_FLOAT, AT(momentum), 0, 0.1, 0, 1, NULL, "torch: share of the new; keras: of the old"},
+    {"dialect", SOMA_FIELD_ENUM, AT(dialect), 0, 0, 0, 1, dialects, "torch or keras"},
     {"count", SOMA_FIELD_INT, AT(count), 0, -1, -1e15, 1e15, NULL, "values of a channel; -k: k times the batch"},
     {NULL, 0, 0, 0, 0, 0, 0, NULL, NULL}};
 
@@ -63,7 +63,7 @@ static soma_status run_reference(const void *state, void *const *arg, soma_run *
 static soma_status prepare(soma_prepare *p)
 {
     const soma_batch_norm_update_attrs *a = p->attrs;
-    bool keras = a->convention == SOMA_NORM_KERAS;
+    bool keras = a->dialect == SOMA_NORM_KERAS;
     double count = a->count < 0 ? -(double)a->count * (double)p->full_batch : (double)a->count;
     update_state *s = soma_prepare_state(p, sizeof *s);
     if (!s)
@@ -86,16 +86,15 @@ static const soma_kernel *const kernels[] = {&reference, NULL};
 #define S SOMA_DIMS
 static const soma_sample samples[] = {
     {"pytorch", "count=12", (const soma_shape[]){S(5), S(5), S(5), S(5)}, "npnp", 0, true},
-    {"keras", "convention=keras momentum=0.99 count=7", (const soma_shape[]){S(3), S(3), S(3), S(3)}, "npnp", 0, true},
+    {"keras", "dialect=keras momentum=0.99 count=7", (const soma_shape[]){S(3), S(3), S(3), S(3)}, "npnp", 0, true},
     {"of the batch", "momentum=0.3 count=-4", (const soma_shape[]){S(4), S(4), S(4), S(4)}, "npnp", 0, true},
     {NULL, NULL, NULL, NULL, 0, false}};
 
 const soma_op soma_op_batch_norm_update = {
     .name = "batch_norm_update",
-    .doc =
-        "Running statistics of batch_norm: inputs running_mean, running_var, mean, variance; assigns the first two. "
-        "pytorch: (1 - momentum) old + momentum new, variance times M / (M - 1); keras: momentum old + (1 - momentum) "
-        "new",
+    .doc = "Running statistics of batch_norm: inputs running_mean, running_var, mean, variance; assigns the first two. "
+           "torch: (1 - momentum) old + momentum new, variance times M / (M - 1); keras: momentum old + (1 - momentum) "
+           "new",
     .required_in = 4,
     .required_out = 1,
     .optional_out = 1,

@@ -12,7 +12,6 @@
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "base/exact.h"
-#include "base/zero.h"
 #include "graph/graph.h"
 #include "tensor/element.h"
 #include "op/sample.h"
@@ -204,10 +203,3 @@ const soma_op soma_op_local_response_norm_grad = {
     .kernels = (const soma_kernel *const[]){SOMA_ISA_LIST(soma_local_response_norm_grad_cpu) & reference, NULL},
     .samples = grad_samples,
     .n_in_samples = 2};
-
-soma_value soma_local_response_norm_with(const soma_local_response_norm_options *o)
-{
-    const soma_lrn_attrs a = {
-        .size = o->size, .alpha = soma_said(o->alpha, 1e-4), .beta = soma_said(o->beta, 0.75), .k = soma_said(o->k, 1)};
-    return soma_apply1(&soma_op_local_response_norm, &o->x, 1, &a, NULL, o->at);
-}

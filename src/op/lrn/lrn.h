@@ -22,4 +22,6 @@ static inline int64_t soma_lrn_after(const soma_lrn_attrs *a)
     return (a->size - 1) / 2;
 }
 
+extern const soma_op soma_op_local_response_norm;
+
 #endif

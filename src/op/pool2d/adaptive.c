@@ -9,7 +9,6 @@
  */
 #include "op/pool2d/adaptive.h"
 
-#include "base/words.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "graph/graph.h"
@@ -214,21 +213,3 @@ const soma_op soma_op_adaptive_average_pool2d_grad = {
                                             NULL},
     .samples = grad_samples,
     .n_in_samples = 1};
-
-soma_value soma_adaptive_average_pool2d_with(const soma_adaptive_pool2d_options *o)
-{
-    const soma_adaptive_attrs a = {.size = {o->size[0], o->size[1]}, .input_size = {1, 1}};
-    if (o->size[0] < 1 || o->size[1] < 1)
-        return soma_value_fail(o->x.graph, o->at,
-                               "adaptive_average_pool2d: size must name the result's, as in " SOMA_FIELD_IS(
-                                   "size", "{7, 7}") "; it is "
-                                                     "%lld x %lld",
-                               (long long)o->size[0], (long long)o->size[1]);
-    return soma_apply1(&soma_op_adaptive_average_pool2d, &o->x, 1, &a, NULL, o->at);
-}
-
-soma_value soma_global_average_pool2d_at(soma_value x, soma_at at)
-{
-    const soma_adaptive_attrs a = {.size = {1, 1}, .input_size = {1, 1}};
-    return soma_apply1(&soma_op_adaptive_average_pool2d, &x, 1, &a, NULL, at);
-}

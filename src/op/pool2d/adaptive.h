@@ -29,4 +29,6 @@ static inline void soma_adaptive_bin(int64_t o, int64_t in, int64_t out, int64_t
     *end = ((o + 1) * in + out - 1) / out;
 }
 
+extern const soma_op soma_op_adaptive_average_pool2d;
+
 #endif

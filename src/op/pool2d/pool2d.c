@@ -12,7 +12,6 @@
  */
 #include "op/pool2d/pool2d.h"
 
-#include "base/words.h"
 #include "cpu/isa.h"
 #include "graph/graph.h"
 #include "tensor/element.h"
@@ -371,47 +370,3 @@ const soma_op soma_op_average_pool2d_grad = {
     OP(average_pool2d_grad, average_grad_fields, average_grad_infer, average_grad_grad, average_grad_samples),
     .doc = "Gradient of average_pool2d: dy is spread over its window", .error = SOMA_ERROR_SUM, .required_in = 1,
     .n_in_samples = 1};
-
-/* ---- builders ---- */
-
-static soma_pool2d_attrs attrs_of(const soma_pool2d_options *o)
-{
-    soma_pool2d_attrs a = {.ceil_mode = o->ceil_mode, .count_padding = o->count_padding, .input_size = {1, 1}};
-    for (int i = 0; i < 2; i++) {
-        a.size[i] = o->size[i];
-        a.stride[i] = o->stride[i] ? o->stride[i] : o->size[i];
-    }
-    memcpy(a.pad, o->pad, sizeof a.pad);
-    return a;
-}
-
-/* A window of 0 x 0 must be refused here, with the caller's field in the sentence: its stride would be 0 as well. */
-static bool has_window(const soma_pool2d_options *o, const char *op, soma_value *failed)
-{
-    if (o->size[0] > 0 && o->size[1] > 0)
-        return true;
-    *failed = soma_value_fail(
-        o->x.graph, o->at,
-        "%s: size must name the window, as in " SOMA_FIELD_IS("size", "{2, 2}") "; it is %lld x %lld", op,
-        (long long)o->size[0], (long long)o->size[1]);
-    return false;
-}
-
-soma_value soma_max_pool2d_with(const soma_pool2d_options *o)
-{
-    soma_pool2d_attrs a = attrs_of(o);
-    soma_value out[2] = {{NULL, -1}, {NULL, -1}};
-    if (!has_window(o, "max_pool2d", &out[0]))
-        return out[0];
-    soma_graph_apply(o->x.graph, &soma_op_max_pool2d, &o->x, 1, out, 2, &a, NULL, o->at);
-    return out[0];
-}
-
-soma_value soma_average_pool2d_with(const soma_pool2d_options *o)
-{
-    soma_pool2d_attrs a = attrs_of(o);
-    soma_value failed;
-    if (!has_window(o, "average_pool2d", &failed))
-        return failed;
-    return soma_apply1(&soma_op_average_pool2d, &o->x, 1, &a, NULL, o->at);
-}

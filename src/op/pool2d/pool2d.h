@@ -18,6 +18,18 @@ typedef struct soma_pool2d_attrs {
     int64_t input_size[2];              /* gradients: H, W of dx */
 } soma_pool2d_attrs;
 
+/* size, stride (0: the window) and pad. */
+static inline void soma_pool2d_window(soma_pool2d_attrs *a, const int64_t size[2], const int64_t stride[2],
+                                      const int64_t pad[4])
+{
+    for (int i = 0; i < 2; i++) {
+        a->size[i] = size[i];
+        a->stride[i] = stride[i] ? stride[i] : size[i];
+    }
+    for (int i = 0; i < 4; i++)
+        a->pad[i] = pad[i];
+}
+
 /* The same for all: x or dx [n,c,h,w], y or dy [n,c,oh,ow]. */
 typedef struct soma_pool2d_case {
     soma_pool2d_attrs a;

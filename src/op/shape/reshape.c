@@ -174,19 +174,3 @@ soma_value soma_reshape_at(soma_value x, soma_shape shape, soma_at at)
     }
     return soma_apply1(&soma_op_reshape, &x, 1, &a, NULL, at);
 }
-
-soma_value soma_flatten_at(soma_value x, soma_at at)
-{
-    if (!soma_ok(x))
-        return x;
-    soma_type type = soma_value_type(x);
-    char text[96];
-    if (type.shape.rank < 1)
-        return soma_value_fail(x.graph, at, "flatten: %s has no axis to keep; reshape it instead",
-                               soma_type_text(&type, text));
-    soma_shape shape = {2, {type.shape.dim[0], 1}};
-    for (int k = 1; k < type.shape.rank; k++)
-        if (!soma_i64_mul(shape.dim[1], type.shape.dim[k], &shape.dim[1]))
-            return soma_value_fail(x.graph, at, "flatten: %s has too many elements", soma_type_text(&type, text));
-    return soma_reshape_at(x, shape, at);
-}
