@@ -55,7 +55,7 @@ function part(text, key) { # what stands in "key": [...]
 }
 
 memory {
-    n = split("parameters state gradients activations inputs packed library", keys, " ")
+    n = split("parameters state gradients activations inputs packed", keys, " ")
     for (i = 1; i <= n; i++) sum += value($0, keys[i])
     print sum
     exit
