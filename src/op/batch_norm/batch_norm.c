@@ -20,6 +20,7 @@
 #include "graph/graph.h"
 #include "op/batch_norm/batch_norm_fold.h"
 #include "op/sample.h"
+#include "op/tail/act_exact.h"
 #include <soma/ops.h>
 
 #include <string.h>

@@ -17,6 +17,7 @@
 #include "base/exact.h"
 #include "graph/graph.h"
 #include "op/sample.h"
+#include "op/tail/act_exact.h"
 
 #define AT(field) offsetof(soma_batch_norm_attrs, field)
 static const soma_field fields[] = {

@@ -5,6 +5,7 @@
  */
 #include "cpu/parallel.h"
 #include "op/conv2d/conv2d.h"
+#include "op/tail/act_exact.h"
 #include "tensor/element.h"
 
 typedef struct reference_state {

@@ -14,6 +14,7 @@
 #include "graph/graph.h"
 #include "tensor/element.h"
 #include "op/sample.h"
+#include "op/tail/act_exact.h"
 #include <soma/ops.h>
 
 #include <stddef.h>

@@ -6,6 +6,7 @@
 #include "cpu/parallel.h"
 #include "tensor/element.h"
 #include "op/pool2d/pool2d.h"
+#include "op/tail/act_exact.h"
 
 typedef struct reference_state {
     soma_pool2d_case c;

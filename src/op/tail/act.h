@@ -1,28 +1,26 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/tail/act.h: the activations that ops apply to their result, or pass a gradient by (attribute "activation"), and
- * what reference kernels do with them. Layers never set the attribute: the simplifier merges nodes into it. Knows no
- * vectors.
+ * op/tail/act.h: the activations that ops apply to their result, or pass a gradient by (attribute "activation"): the
+ * rows of op/unary/unary.list that are FUSED. Layers never set the attribute: the simplifier merges nodes into it.
+ * Knows no vectors.
  */
 #ifndef SOMA_OP_TAIL_ACT_H
 #define SOMA_OP_TAIL_ACT_H
 
-#include "base/exact.h"
 #include <soma/op.h>
 
 #include <stddef.h>
 
 typedef enum soma_act {
     SOMA_ACT_NONE,
-#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate) SOMA_ACT_##code,
-#include "op/tail/act.list"
-#undef SOMA_ACTIVATION
+#define ACT(name) SOMA_ACT_##name,
+#include "op/tail/fused.list"
     SOMA_ACTS
 } soma_act;
 
 #define SOMA_ACT_BIT(act) (1u << (act)) /* of soma_kernel.acts */
 /* The clamps: kernels apply them to vectors in registers, and their gradient lets pass or not. */
-#define SOMA_ACTS_CLAMP (SOMA_ACT_BIT(SOMA_ACT_RELU) | SOMA_ACT_BIT(SOMA_ACT_RELU6))
+#define SOMA_ACTS_CLAMP (SOMA_ACT_BIT(SOMA_ACT_relu) | SOMA_ACT_BIT(SOMA_ACT_relu6))
 static inline bool soma_act_clamps(int act)
 {
     return SOMA_ACTS_CLAMP >> act & 1;
@@ -41,33 +39,6 @@ extern const char *const soma_act_names[];
         .name = "gate", .type = SOMA_FIELD_ENUM, .offset = offsetof(attrs, activation), .max = SOMA_ACTS - 1,          \
         .choices = soma_act_names, .doc = text                                                                         \
     }
-
-static inline double soma_act_exact(soma_act act, double a)
-{
-    switch (act) {
-#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate)                                                  \
-    case SOMA_ACT_##code:                                                                                              \
-        return exact;
-#include "op/tail/act.list"
-#undef SOMA_ACTIVATION
-    default:
-        return a;
-    }
-}
-
-/* The gradient g in front of the activation whose result is a. */
-static inline double soma_gate_exact(soma_act act, double a, double g)
-{
-    switch (act) {
-#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate)                                                  \
-    case SOMA_ACT_##code:                                                                                              \
-        return exact_gate;
-#include "op/tail/act.list"
-#undef SOMA_ACTIVATION
-    default:
-        return g;
-    }
-}
 
 /* dy in front of the activation, from dy behind it and its result y: emits a node. */
 soma_value soma_act_gradient(soma_act act, soma_value dy, soma_value y);

@@ -13,12 +13,12 @@
  * keeps it (library/onednn/shim.h). */
 static inline dnnl_alg_kind_t soma_act_onednn(soma_act act)
 {
-    return act == SOMA_ACT_RELU      ? dnnl_eltwise_elu
-           : act == SOMA_ACT_SIGMOID ? dnnl_eltwise_logistic
-           : act == SOMA_ACT_TANH    ? dnnl_eltwise_tanh
+    return act == SOMA_ACT_relu      ? dnnl_eltwise_elu
+           : act == SOMA_ACT_sigmoid ? dnnl_eltwise_logistic
+           : act == SOMA_ACT_tanh    ? dnnl_eltwise_tanh
                                      : dnnl_alg_kind_undef;
 }
 
-#define SOMA_ACTS_ONEDNN (SOMA_ACT_BIT(SOMA_ACT_RELU) | SOMA_ACT_BIT(SOMA_ACT_SIGMOID) | SOMA_ACT_BIT(SOMA_ACT_TANH))
+#define SOMA_ACTS_ONEDNN (SOMA_ACT_BIT(SOMA_ACT_relu) | SOMA_ACT_BIT(SOMA_ACT_sigmoid) | SOMA_ACT_BIT(SOMA_ACT_tanh))
 
 #endif

@@ -7,24 +7,24 @@
 #define SOMA_OP_TAIL_TAIL_VEC_H
 
 #include "cpu/vec.h"
-#include "cpu/vecmath.h"
 #include "op/tail/tail.h"
+#include "op/unary/unary_fast.h"
 
 #include <math.h>
 
 SOMA_INLINE soma_vf soma_act_vector(soma_act act, soma_vf y)
 {
-    if (act == SOMA_ACT_RELU)
+    if (act == SOMA_ACT_relu)
         return soma_vkeep(soma_vpasses(y), y);
-    return act == SOMA_ACT_RELU6 ? soma_vrelu6(y) : y;
+    return act == SOMA_ACT_relu6 ? soma_vrelu6(y) : y;
 }
 
 /* The gradient g in front of the activation whose result is y. */
 SOMA_INLINE soma_vf soma_gate_vector(soma_act act, soma_vf y, soma_vf g)
 {
-    if (act == SOMA_ACT_RELU)
+    if (act == SOMA_ACT_relu)
         return soma_vkeep(soma_vpasses(y), g);
-    return act == SOMA_ACT_RELU6 ? soma_vkeep(soma_vinside(y, soma_vset(0), soma_vset(6)), g) : g;
+    return act == SOMA_ACT_relu6 ? soma_vkeep(soma_vinside(y, soma_vset(0), soma_vset(6)), g) : g;
 }
 
 /* The tail in one run: arrays as the kernel's level stores them, NULL where there are none. The bias is in the sums. */
@@ -54,29 +54,29 @@ static inline float soma_act_low(soma_act act)
 }
 static inline float soma_act_high(soma_act act)
 {
-    return act == SOMA_ACT_RELU6 ? 6 : INFINITY;
+    return act == SOMA_ACT_relu6 ? 6 : INFINITY;
 }
 
 static inline float soma_act_fast(soma_act act, float a)
 {
+    const float c[SOMA_NUMBERS] = {0}; /* rows with numbers are not FUSED */
     switch (act) {
-#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate)                                                  \
-    case SOMA_ACT_##code:                                                                                              \
-        return fast;
-#include "op/tail/act.list"
-#undef SOMA_ACTIVATION
+#define ACT(name)                                                                                                      \
+    case SOMA_ACT_##name:                                                                                              \
+        return soma_fast_##name(a, c);
+#include "op/tail/fused.list"
     default:
         return a;
     }
 }
 static inline float soma_gate_fast(soma_act act, float a, float g)
 {
+    const float c[SOMA_NUMBERS] = {0};
     switch (act) {
-#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate)                                                  \
-    case SOMA_ACT_##code:                                                                                              \
-        return fast_gate;
-#include "op/tail/act.list"
-#undef SOMA_ACTIVATION
+#define ACT(name)                                                                                                      \
+    case SOMA_ACT_##name:                                                                                              \
+        return soma_fast_##name##_grad(g, a, c);
+#include "op/tail/fused.list"
     default:
         return g;
     }
@@ -85,17 +85,13 @@ static inline float soma_gate_fast(soma_act act, float a, float g)
 /* n elements of a row, any activation. */
 static inline void soma_act_row(soma_act act, float *y, int64_t n)
 {
+    const float c[SOMA_NUMBERS] = {0};
     switch (act) {
-#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate)                                                  \
-    case SOMA_ACT_##code:                                                                                              \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                                            \
-        {                                                                                                              \
-            float a = y[i];                                                                                            \
-            y[i] = fast;                                                                                               \
-        }                                                                                                              \
+#define ACT(name)                                                                                                      \
+    case SOMA_ACT_##name:                                                                                              \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = soma_fast_##name(y[i], c);                          \
         break;
-#include "op/tail/act.list"
-#undef SOMA_ACTIVATION
+#include "op/tail/fused.list"
     default:
         break;
     }
@@ -103,17 +99,13 @@ static inline void soma_act_row(soma_act act, float *y, int64_t n)
 /* n elements of a gradient, by the activation's result y. */
 static inline void soma_gate_row(soma_act act, const float *y, float *dx, int64_t n)
 {
+    const float c[SOMA_NUMBERS] = {0};
     switch (act) {
-#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate)                                                  \
-    case SOMA_ACT_##code:                                                                                              \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++)                                                            \
-        {                                                                                                              \
-            float a = y[i], g = dx[i];                                                                                 \
-            dx[i] = fast_gate;                                                                                         \
-        }                                                                                                              \
+#define ACT(name)                                                                                                      \
+    case SOMA_ACT_##name:                                                                                              \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) dx[i] = soma_fast_##name##_grad(dx[i], y[i], c);           \
         break;
-#include "op/tail/act.list"
-#undef SOMA_ACTIVATION
+#include "op/tail/fused.list"
     default:
         break;
     }

@@ -214,14 +214,8 @@ static soma_status prepare_reference(soma_prepare *p, soma_elementwise row)
 
 /* ---- the ops ---- */
 
-/* Rows that are FUSED are rows of op/tail/act.list as well. */
-enum {
-#define SOMA_ACTIVATION(code, op, exact, fast, exact_gate, fast_gate) act_of_##op = SOMA_ACT_##code,
-#include "op/tail/act.list"
-#undef SOMA_ACTIVATION
-};
 #define AS_ALONE(part, name)
-#define AS_FUSED(part, name) .as_tail = part, .act = act_of_##name,
+#define AS_FUSED(part, name) .as_tail = part, .act = SOMA_ACT_##name,
 
 /* Gradients such as 1 - y^2 cancel, so that their bound is the loose one. */
 #define UNARY_OP(fn, as, text, onnx_name, numbers, inputs, bound)                                                      \
