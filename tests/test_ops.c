@@ -426,6 +426,8 @@ static const char *const rows[] = {
 #define UNARY(name, ...) #name,
 #define UNARY_GRAD(name, ...) #name, #name "_grad",
 #include "op/unary/unary.list"
+#define BINARY(name, ...) #name,
+#include "op/binary/binary.list"
     NULL};
 #define LARGE 6000 /* elements of the outputs from which a sample has none: only its kernels are compared */
 

@@ -13,15 +13,7 @@
 extern "C" {
 #endif
 
-/* ---- elementwise: functions of one array are in soma/families.h; binary ops broadcast as NumPy does ---- */
-#define SOMA_BINARY_LIST(X) X(add) X(sub) X(mul) X(div)
-#define SOMA_DECLARE_BINARY(name) SOMA_API soma_value soma_##name##_at(soma_value a, soma_value b, soma_at at);
-SOMA_BINARY_LIST(SOMA_DECLARE_BINARY)
-#undef SOMA_DECLARE_BINARY
-#define soma_add(a, b) soma_add_at(a, b, SOMA_AT)
-#define soma_sub(a, b) soma_sub_at(a, b, SOMA_AT)
-#define soma_mul(a, b) soma_mul_at(a, b, SOMA_AT)
-#define soma_div(a, b) soma_div_at(a, b, SOMA_AT)
+/* ---- elementwise functions of one array and of two: soma/families.h ---- */
 
 /* ---- matmul: y = act(op(a) op(b) + bias); leading dimensions are batches and broadcast ---- */
 typedef struct soma_matmul_options {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/binary/binary.c: y = a + b, a - b, a b, a / b with NumPy's broadcasting: shapes are aligned at the last axis, and
- * a dimension of 1 (or a missing one) stretches to the other's. The batch stretches against 1 and stays the first axis.
- * A gradient is summed back to its input's shape (sum_to).
+ * op/binary/binary.c: the ops of binary.list, y = f(a, b), with NumPy's broadcasting: shapes are aligned at the last
+ * axis, and a dimension of 1 (or a missing one) stretches to the other's. The batch stretches against 1 and stays the
+ * first axis. A gradient is summed back to its input's shape (sum_to). Knows no function by name.
  */
 #include "op/binary/binary.h"
 
@@ -46,36 +46,21 @@ static double flops(const void *attrs, const soma_arg *in, int n_in, const soma_
 
 /* ---- gradients ---- */
 
-static void add_gradient(soma_gradient *g)
-{
-    for (int i = 0; i < 2; i++)
-        if (g->want[i])
-            g->din[i] = soma_sum_to_at(g->dout[0], g->in[i], soma_nowhere());
-}
-
-static void sub_gradient(soma_gradient *g)
-{
-    add_gradient(g);
-    if (g->want[1])
-        g->din[1] = soma_neg(g->din[1]);
-}
-
-static void mul_gradient(soma_gradient *g)
-{
-    for (int i = 0; i < 2; i++)
-        if (g->want[i])
-            g->din[i] = soma_sum_to_at(soma_mul(g->dout[0], g->in[1 - i]), g->in[i], soma_nowhere());
-}
-
-/* da = dy / b, db = -y da */
-static void div_gradient(soma_gradient *g)
-{
-    soma_value da = soma_div(g->dout[0], g->in[1]);
-    if (g->want[0])
-        g->din[0] = soma_sum_to_at(da, g->in[0], soma_nowhere());
-    if (g->want[1])
-        g->din[1] = soma_neg(soma_sum_to_at(soma_mul(da, g->out[0]), g->in[1], soma_nowhere()));
-}
+#define DA(...) (__VA_ARGS__)
+#define DB(...) (__VA_ARGS__)
+#define TO_B(v) soma_sum_to_at(v, b, soma_nowhere())
+#define BINARY(fn, onnx, part, bound, doc, value, of_a, of_b, samples)                                                 \
+    static void fn##_gradient(soma_gradient *g)                                                                        \
+    {                                                                                                                  \
+        const soma_value a = g->in[0], b = g->in[1], y = g->out[0], dy = g->dout[0];                                   \
+        const soma_value da = g->want[0] ? of_a : soma_none();                                                         \
+        (void)y;                                                                                                       \
+        if (g->want[0])                                                                                                \
+            g->din[0] = soma_sum_to_at(da, a, soma_nowhere());                                                         \
+        if (g->want[1])                                                                                                \
+            g->din[1] = of_b;                                                                                          \
+    }
+#include "op/binary/binary.list"
 
 /* ---- broadcasting, prepared ---- */
 
@@ -169,10 +154,11 @@ static soma_status prepare_reference(soma_prepare *p, double (*exact)(double, do
     return SOMA_OK;
 }
 
-#define REFERENCE(fn, op)                                                                                              \
+#define VALUE(...) (__VA_ARGS__)
+#define BINARY(fn, onnx, part, bound, doc, value, ...)                                                                 \
     static double fn##_exact(double a, double b)                                                                       \
     {                                                                                                                  \
-        return a op b;                                                                                                 \
+        return value;                                                                                                  \
     }                                                                                                                  \
     static soma_status fn##_prepare(soma_prepare *p)                                                                   \
     {                                                                                                                  \
@@ -182,11 +168,7 @@ static soma_status prepare_reference(soma_prepare *p, double (*exact)(double, do
     SOMA_BF16_DECLARE(soma_##fn##_cpu)                                                                                 \
     SOMA_ISA_DECLARE(soma_##fn##_cpu)                                                                                  \
     SOMA_ISA_DECLARE(soma_##fn##_broadcast_cpu)
-
-REFERENCE(add, +)
-REFERENCE(sub, -)
-REFERENCE(mul, *)
-REFERENCE(div, /)
+#include "op/binary/binary.list"
 
 /* ---- samples: both ways of broadcasting, ranks 0 to 5 ---- */
 
@@ -210,12 +192,9 @@ REFERENCE(div, /)
         {0},                                                                                                           \
     };
 
-BINARY_SAMPLES(any_samples, "nn")
-BINARY_SAMPLES(away_samples, "ns") /* the divisor stays away from 0 */
-
 /* ---- the ops ---- */
 
-#define BINARY_OP(fn, onnx_name, sample_list, part, text)                                                              \
+#define BINARY_OP(fn, onnx_name, part, bound, text)                                                                    \
     const soma_op soma_op_##fn = {                                                                                     \
         .name = #fn,                                                                                                   \
         .doc = text " Shapes broadcast as in NumPy.",                                                                  \
@@ -224,7 +203,7 @@ BINARY_SAMPLES(away_samples, "ns") /* the divisor stays away from 0 */
         .required_out = 1,                                                                                             \
         .as_tail = part,                                                                                               \
         .inplace_in = 1,                                                                                               \
-        .error = SOMA_ERROR_ROUNDING,                                                                                  \
+        .error = SOMA_ERROR_##bound,                                                                                   \
         .infer = infer,                                                                                                \
         .grad = fn##_gradient,                                                                                         \
         .flops = flops,                                                                                                \
@@ -232,18 +211,18 @@ BINARY_SAMPLES(away_samples, "ns") /* the divisor stays away from 0 */
                                                         SOMA_ISA_LIST(soma_##fn##_broadcast_cpu) &                     \
                                                     fn##_reference,                                                    \
                                                 NULL},                                                                 \
-        .samples = sample_list,                                                                                        \
+        .samples = fn##_samples,                                                                                       \
         .n_in_samples = 2,                                                                                             \
     };
 
-BINARY_OP(add, "Add", any_samples, SOMA_TAIL_ADD, "y = a + b.")
-BINARY_OP(sub, "Sub", any_samples, 0, "y = a - b.")
-BINARY_OP(mul, "Mul", any_samples, 0, "y = a b, element by element.")
-BINARY_OP(div, "Div", away_samples, 0, "y = a / b.")
-
-#define BINARY_BUILDER(fn)                                                                                             \
+#define AS_ALONE 0
+#define AS_TAIL_ADD SOMA_TAIL_ADD
+#define SAMPLES(fills) fills
+#define BINARY(fn, onnx, part, bound, doc, value, of_a, of_b, fills)                                                   \
+    BINARY_SAMPLES(fn##_samples, fills)                                                                                \
+    BINARY_OP(fn, onnx, AS_##part, bound, doc)                                                                         \
     soma_value soma_##fn##_at(soma_value a, soma_value b, soma_at at)                                                  \
     {                                                                                                                  \
         return soma_apply1(&soma_op_##fn, (const soma_value[]){a, b}, 2, NULL, NULL, at);                              \
     }
-SOMA_BINARY_LIST(BINARY_BUILDER)
+#include "op/binary/binary.list"

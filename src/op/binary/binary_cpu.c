@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * op/binary/binary_cpu.c: f32 kernels of add, sub, mul, div.
+ * op/binary/binary_cpu.c: f32 kernels of the rows of binary.list.
  * "cpu": both arrays of the result's shape, or one of them a single number: any layout, one loop.
  * "cpu broadcast": everything else, plain layout: a loop over rows, each row one of the same three loops. It covers the
  * trailing row ([N, C] with [C]), the column ([N, C] with [N, 1]) and the channel ([N, C, H, W] with [1, C, 1, 1]).
@@ -102,11 +102,12 @@ static soma_broadcast *plan(soma_prepare *p)
 }
 
 #if SOMA_ISA_LEVEL == 4
-#define STRIDED_RUN(p, s)
+static bool set_rows(soma_prepare *p, soma_broadcast *s) /* this level has no strided arrays */
+{
+    (void)p, (void)s;
+    return false;
+}
 #else
-#define STRIDED_RUN(p, s)                                                                                              \
-    if (strided(p))                                                                                                    \
-    set_rows(p, s)
 /* Samples as rows, of arrays that lie inside larger ones. */
 static void rows_part(void *context, int index, int count)
 {
@@ -129,9 +130,12 @@ static soma_status run_rows(const void *state, void *const *arg, soma_run *run)
     return SOMA_OK;
 }
 
-static void set_rows(soma_prepare *p, soma_broadcast *s)
+/* Where an array has a stride from sample to sample. */
+static bool set_rows(soma_prepare *p, soma_broadcast *s)
 {
     int64_t samples = p->out[0].shape.dim[0], step[2];
+    if (!p->in[0].layout.batch_stride && !p->in[1].layout.batch_stride)
+        return false;
     for (int j = 0; j < 2; j++)
         step[j] = p->in[j].elements != s->n      ? 0
                   : p->in[j].layout.batch_stride ? p->in[j].layout.batch_stride
@@ -145,11 +149,7 @@ static void set_rows(soma_prepare *p, soma_broadcast *s)
     s->b[0] = step[1];
     s->b[1] = step[1] > 0;
     p->run = run_rows;
-}
-
-static bool strided(const soma_prepare *p)
-{
-    return p->in[0].layout.batch_stride || p->in[1].layout.batch_stride;
+    return true;
 }
 #endif
 
@@ -185,48 +185,51 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
 }
 #endif
 
-/* The loops of one op: y = a . b with a and b stepping (same), b one number (right), a one number (left). */
-#define BINARY_SPANS(fn, op)                                                                                           \
-    static inline void fn##_same(const float *a, const float *b, float *y, int64_t n)                                  \
-    {                                                                                                                  \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = a[i] op b[i];                                       \
-    }                                                                                                                  \
-    static inline void fn##_right(const float *a, const float *b, float *y, int64_t n)                                 \
-    {                                                                                                                  \
-        const float c = b[0];                                                                                          \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = a[i] op c;                                          \
-    }                                                                                                                  \
-    static inline void fn##_left(const float *a, const float *b, float *y, int64_t n)                                  \
-    {                                                                                                                  \
-        const float c = a[0];                                                                                          \
-        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = c op b[i];                                          \
-    }
+/* The loops of one op: a and b stepping (same), b one number (right), a one number (left). */
+typedef void (*span_fn)(const float *a, const float *b, float *y, int64_t n);
+typedef struct loops {
+    span_fn same, right, left;
+    soma_run_fn run_same, run_right, run_left; /* of arrays below the parallel size */
+} loops;
 
-/* Plain calls for arrays below the parallel size. */
-#define BINARY_RUN(fn, loop)                                                                                           \
-    static soma_status fn##_##loop##_run(const void *state, void *const *arg, soma_run *run)                           \
+static soma_status prepare_same(soma_prepare *p, const loops *f)
+{
+    soma_broadcast *s = plan_same(p);
+    if (!s)
+        return SOMA_MEMORY;
+    s->span = !s->a[0] ? f->left : !s->b[0] ? f->right : f->same;
+    soma_run_fn small = !s->a[0] ? f->run_left : !s->b[0] ? f->run_right : f->run_same;
+    if (!set_rows(p, s))
+        p->run = p->parallel || SOMA_ISA_LEVEL == 4 ? run_shares : small;
+    return SOMA_OK;
+}
+
+#define LOOP(fn, loop, of_a, of_b)                                                                                     \
+    static inline void fn##_##loop(const float *a, const float *b, float *y, int64_t n)                                \
+    {                                                                                                                  \
+        const float a0 = a[0], b0 = b[0];                                                                              \
+        (void)a0, (void)b0;                                                                                            \
+        _Pragma("omp simd") for (int64_t i = 0; i < n; i++) y[i] = fn##_fast(of_a, of_b);                              \
+    }                                                                                                                  \
+    static soma_status fn##_run_##loop(const void *state, void *const *arg, soma_run *run)                             \
     {                                                                                                                  \
         (void)run;                                                                                                     \
         fn##_##loop(arg[0], arg[1], arg[2], ((const soma_broadcast *)state)->n);                                       \
         return SOMA_OK;                                                                                                \
     }
-
-#define BINARY_KERNELS(fn, op)                                                                                         \
-    BINARY_SPANS(fn, op)                                                                                               \
-    BINARY_RUN(fn, same)                                                                                               \
-    BINARY_RUN(fn, right)                                                                                              \
-    BINARY_RUN(fn, left)                                                                                               \
+#define VALUE(...) (__VA_ARGS__)
+#define BINARY(fn, onnx, part, bound, doc, value, ...)                                                                 \
+    SOMA_INLINE float fn##_fast(float a, float b)                                                                      \
+    {                                                                                                                  \
+        return value;                                                                                                  \
+    }                                                                                                                  \
+    LOOP(fn, same, a[i], b[i])                                                                                         \
+    LOOP(fn, right, a[i], b0)                                                                                          \
+    LOOP(fn, left, a0, b[i])                                                                                           \
     static soma_status fn##_prepare(soma_prepare *p)                                                                   \
     {                                                                                                                  \
-        soma_broadcast *s = plan_same(p);                                                                              \
-        if (!s)                                                                                                        \
-            return SOMA_MEMORY;                                                                                        \
-        s->span = !s->a[0] ? fn##_left : !s->b[0] ? fn##_right : fn##_same;                                            \
-        p->run = !s->a[0] ? fn##_left_run : !s->b[0] ? fn##_right_run : fn##_same_run;                                 \
-        if (p->parallel || SOMA_ISA_LEVEL == 4)                                                                        \
-            p->run = run_shares;                                                                                       \
-        STRIDED_RUN(p, s);                                                                                             \
-        return SOMA_OK;                                                                                                \
+        static const loops f = {fn##_same, fn##_right, fn##_left, fn##_run_same, fn##_run_right, fn##_run_left};       \
+        return prepare_same(p, &f);                                                                                    \
     }                                                                                                                  \
     extern const soma_kernel SOMA_ISA(soma_##fn##_cpu);                                                                \
     const soma_kernel SOMA_ISA(soma_##fn##_cpu) = {.name = "cpu",                                                      \
@@ -236,41 +239,45 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
                                                    .strided = SOMA_ISA_LEVEL == 4 ? 0 : SOMA_STRIDED_ALL,              \
                                                    .accept = accept_same,                                              \
                                                    .prepare = fn##_prepare};
+#include "op/binary/binary.list"
 
-#if SOMA_ISA_LEVEL == 4
-#define BROADCAST_KERNEL(fn, op)
-#else
-#define BROADCAST_KERNEL(fn, op)                                                                                       \
+#if SOMA_ISA_LEVEL != 4
+/* Rows begin .. end - 1 of the result, each by one of an op's three loops. */
+SOMA_INLINE void walk(span_fn same, span_fn right, span_fn left, const soma_broadcast *s, const float *a,
+                      const float *b, float *y, int64_t begin, int64_t end)
+{
+    const int64_t n = s->dim[s->rank - 1];
+    const bool one_left = !s->a[s->rank - 1], one_right = !s->b[s->rank - 1];
+    float tile[TILE];
+    if (!one_left && !one_right && (!s->a[0] || !s->b[0])) {
+        int64_t size = fill_tile(s, s->a[0] ? b : a, end - begin, tile);
+        for (int64_t i = begin * n; size && i < end * n; i += size)
+            same(s->a[0] ? a + i : tile, s->a[0] ? tile : b + i, y + i, end * n - i < size ? end * n - i : size);
+        if (size)
+            return;
+    }
+    soma_row row;
+    soma_row_begin(&row, s, begin);
+    for (int64_t r = begin; r < end; r++, soma_row_next(&row, s)) {
+        if (one_left)
+            left(a + row.a, b + row.b, y + r * n, n);
+        else if (one_right)
+            right(a + row.a, b + row.b, y + r * n, n);
+        else
+            same(a + row.a, b + row.b, y + r * n, n);
+    }
+}
+
+#define BINARY(fn, ...)                                                                                                \
     static void fn##_walk(const soma_broadcast *s, const float *a, const float *b, float *y, int64_t begin,            \
                           int64_t end)                                                                                 \
     {                                                                                                                  \
-        const int64_t n = s->dim[s->rank - 1];                                                                         \
-        const bool left = !s->a[s->rank - 1], right = !s->b[s->rank - 1];                                              \
-        float tile[TILE];                                                                                              \
-        if (!left && !right && (!s->a[0] || !s->b[0])) {                                                               \
-            int64_t size = fill_tile(s, s->a[0] ? b : a, end - begin, tile);                                           \
-            for (int64_t i = begin * n; size && i < end * n; i += size)                                                \
-                fn##_same(s->a[0] ? a + i : tile, s->a[0] ? tile : b + i, y + i,                                       \
-                          end * n - i < size ? end * n - i : size);                                                    \
-            if (size)                                                                                                  \
-                return;                                                                                                \
-        }                                                                                                              \
-        soma_row row;                                                                                                  \
-        soma_row_begin(&row, s, begin);                                                                                \
-        for (int64_t r = begin; r < end; r++, soma_row_next(&row, s)) {                                                \
-            if (left)                                                                                                  \
-                fn##_left(a + row.a, b + row.b, y + r * n, n);                                                         \
-            else if (right)                                                                                            \
-                fn##_right(a + row.a, b + row.b, y + r * n, n);                                                        \
-            else                                                                                                       \
-                fn##_same(a + row.a, b + row.b, y + r * n, n);                                                         \
-        }                                                                                                              \
+        walk(fn##_same, fn##_right, fn##_left, s, a, b, y, begin, end);                                                \
     }                                                                                                                  \
     static soma_status fn##_walk_run(const void *state, void *const *arg, soma_run *run)                               \
     {                                                                                                                  \
         (void)run;                                                                                                     \
-        const soma_broadcast *s = state;                                                                               \
-        fn##_walk(s, arg[0], arg[1], arg[2], 0, s->rows);                                                              \
+        fn##_walk(state, arg[0], arg[1], arg[2], 0, ((const soma_broadcast *)state)->rows);                            \
         return SOMA_OK;                                                                                                \
     }                                                                                                                  \
     static soma_status fn##_broadcast_prepare(soma_prepare *p)                                                         \
@@ -285,13 +292,5 @@ static int64_t fill_tile(const soma_broadcast *s, const float *row, int64_t rows
     extern const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu);                                                      \
     const soma_kernel SOMA_ISA(soma_##fn##_broadcast_cpu) = {                                                          \
         .name = "cpu broadcast", SOMA_ISA_FIELDS, .accept = accept_any, .prepare = fn##_broadcast_prepare};
+#include "op/binary/binary.list"
 #endif
-
-BINARY_KERNELS(add, +)
-BROADCAST_KERNEL(add, +)
-BINARY_KERNELS(sub, -)
-BROADCAST_KERNEL(sub, -)
-BINARY_KERNELS(mul, *)
-BROADCAST_KERNEL(mul, *)
-BINARY_KERNELS(div, /)
-BROADCAST_KERNEL(div, /)

@@ -53,13 +53,13 @@
 #a " is %g and " #b " %g, but " #a " must not be greater"
 
 /* Their names in an expression over constants c. */
-#define SOMA_NAMES_PLAIN (void)c;
+#define SOMA_NAMES_PLAIN (void)c
 #define SOMA_NAMES_ONE(a, ...)                                                                                         \
     const __typeof__(c[0] + 0) a = c[0];                                                                               \
-    (void)a;
+    (void)a
 #define SOMA_NAMES_TWO(a, preset_a, sample_a, range_a, doc_a, b, ...)                                                  \
     const __typeof__(c[0] + 0) a = c[0], b = c[1];                                                                     \
-    (void)a, (void)b;
+    (void)a, (void)b
 #define SOMA_NAMES_ORDERED SOMA_NAMES_TWO
 
 /* The attributes of samples as text, or NULL. */

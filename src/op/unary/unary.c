@@ -63,6 +63,8 @@ static double flops(const void *attrs, const soma_arg *in, int n_in, const soma_
     static void name##_gradient(soma_gradient *g)                                                                      \
     {                                                                                                                  \
         const soma_value x = g->in[0], y = g->out[0], dy = g->dout[0];                                                 \
+        const double *c = g->attrs;                                                                                    \
+        SOMA_NAMES_##numbers;                                                                                          \
         (void)x, (void)y;                                                                                              \
         if (g->want[0])                                                                                                \
             g->din[0] = dx;                                                                                            \
@@ -100,6 +102,8 @@ static soma_value grad_of(const soma_op *op, soma_value dy, soma_value read, con
     static void name##_grad_gradient(soma_gradient *g)                                                                 \
     {                                                                                                                  \
         const soma_value dy = g->in[0], read = g->in[1], u = g->dout[0];                                               \
+        const double *c = g->attrs;                                                                                    \
+        SOMA_NAMES_##numbers;                                                                                          \
         if (g->want[0])                                                                                                \
             g->din[0] = grad_of(&soma_op_##name##_grad, u, read, g->attrs);                                            \
         second;                                                                                                        \

@@ -22,12 +22,14 @@
 #define SOMA_EXACT(name, numbers, value)                                                                               \
     static inline double soma_exact_of_##name(double x, const double c[SOMA_NUMBERS])                                  \
     {                                                                                                                  \
-        SOMA_NAMES_##numbers return value;                                                                             \
+        SOMA_NAMES_##numbers;                                                                                          \
+        return value;                                                                                                  \
     }
 #define SOMA_EXACT_GRAD(name, numbers, read, dx)                                                                       \
     static inline double soma_exact_of_##name##_grad(double dy, double read, const double c[SOMA_NUMBERS])             \
     {                                                                                                                  \
-        SOMA_NAMES_##numbers return dx;                                                                                \
+        SOMA_NAMES_##numbers;                                                                                          \
+        return dx;                                                                                                     \
     }
 #define UNARY(name, numbers, onnx, doc, value, gradient, samples) SOMA_EXACT(name, numbers, value)
 #define UNARY_GRAD(name, use, fused, numbers, onnx, doc, value, read, dx, second, samples)                             \

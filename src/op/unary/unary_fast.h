@@ -23,12 +23,14 @@
 #define SOMA_FAST(name, numbers, value)                                                                                \
     SOMA_INLINE float soma_fast_##name(float x, const float c[SOMA_NUMBERS])                                           \
     {                                                                                                                  \
-        SOMA_NAMES_##numbers return value;                                                                             \
+        SOMA_NAMES_##numbers;                                                                                          \
+        return value;                                                                                                  \
     }
 #define SOMA_FAST_GRAD(name, numbers, read, dx)                                                                        \
     SOMA_INLINE float soma_fast_##name##_grad(float dy, float read, const float c[SOMA_NUMBERS])                       \
     {                                                                                                                  \
-        SOMA_NAMES_##numbers return dx;                                                                                \
+        SOMA_NAMES_##numbers;                                                                                          \
+        return dx;                                                                                                     \
     }
 #define UNARY(name, numbers, onnx, doc, value, gradient, samples) SOMA_FAST(name, numbers, value)
 #define UNARY_GRAD(name, use, fused, numbers, onnx, doc, value, read, dx, second, samples)                             \
