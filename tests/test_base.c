@@ -54,14 +54,14 @@ static void wrong_options_are_told(void **state)
     half.rename = NULL;
     const soma_context_options wrong[] = {
         {.seed = 1},
-        {.struct_size = sizeof(soma_context_options) + 8},
+        {.struct_size = 1 << 20},
         {.struct_size = 8},
         {.struct_size = sizeof(soma_context_options), .threads = -1},
         {.struct_size = sizeof(soma_context_options), .threads = 1025},
         {.struct_size = sizeof(soma_context_options), .files = half},
     };
-    static const char *const word[] = {"struct_size",  "struct_size",    "struct_size",
-                                       "threads = -1", "threads = 1025", ".files"};
+    static const char *const word[] = {"struct_size",   "struct_size",     "struct_size",
+                                       "threads is -1", "threads is 1025", ".files"};
     for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++) {
         soma *s = soma_open(&wrong[i]);
         assert_non_null(s);

@@ -239,14 +239,14 @@ static void wrong_idx_files_and_options(void **state)
         assert_null(soma_dataset_open(s, __VA_ARGS__));                                                                \
         assert_says(s, status, part);                                                                                  \
     } while (0)
-    REFUSED(SOMA_INVALID, "the path is NULL", NULL);
+    REFUSED(SOMA_INVALID, "path is missing; say an IDX file", NULL);
     REFUSED(SOMA_INVALID, "the path is empty", "");
-    REFUSED(SOMA_INVALID, ".format \"idy\" is unknown; known are \"idx\" and \"image-folder\"; did you mean \"idx\"?",
-            f.path, .format = "idy");
-    REFUSED(SOMA_INVALID, ".split \"validation\" is unknown; known are \"train\", \"test\" and \"all\"", f.path,
+    REFUSED(SOMA_INVALID, "format cannot be \"idy\"; known are idx and image-folder; did you mean \"idx\"?", f.path,
+            .format = "idy");
+    REFUSED(SOMA_INVALID, "split cannot be \"validation\"; known are train, test and all", f.path,
             .split = "validation");
     REFUSED(SOMA_INVALID, "test_data.c:", f.path, .split = "tests");
-    REFUSED(SOMA_INVALID, ".limit = -1 is negative", f.path, .limit = -1);
+    REFUSED(SOMA_INVALID, "limit is -1; it must be at least 0", f.path, .limit = -1);
     REFUSED(SOMA_IO, "holds neither train-images-idx3-ubyte nor train-images-idx3-ubyte.gz", f.path, .format = "idx");
     REFUSED(SOMA_IO, "holds neither t10k-images-idx3-ubyte nor", f.path, .split = "test", .format = "idx");
     REFUSED(SOMA_DATA, "holds neither MNIST's four files nor folders of pictures", f.path);

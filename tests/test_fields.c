@@ -69,7 +69,7 @@ static void what_is_wrong_is_said(void **state)
     given.rate = 0;
     given.way = "dwon";
     assert_int_equal(resolve(&given, &got, reason), SOMA_INVALID);
-    assert_string_equal(reason, "way cannot be \"dwon\"; did you mean \"down\"?");
+    assert_string_equal(reason, "way cannot be \"dwon\"; known are up and down; did you mean \"down\"?");
 }
 
 /* A program compiled when the struct ended earlier hands over that many bytes; what lies behind them is not read. */

@@ -269,13 +269,13 @@ static void wrong_options(void **state)
     soma_dataset *d = make_dataset(s, &a);
     assert_null(soma_loader_new(d, .batch_size = -3));
     assert_non_null(strstr(soma_error(s), "test_loader.c:"));
-    assert_non_null(strstr(soma_error(s), ".batch_size = -3 is not positive"));
+    assert_non_null(strstr(soma_error(s), "soma_loader_new: batch_size is -3; it must be at least 1"));
     soma_clear(s);
     assert_null(soma_loader_new(d, .batch_size = SOMA_ZERO));
-    assert_non_null(strstr(soma_error(s), ".batch_size = 0 is not positive"));
+    assert_non_null(strstr(soma_error(s), "batch_size is 0; it must be at least 1"));
     soma_clear(s);
     assert_null(soma_loader_new(d, .threads = -1));
-    assert_non_null(strstr(soma_error(s), ".threads = -1 is not between 0 and 256"));
+    assert_non_null(strstr(soma_error(s), "threads is -1; it must be between 0 and 256"));
     soma_clear(s);
     assert_null(soma_loader_new(d, .threads = 257));
     soma_clear(s);

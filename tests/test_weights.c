@@ -325,7 +325,7 @@ static void wrong_files_change_nothing(void **state)
             .layout = "keras");
     const soma_rename empty[] = {{"^", "x"}};
     REFUSED(SOMA_INVALID, "rule 1 of the map replaces nothing", .map = empty, .n_map = 1);
-    REFUSED(SOMA_INVALID, "there is no layout \"tensorflow\"", .layout = "tensorflow");
+    REFUSED(SOMA_INVALID, "layout cannot be \"tensorflow\"; known are torch and keras", .layout = "tensorflow");
     const soma_rename bomb[] = {
         {"c", "cccccccccccccccc"}, {"c", "cccccccccccccccc"}, {"c", "cccccccccccccccc"}, {"c", "cccccccccccccccc"}};
     REFUSED(SOMA_INVALID, "makes a name longer than", .map = bomb, .n_map = 4);

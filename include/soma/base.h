@@ -98,6 +98,7 @@ typedef struct soma soma;
 typedef struct soma_allocator {
     void *(*resize)(void *user, void *block, size_t old_size, size_t new_size);
     void *user;
+    uint64_t reserved[2]; /**< zero, as all that is called so in structs of other structs: room for what comes */
 } soma_allocator;
 
 /** Seam 2. Calls return 0 or a count on success and a negative errno on failure; short reads and writes are allowed. */
@@ -128,18 +129,21 @@ typedef struct soma_files {
     int (*inherit)(void *user, const char *path, int handle);
     /** Can the file hold `size` bytes, as far as is known (space, quota, limits)? May be NULL. */
     int (*reserve)(void *user, int handle, uint64_t size);
+    uint64_t reserved[8];
 } soma_files;
 
 /** Seam 3. Fills out from a counter and a key; the default is Philox 4x32-10. */
 typedef struct soma_random {
     void (*draw)(void *user, const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
     void *user;
+    uint64_t reserved[2];
 } soma_random;
 
 /** Seam 4. Seconds from any fixed point, never going back. */
 typedef struct soma_clock {
     double (*now)(void *user);
     void *user;
+    uint64_t reserved[2];
 } soma_clock;
 
 typedef enum soma_log_level { SOMA_LOG_INFO, SOMA_LOG_WARNING } soma_log_level;
@@ -148,10 +152,10 @@ typedef void (*soma_log_fn)(void *user, soma_log_level level, const char *text);
 typedef struct soma_context_options {
     size_t struct_size;
     soma_at at;
-    uint64_t seed; /**< default 0, which is a seed like any other */
-    int threads;   /**< 0: as many as the machine has for this process */
-    bool exact;    /**< reference kernels only: the same bits on every machine, compiler and thread count */
-    bool tune;     /**< every program is compiled as with soma_program_options.tune */
+    uint64_t seed;   /**< default 0, which is a seed like any other */
+    int64_t threads; /**< 0: as many as the machine has for this process */
+    bool exact;      /**< reference kernels only: the same bits on every machine, compiler and thread count */
+    bool tune;       /**< every program is compiled as with soma_program_options.tune */
     soma_log_fn log;
     void *log_user;
     soma_allocator allocator;
@@ -195,6 +199,7 @@ SOMA_API uint64_t soma_seed(const soma *s);
 /** Bytes that the context holds now, the most it held, and how many allocations it made. */
 typedef struct soma_memory {
     uint64_t now, peak, calls;
+    uint64_t reserved[2];
 } soma_memory;
 SOMA_API soma_memory soma_memory_use(const soma *s);
 

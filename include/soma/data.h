@@ -32,6 +32,7 @@ typedef struct soma_transform {
     bool has_background; /**< background was measured */
     /** how light the training pictures' outermost pixels are on average, 0 to 255 (soma_dataset_background) */
     double background;
+    uint64_t reserved[4]; /**< zero */
 } soma_transform;
 
 /** What is drawn for each sample and epoch while training, and never for evaluation. The draws depend on (seed, epoch,
@@ -43,6 +44,7 @@ typedef struct soma_augment {
     /** a part with at least this share of the picture's area and an aspect ratio of 3/4 to 4/3, resized to the
      *  input's size (ImageNet: 0.08); 0: none */
     double random_resized_crop;
+    uint64_t reserved[4]; /**< zero */
 } soma_augment;
 
 typedef struct soma_dataset_options {
@@ -62,7 +64,7 @@ typedef struct soma_dataset_options {
     int64_t resize[2]; /**< the transform's resize, in short */
     int64_t crop[2];   /**< the transform's crop, in short */
     soma_augment augment;
-    int channels; /**< of pictures in folders: 3 (default) or 1, luma */
+    int64_t channels; /**< of pictures in folders: 3 (default) or 1, luma */
     /** folders: the next picture stands in for one that cannot be read, with a warning; more than 1 % of an epoch
      *  (and more than one) are an error all the same */
     bool skip_broken;
@@ -150,10 +152,10 @@ typedef struct soma_loader_options {
     soma_at at;
     int64_t batch_size; /**< default 32 */
     bool no_shuffle;
-    uint64_t seed;  /**< the order depends on (seed, epoch) only, and augmentation on (seed, epoch, sample) */
-    bool drop_last; /**< leave out the smaller last batch */
-    int threads;    /**< loader threads; 0: none where reading is a copy from memory, else the context's number */
-    bool augment;   /**< training: apply the dataset's augmentation */
+    uint64_t seed;   /**< the order depends on (seed, epoch) only, and augmentation on (seed, epoch, sample) */
+    bool drop_last;  /**< leave out the smaller last batch */
+    int64_t threads; /**< loader threads; 0: none where reading is a copy from memory, else the context's number */
+    bool augment;    /**< training: apply the dataset's augmentation */
 } soma_loader_options;
 SOMA_API soma_loader *soma_loader_new_with(soma_dataset *d, const soma_loader_options *o);
 #define soma_loader_new(d, ...) soma_loader_new_with(d, SOMA_OPTIONS(soma_loader_options, __VA_ARGS__))

@@ -30,6 +30,7 @@ typedef enum soma_field_type {
     SOMA_FIELD_FLOATS, /* double[count] */
     SOMA_FIELD_TEXT,   /* const char *; with choices one of them, else any text */
     SOMA_FIELD_KIND,   /* const char *: a kind of `kinds`, with options if it takes any: "normal:deviation=0.01" */
+    SOMA_FIELD_SIZE,   /* uint64_t */
     SOMA_FIELD_OTHER   /* count bytes that C alone can give: a pointer, a function, a value, a struct */
 } soma_field_type;
 

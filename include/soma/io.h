@@ -16,6 +16,7 @@ extern "C" {
  *  beginning. {"^module.", ""}, {"fire2/", "features.3."}. */
 typedef struct soma_rename {
     const char *from, *to;
+    uint64_t reserved[2]; /**< zero */
 } soma_rename;
 
 /** Writes model and tensors, atomically: a temporary file beside it, fsync, rename, fsync of the folder. On a failure,
@@ -43,6 +44,7 @@ typedef struct soma_weights_report {
     int n_unused;               /**< tensors of the file that the model does not want */
     const char *const *missing; /**< names of the model */
     const char *const *unused;  /**< names as they stand in the file */
+    uint64_t reserved[4];       /**< room for what comes: a caller's struct is as long as the library's */
 } soma_weights_report;
 
 typedef struct soma_load_weights_options {

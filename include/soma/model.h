@@ -130,6 +130,7 @@ typedef struct soma_model_node {
     int64_t trainable;  /**< of them, not frozen */
     int64_t buffers;    /**< elements of the running statistics that it reads first; they count as no parameters */
     double flops;       /**< for one sample */
+    uint64_t reserved[4];
 } soma_model_node;
 SOMA_API int soma_model_nodes(const soma_model *m);
 SOMA_API soma_model_node soma_model_node_at(const soma_model *m, int index);
@@ -142,6 +143,7 @@ typedef struct soma_named_tensor {
     soma_tensor tensor;
     bool frozen;
     bool buffer; /**< no parameter: running statistics */
+    uint64_t reserved[2];
 } soma_named_tensor;
 SOMA_API int soma_tensor_count(soma_model *m);
 /** Fills the tensors on first use (initialisers), so the data is readable and writable; call soma_touch after

@@ -198,6 +198,7 @@ typedef struct soma_kernel {
     bool (*suits)(const soma_prepare *p); /* NULL: always */
     void (*request)(soma_prepare *p);     /* SOMA_LAYOUT_ASK: sets in/out[i].layout of rank-4 activations */
     soma_status (*prepare)(soma_prepare *p);
+    const void *reserved[4]; /* NULL */
 } soma_kernel;
 
 /* ---- samples: one declaration for oracle, parity, gradient and speed tests ------------------------------------ */
@@ -304,6 +305,7 @@ struct soma_op {
     const soma_kernel *const *kernels; /* best first, reference last, NULL-terminated */
     const soma_sample *samples;        /* ends with name NULL */
     int n_in_samples;                  /* inputs per sample */
+    const void *reserved[8];           /* NULL: programs have ops of their own */
 };
 
 /** The position of an input of the op's tail, or -1. */

@@ -61,7 +61,7 @@ typedef struct soma_slice_options {
     size_t struct_size;
     soma_at at;
     soma_value x;
-    int axis;           /**< one axis per call */
+    int64_t axis;       /**< one axis per call */
     int64_t begin, end; /**< end is exclusive; 0: to the end */
 } soma_slice_options;
 SOMA_API soma_value soma_slice_with(const soma_slice_options *o);

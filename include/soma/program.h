@@ -73,6 +73,7 @@ SOMA_API void soma_program_set_step(soma_program *p, uint64_t step);
  *  and two slots, of its own. */
 typedef struct soma_plan_memory {
     uint64_t parameters, state, gradients, activations, inputs, packed, tables, library, total;
+    uint64_t reserved[4];
 } soma_plan_memory;
 SOMA_API soma_plan_memory soma_program_memory(const soma_program *p);
 
@@ -89,6 +90,7 @@ typedef struct soma_plan_node {
     double seconds;      /**< measured by soma_program_time; 0 before */
     bool recomputed;     /**< runs again what an earlier node has run, so that its result need not be kept */
     int n_in, n_out;     /**< arguments and results, those that are left out among them */
+    uint64_t reserved[4];
 } soma_plan_node;
 /** An array that a node reads or writes, as much of it as one run of the node takes (a piece). */
 typedef struct soma_plan_array {
@@ -99,6 +101,7 @@ typedef struct soma_plan_array {
     soma_type type;
     const char *layout;
     uint64_t bytes;
+    uint64_t reserved[2];
 } soma_plan_array;
 /** What max_memory costs: zeros where nothing is computed again. */
 typedef struct soma_plan_recomputation {
@@ -106,6 +109,7 @@ typedef struct soma_plan_recomputation {
     double flops;   /**< of one step (all pieces), computed again */
     double share;   /**< of the FLOPs of the step without them */
     uint64_t saved; /**< bytes of activations */
+    uint64_t reserved[2];
 } soma_plan_recomputation;
 SOMA_API soma_plan_recomputation soma_program_recomputed(const soma_program *p);
 SOMA_API int soma_program_nodes(const soma_program *p);

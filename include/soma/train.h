@@ -24,6 +24,7 @@ typedef struct soma_progress {
     bool epoch_done;
     bool has_loss, has_accuracy, has_validation; /**< these figures are there: a NaN is what was computed */
     int64_t step, steps;                         /**< steps done, and of the whole training */
+    uint64_t reserved[16]; /**< room for what comes: a caller's struct is as long as the library's */
 } soma_progress;
 /** Return false to stop after this step (soma_fit then returns SOMA_CANCELLED with the model as it is). */
 typedef bool (*soma_progress_fn)(void *user, const soma_progress *progress);
@@ -94,6 +95,7 @@ typedef struct soma_evaluation {
     int64_t *confusion;
     /** samples for which an output was NaN or infinite; where a softmax ends the model, a number that it was given */
     int64_t not_finite;
+    uint64_t reserved[16]; /**< room for what comes */
 } soma_evaluation;
 typedef struct soma_evaluate_options {
     size_t struct_size;

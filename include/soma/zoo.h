@@ -19,6 +19,7 @@ typedef struct soma_zoo_size {
     double width;
     bool no_dropout;
     int reading; /**< which of the entry's `reading->choices` */
+    uint64_t reserved[2];
 } soma_zoo_size;
 
 /** Two networks of one architecture that share all names and shapes of tensors: a weights file fits both, and only one

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fields.h"
 #include "base/file.h"
 #include "base/memory.h"
 #include "base/random.h"
@@ -50,17 +51,24 @@ int soma_cpu_count(void)
 
 /* ---- opening ---- */
 
-/* The caller's options, defaults where the struct is shorter than ours or was not filled in properly. */
-static bool read_options(const soma_context_options *from, soma_context_options *to)
-{
-    memset(to, 0, sizeof *to);
-    if (!from)
-        return true;
-    if (from->struct_size < offsetof(soma_context_options, threads) || from->struct_size > sizeof *to)
-        return false;
-    memcpy(to, from, from->struct_size);
-    return true;
-}
+SOMA_TABLE(soma_context_options) = {
+    SOMA_SIZE(soma_context_options, seed, 0, ANY, .doc = "of initial values, orders of samples and dropout"),
+    SOMA_INT(soma_context_options, threads, 0, BETWEEN(1, SOMA_THREADS_MAX),
+             .doc = "at most that many; without it as many as the machine has for this process"),
+    SOMA_BOOL(soma_context_options, exact,
+              .doc = "reference kernels only: the same bits on every machine, compiler and thread count"),
+    SOMA_BOOL(soma_context_options, tune, .doc = "kernels are timed and the fastest is taken"),
+    SOMA_OTHER(soma_context_options, log, .doc = "is told what happens"),
+    SOMA_OTHER(soma_context_options, log_user, .doc = "handed to log"),
+    SOMA_OTHER(soma_context_options, allocator, .doc = "of all memory; without it the system's"),
+    SOMA_OTHER(soma_context_options, files, .doc = "without it the system's"),
+    SOMA_OTHER(soma_context_options, random, .doc = "without it Philox 4x32-10"),
+    SOMA_OTHER(soma_context_options, clock, .doc = "without it the system's"),
+    SOMA_TEXT(soma_context_options, data_path, default_data_path,
+              .doc = "folders in which names of data sets are looked for, a colon between them"),
+    SOMA_OTHER(soma_context_options, field_name, .doc = "how the program's users write a field of an option struct"),
+    SOMA_OTHER(soma_context_options, field_user, .doc = "handed to field_name"),
+    SOMA_FIELDS_END};
 
 static bool files_complete(const soma_files *f)
 {
@@ -83,7 +91,7 @@ static void apply_options(soma *s, const soma_context_options *o)
     s->log_user = o->log_user;
     s->field_name = o->field_name;
     s->field_user = o->field_user;
-    s->threads = o->threads ? o->threads : cpus < SOMA_THREADS_MAX ? cpus : SOMA_THREADS_MAX;
+    s->threads = o->threads ? (int)o->threads : cpus < SOMA_THREADS_MAX ? cpus : SOMA_THREADS_MAX;
     s->files = soma_files_posix;
     s->random = (soma_random){.draw = soma_philox, .user = NULL};
     s->clock = soma_clock_posix;
@@ -99,19 +107,17 @@ static void apply_options(soma *s, const soma_context_options *o)
                                            "none for the "
                                            "system's "
                                            "files");
-    if (o->threads < 0 || o->threads > SOMA_THREADS_MAX) {
-        soma_fail(s, SOMA_INVALID, o->at,
-                  SOMA_IN_C("soma_open: ")
-                      SOMA_FIELD_IS("threads", "%d") " is not between 0 and %d; 0 takes as many as the process may use",
-                  o->threads, SOMA_THREADS_MAX);
-        s->threads = 1;
-    }
 }
 
 soma *soma_open(const soma_context_options *options)
 {
+    static const soma_context_options none = {.struct_size = sizeof none};
+    char reason[SOMA_REASON_MAX] = "", room[SOMA_REASON_MAX];
     soma_context_options o;
-    bool sound = read_options(options, &o);
+    soma_status status = soma_fields_resolve(soma_context_options_fields, sizeof o, options ? options : &none, &o,
+                                             reason);
+    if (status)
+        o.threads = 1;
     soma_allocator allocator = o.allocator.resize ? o.allocator : soma_allocator_posix;
     soma *s = allocator.resize(allocator.user, NULL, 0, sizeof *s);
     if (!s)
@@ -124,13 +130,12 @@ soma *soma_open(const soma_context_options *options)
     s->allocator = allocator;
     s->memory = (soma_memory){.now = sizeof *s, .peak = sizeof *s, .calls = 1};
     apply_options(s, &o);
-    char *data_path = soma_copy_text(s, o.data_path); /* without memory for it the context has failed */
+    bool own = o.data_path && o.data_path != default_data_path;
+    char *data_path = own ? soma_copy_text(s, o.data_path) : NULL; /* without memory for it the context has failed */
     s->data_path = data_path ? data_path : default_data_path;
-    if (!sound)
-        soma_fail(s, SOMA_INVALID, soma_nowhere(),
-                  "soma_open: .struct_size = %zu is not the size of soma_context_options (%zu); set it to "
-                  "sizeof(soma_context_options) and use the headers of this library, version %s",
-                  options->struct_size, sizeof o, SOMA_VERSION);
+    if (status)
+        soma_fail(s, status, soma_options_at(options), SOMA_IN_C("soma_open: ") "%s",
+                  soma_words(s, soma_options_at(options), reason, room, sizeof room));
     return s;
 }
 

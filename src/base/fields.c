@@ -12,6 +12,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#define STRUCT_MAX 65536 /* no option struct is as large: a larger size was never set */
+
 soma_status soma_refuse(char *reason, const char *format, ...)
 {
     if (reason) {
@@ -37,6 +39,8 @@ double soma_field_number(const soma_field *field, const void *values, int i)
         return (double)*(const int64_t *)at;
     case SOMA_FIELD_INTS:
         return (double)((const int64_t *)at)[i];
+    case SOMA_FIELD_SIZE:
+        return (double)*(const uint64_t *)at;
     case SOMA_FIELD_FLOAT:
         return *(const double *)at;
     case SOMA_FIELD_FLOATS:
@@ -64,6 +68,9 @@ void soma_field_set(const soma_field *field, void *values, int i, double number)
         break;
     case SOMA_FIELD_INTS:
         ((int64_t *)at)[i] = (int64_t)number;
+        break;
+    case SOMA_FIELD_SIZE:
+        *(uint64_t *)at = (uint64_t)number;
         break;
     case SOMA_FIELD_FLOAT:
         *(double *)at = number;
@@ -102,7 +109,7 @@ static bool is_text(const soma_field *field)
 static bool is_number(const soma_field *field)
 {
     return field->type == SOMA_FIELD_INT || field->type == SOMA_FIELD_INTS || field->type == SOMA_FIELD_FLOAT ||
-           field->type == SOMA_FIELD_FLOATS;
+           field->type == SOMA_FIELD_FLOATS || field->type == SOMA_FIELD_SIZE;
 }
 
 void soma_fields_preset(const soma_field *fields, size_t size, void *values)
@@ -214,7 +221,7 @@ soma_status soma_options_copy(const void *given, size_t size, void *options, cha
 {
     size_t known = ((const soma_options_head *)given)->struct_size;
     memset(options, 0, size);
-    if (known < sizeof(soma_options_head))
+    if (known < sizeof(soma_options_head) || known > STRUCT_MAX)
         return soma_refuse(reason,
                            "the options have a struct_size of %zu, so they were not made by the macro of soma's "
                            "headers; set .struct_size = sizeof of the struct",
@@ -270,12 +277,19 @@ static soma_status resolve_text(const soma_field *field, void *options, char *re
         return missing(field, reason);
     if (!*text)
         *text = field->preset_text;
-    if (*text && field->choices && !soma_one_of(*text, field->choices)) {
-        const char *near = soma_nearest_of(*text, field->choices);
-        return soma_refuse(reason, "%s cannot be \"%.100s\"%s%s%s", field->name, *text, near ? "; did you mean \"" : "",
-                           near ? near : "", near ? "\"?" : "");
-    }
-    return SOMA_OK;
+    if (!*text || !field->choices || soma_one_of(*text, field->choices))
+        return SOMA_OK;
+    const char *near = soma_nearest_of(*text, field->choices);
+    char known[256] = "";
+    size_t used = 0;
+    for (const char *const *c = field->choices; *c && used < sizeof known; c++)
+        used += (size_t)snprintf(known + used, sizeof known - used, "%s%s",
+                                 c == field->choices ? ""
+                                 : c[1]              ? ", "
+                                                     : " and ",
+                                 *c);
+    return soma_refuse(reason, "%s cannot be \"%.100s\"; known are %s%s%s%s", field->name, *text, known,
+                       near ? "; did you mean \"" : "", near ? near : "", near ? "\"?" : "");
 }
 
 soma_status soma_fields_resolve(const soma_field *fields, size_t size, const void *given, void *options, char *reason)
@@ -296,7 +310,15 @@ soma_status soma_options_take(soma *s, const char *what, const soma_field *field
     const soma_options_head *head = given ? given : &none;
     if (!soma_fields_resolve(fields, size, head, options, reason))
         return SOMA_OK;
-    soma_at at = head->struct_size >= sizeof none ? head->at : soma_nowhere();
-    return soma_fail(s, SOMA_INVALID, at, "%s%s%s", s->field_name ? "" : what, s->field_name ? "" : ": ",
+    soma_at at = soma_options_at(head);
+    bool elsewhere = s->field_name || at.line < 0; /* who writes descriptions and commands calls nothing */
+    bool named = !elsewhere || strncmp(what, "soma_", 5) != 0;
+    return soma_fail(s, SOMA_INVALID, at, "%s%s%s", named ? what : "", named ? ": " : "",
                      soma_words(s, at, reason, room, sizeof room));
+}
+
+soma_at soma_options_at(const void *given)
+{
+    const soma_options_head *head = given;
+    return head && head->struct_size >= sizeof *head ? head->at : soma_nowhere();
 }

@@ -31,6 +31,7 @@
 #define SOMA_COUNT(T, f) ((int)(sizeof((T *)NULL)->f / sizeof((T *)NULL)->f[0]))
 #define SOMA_INT(T, f, number, ...) SOMA_ROW(T, f, INT, .preset = (number), __VA_ARGS__)
 #define SOMA_INTS(T, f, number, ...) SOMA_ROW(T, f, INTS, .count = SOMA_COUNT(T, f), .preset = (number), __VA_ARGS__)
+#define SOMA_SIZE(T, f, number, ...) SOMA_ROW(T, f, SIZE, .preset = (number), __VA_ARGS__)
 #define SOMA_FLOAT(T, f, number, ...) SOMA_ROW(T, f, FLOAT, .preset = (number), __VA_ARGS__)
 #define SOMA_FLOATS(T, f, number, ...)                                                                                 \
     SOMA_ROW(T, f, FLOATS, .count = SOMA_COUNT(T, f), .preset = (number), __VA_ARGS__)
@@ -43,6 +44,15 @@
     {                                                                                                                  \
         .name = NULL                                                                                                   \
     }
+
+/* The table of an option struct T, which begins as soma_options_head: SOMA_TABLE(T) = {rows, SOMA_FIELDS_END}. All of
+ * T's members but the head have a row (tests/test_options.c). */
+#define SOMA_TABLE(T)                                                                                                  \
+    extern const soma_field T##_fields[];                                                                              \
+    const soma_field T##_fields[]
+/* Begins every call that takes such a struct: from here on only `options` is looked at. what: the call, "soma_fit". */
+#define SOMA_TAKE(s, what, T, given, options)                                                                          \
+    soma_options_take(s, what, T##_fields, sizeof(T), (1 ? (given) : (const T *)NULL), (1 ? (options) : (T *)NULL))
 
 /* ---- values ---- */
 
@@ -100,6 +110,8 @@ soma_status soma_fields_resolve(const soma_field *fields, size_t size, const voi
 /* The same with the sentence told to the context: "WHAT: units is 0; ...". given NULL: all presets. */
 soma_status soma_options_take(soma *s, const char *what, const soma_field *fields, size_t size, const void *given,
                               void *options);
+/* The caller's place, as far as the struct tells one. */
+soma_at soma_options_at(const void *given);
 
 /* ---- kinds ---- */
 

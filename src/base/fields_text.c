@@ -52,7 +52,7 @@ static const char *called(const soma_field_reader *r, const soma_field *field, c
 
 const char *soma_field_takes(const soma_field *field, char *text, size_t size)
 {
-    bool numbers = field->type == SOMA_FIELD_FLOAT || field->type == SOMA_FIELD_INT ||
+    bool numbers = field->type == SOMA_FIELD_SIZE || field->type == SOMA_FIELD_FLOAT || field->type == SOMA_FIELD_INT ||
                    field->type == SOMA_FIELD_FLOATS || field->type == SOMA_FIELD_INTS ||
                    field->type == SOMA_FIELD_SHAPE;
     bool some = field->type == SOMA_FIELD_FLOATS || field->type == SOMA_FIELD_SHAPE;
@@ -178,7 +178,8 @@ soma_status soma_field_read(const soma_field_reader *r, const soma_field *field,
         return soma_refuse(r->reason, "%s can be given by a C program only", called(r, field, name));
     bool numbers = soma_field_count(field, values) != 1 || field->type == SOMA_FIELD_INT ||
                    field->type == SOMA_FIELD_INTS || field->type == SOMA_FIELD_SHAPE ||
-                   field->type == SOMA_FIELD_FLOAT || field->type == SOMA_FIELD_FLOATS;
+                   field->type == SOMA_FIELD_FLOAT || field->type == SOMA_FIELD_FLOATS ||
+                   field->type == SOMA_FIELD_SIZE;
     if (numbers)
         return read_numbers(r, field, values, texts, n);
     if (n != 1)

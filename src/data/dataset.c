@@ -274,11 +274,21 @@ static soma_status take_arrays(soma_dataset *d, const soma_arrays_options *o)
     return SOMA_OK;
 }
 
+SOMA_TABLE(soma_arrays_options) = {
+    SOMA_OTHER(soma_arrays_options, x, .doc = "[samples, ...] f32 or u8, which must outlive the data"),
+    SOMA_OTHER(soma_arrays_options, y, .doc = "[samples] i32 classes, or [samples, ...] f32; without data: no targets"),
+    SOMA_OTHER(soma_arrays_options, transform, .doc = "how samples become inputs"),
+    SOMA_OTHER(soma_arrays_options, augment, .doc = "what is drawn for each sample while training"),
+    SOMA_OTHER(soma_arrays_options, classes, .doc = "names, NULL-terminated; without it numbers"),
+    SOMA_OTHER(soma_arrays_options, n_classes, .doc = "without it from the labels"),
+    SOMA_FIELDS_END};
+
 soma_dataset *soma_dataset_arrays_with(soma *s, const soma_arrays_options *given)
 {
-    soma_arrays_options o = {0};
-    soma_data_options(&o, sizeof o, given);
-    soma_dataset *d = s ? soma_dataset_make(s) : NULL;
+    soma_arrays_options o;
+    if (!s || SOMA_TAKE(s, "soma_dataset_arrays", soma_arrays_options, given, &o))
+        return NULL;
+    soma_dataset *d = soma_dataset_make(s);
     if (!d)
         return NULL;
     if (take_arrays(d, &o)) {

@@ -5,6 +5,7 @@
 #ifndef SOMA_DATA_DATASET_H
 #define SOMA_DATA_DATASET_H
 
+#include "base/fields.h"
 #include "base/text.h"
 #include "data/frame.h"
 
@@ -123,15 +124,5 @@ int soma_dataset_probe(soma *s, const char *path, const char *name, bool folder)
 bool soma_dataset_absent(int result);
 /* path/name[/.] is there */
 bool soma_dataset_finds(soma *s, const char *path, const char *name, bool folder);
-
-/* Options of a caller whose struct may be shorter than ours (older headers): mine is zero. */
-static inline void soma_data_options(void *mine, size_t size, const void *given)
-{
-    size_t theirs = 0;
-    if (given)
-        memcpy(&theirs, given, sizeof theirs);
-    if (theirs)
-        memcpy(mine, given, theirs < size ? theirs : size);
-}
 
 #endif

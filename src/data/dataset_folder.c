@@ -474,7 +474,7 @@ soma_dataset *soma_dataset_open_folder(soma *s, const soma_dataset_options *o)
         d->y_row = 1;
         d->has_target = true;
         d->target.dtype = SOMA_I32;
-        d->input = (soma_type){SOMA_F32, SOMA_SHAPE(o->channels ? o->channels : 3, 0, 0)};
+        d->input = (soma_type){SOMA_F32, SOMA_SHAPE(o->channels, 0, 0)};
         d->read = read_pictures;
         d->skip_broken = o->skip_broken;
         d = soma_dataset_finish(d, o->at, &o->transform, &o->augment, o->classes ? o->classes : list,

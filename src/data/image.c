@@ -128,14 +128,23 @@ static soma_status make_framing(soma *s, const soma_shape *shape, const soma_tra
     return status;
 }
 
+SOMA_TABLE(soma_image_options) = {
+    SOMA_TEXT(soma_image_options, path, NULL, .flags = SOMA_FIELD_REQUIRED, .example = "\"cat.jpg\"",
+              .doc = "of a JPEG, PNG or WebP"),
+    SOMA_SIZES(soma_image_options, shape, .doc = "[C, H, W] of the result: C 1 (luma) or 3"),
+    SOMA_OTHER(soma_image_options, transform,
+               .doc = "without it raw values 0..255; without resize and crop the picture gets the shape's size"),
+    SOMA_OTHER(soma_image_options, pixels, .doc = "room for the result"),
+    SOMA_OTHER(soma_image_options, background, .doc = "where the mean of the outermost pixels goes, if anywhere"),
+    SOMA_FIELDS_END};
+
 soma_status soma_image_read_with(soma *s, const soma_image_options *given)
 {
-    soma_image_options o = {0};
-    soma_data_options(&o, sizeof o, given);
-    if (!s)
+    soma_image_options o;
+    if (!s || SOMA_TAKE(s, "soma_image_read", soma_image_options, given, &o))
         return SOMA_INVALID;
-    if (!o.path || !o.pixels)
-        return soma_fail(s, SOMA_INVALID, o.at, SOMA_IN_C("soma_image_read: ") "path and pixels must not be NULL");
+    if (!o.pixels)
+        return soma_fail(s, SOMA_INVALID, o.at, SOMA_IN_C("soma_image_read: ") "pixels must not be NULL");
     soma_framing f;
     soma_scratch scratch = {NULL, 0};
     char note[1024] = "";

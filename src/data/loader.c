@@ -13,7 +13,6 @@
 #include <inttypes.h>
 
 #define THREADS_MAX 256
-#define BATCH_DEFAULT 32
 
 /* What one thread says of its share of the batch. */
 typedef struct share {
@@ -82,17 +81,19 @@ static void destroy(soma_object *object)
     soma_release(s, l);
 }
 
+SOMA_TABLE(soma_loader_options) = {
+    SOMA_INT(soma_loader_options, batch_size, 32, AT_LEAST(1), .doc = "samples of a batch"),
+    SOMA_BOOL(soma_loader_options, no_shuffle, .doc = "keeps the data's order"),
+    SOMA_SIZE(soma_loader_options, seed, 0, ANY, .doc = "of the order and of augmentation"),
+    SOMA_BOOL(soma_loader_options, drop_last, .doc = "leaves out the smaller last batch"),
+    SOMA_INT(soma_loader_options, threads, 0, BETWEEN(0, THREADS_MAX),
+             .doc = "that read; without it none where reading is a copy from memory, else the context's number"),
+    SOMA_BOOL(soma_loader_options, augment, .doc = "training: applies the data's augmentation"),
+    SOMA_FIELDS_END};
+
 static soma_status check_options(soma_dataset *d, const soma_loader_options *o)
 {
     soma *s = d->object.s;
-    if (o->batch_size < 1 || o->batch_size == SOMA_ZERO)
-        return soma_fail(s, SOMA_INVALID, o->at,
-                         SOMA_IN_C("soma_loader_new: ") SOMA_FIELD_IS("batch_size", "%" PRId64) " is not positive",
-                         o->batch_size == SOMA_ZERO ? 0 : o->batch_size);
-    if (o->threads < 0 || o->threads > THREADS_MAX)
-        return soma_fail(s, SOMA_INVALID, o->at,
-                         SOMA_IN_C("soma_loader_new: ") SOMA_FIELD_IS("threads", "%d") " is not between 0 and %d",
-                         o->threads, THREADS_MAX);
     if (o->drop_last && d->count < o->batch_size)
         return soma_fail(s, SOMA_INVALID, o->at,
                          SOMA_IN_C("soma_loader_new: ") SOMA_FIELD(
@@ -106,7 +107,7 @@ static soma_status check_options(soma_dataset *d, const soma_loader_options *o)
 static soma_status prepare(soma_loader *l, const soma_loader_options *o)
 {
     soma *s = l->object.s;
-    l->n_shares = o->threads ? o->threads : 1;
+    l->n_shares = o->threads ? (int)o->threads : 1;
     l->shares = soma_alloc_array(s, (size_t)l->n_shares, sizeof *l->shares);
     for (int i = 0; l->shares && i < l->n_shares; i++) {
         soma_reader *r = &l->shares[i].reader;
@@ -123,7 +124,7 @@ static soma_status prepare(soma_loader *l, const soma_loader_options *o)
         for (int64_t i = 0; i < l->d->count; i++)
             l->order[i] = i;
     if (o->threads) {
-        l->workers = soma_workers_new(s, o->at, o->threads, write_share, l);
+        l->workers = soma_workers_new(s, o->at, (int)o->threads, write_share, l);
         if (!l->workers)
             return SOMA_UNSUPPORTED;
     }
@@ -132,12 +133,12 @@ static soma_status prepare(soma_loader *l, const soma_loader_options *o)
 
 soma_loader *soma_loader_new_with(soma_dataset *d, const soma_loader_options *given)
 {
-    soma_loader_options o = {0};
-    soma_data_options(&o, sizeof o, given);
-    o.batch_size = o.batch_size ? o.batch_size : BATCH_DEFAULT;
-    if (d && d->files && !o.threads) /* decoding is work: for as many as compute */
+    soma_loader_options o;
+    if (!d || SOMA_TAKE(d->object.s, "soma_loader_new", soma_loader_options, given, &o))
+        return NULL;
+    if (d->files && !o.threads) /* decoding is work: for as many as compute */
         o.threads = d->object.s->threads < THREADS_MAX ? d->object.s->threads : THREADS_MAX;
-    if (!d || check_options(d, &o))
+    if (check_options(d, &o))
         return NULL;
     soma *s = d->object.s;
     soma_loader *l = soma_alloc(s, sizeof *l);

@@ -7,59 +7,44 @@
 #include "data/dataset.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <stdio.h>
 
 static const char *const formats[] = {"idx", "image-folder", NULL};
 static const char *const splits[] = {"train", "test", "all", NULL};
 
-static soma_status check_choice(soma *s, soma_at at, const char *option, const char *given, const char *const *known)
-{
-    bool found = !given;
-    for (int i = 0; !found && known[i]; i++)
-        found = !strcmp(given, known[i]);
-    if (found)
-        return SOMA_OK;
-    char room[64];
-    const char *near = soma_nearest_of(given, known);
-    soma_text list = {.s = s};
-    int n = 0;
-    while (known[n])
-        n++;
-    for (int i = 0; i < n; i++)
-        soma_list_name(&list, i, n, known[i]);
-    if (!list.failed)
-        soma_fail(s, SOMA_INVALID, at, SOMA_IN_C("soma_dataset_open: ") "%s \"%s\" is unknown; known are %s%s%s%s",
-                  soma_field_text(s, option, room), given, list.bytes, near ? "; did you mean \"" : "",
-                  near ? near : "", near ? "\"?" : "");
-    soma_text_free(&list);
-    return soma_error_status(s);
-}
+SOMA_TABLE(soma_dataset_options) = {
+    SOMA_TEXT(soma_dataset_options, path, NULL, .flags = SOMA_FIELD_REQUIRED, .example = "\"fashion-mnist\"",
+              .doc = "an IDX file, a folder of them, or a folder of pictures"),
+    SOMA_TEXT(soma_dataset_options, format, NULL, .choices = formats, .doc = "without it what is there tells"),
+    SOMA_TEXT(soma_dataset_options, split, NULL, .choices = splits, .doc = "the part: train without it"),
+    SOMA_TEXT(soma_dataset_options, labels, NULL, .doc = "IDX: path of the labels; without it beside the images"),
+    SOMA_OTHER(soma_dataset_options, transform, .doc = "how samples become inputs"),
+    SOMA_INTS(soma_dataset_options, resize, 0, ANY, .doc = "the transform's, in short"),
+    SOMA_INTS(soma_dataset_options, crop, 0, ANY, .doc = "the transform's, in short"),
+    SOMA_OTHER(soma_dataset_options, augment, .doc = "what is drawn for each sample while training"),
+    SOMA_INT(soma_dataset_options, channels, 3, BETWEEN(1, 3), .doc = "of pictures in folders: 3 (RGB) or 1 (luma)"),
+    SOMA_BOOL(soma_dataset_options, skip_broken,
+              .doc = "folders: the next picture stands in for one that cannot be read, with a warning"),
+    SOMA_OTHER(soma_dataset_options, classes, .doc = "names, NULL-terminated; without it the data's own, or numbers"),
+    SOMA_INT(soma_dataset_options, limit, 0, AT_LEAST(0),
+             .doc = "use so many samples: of each class its share, the first of it; without it all"),
+    SOMA_FIELDS_END};
 
 static soma_status check_options(soma *s, const soma_dataset_options *o)
 {
-    if (!o->path || !*o->path)
-        return soma_fail(
-            s, SOMA_INVALID, o->at,
-            SOMA_IN_C(
-                "soma_dataset_open: ") "the path is %s; name an IDX file, a folder of them, or a folder of pictures",
-            o->path ? "empty" : "NULL");
-    if (o->limit < 0)
+    if (!*o->path)
+        return soma_fail(s, SOMA_INVALID, o->at,
+                         SOMA_IN_C("soma_dataset_open: ") "the path is empty; name an IDX file, a folder of them, or a "
+                                                          "folder of pictures");
+    if (o->channels == 2)
         return soma_fail(s, SOMA_INVALID, o->at,
                          SOMA_IN_C("soma_dataset_open: ")
-                             SOMA_FIELD_IS("limit", "%" PRId64) " is negative; 0 takes all samples",
-                         o->limit);
-    if (o->channels != 0 && o->channels != 1 && o->channels != 3)
-        return soma_fail(s, SOMA_INVALID, o->at,
-                         SOMA_IN_C("soma_dataset_open: ")
-                             SOMA_FIELD_IS("channels", "%d") " is neither 1 (luma) nor 3 (RGB)",
-                         o->channels);
+                             SOMA_FIELD_IS("channels", "2") " is neither 1 (luma) nor 3 (RGB)");
     if ((o->resize[0] && o->transform.resize[0]) || (o->crop[0] && o->transform.crop[0]))
         return soma_fail(s, SOMA_INVALID, o->at,
                          SOMA_IN_C("soma_dataset_open: ") SOMA_FIELD("resize") " and " SOMA_FIELD(
                              "crop") " are short for the transform's; give each once");
-    soma_status status = check_choice(s, o->at, "format", o->format, formats);
-    return status ? status : check_choice(s, o->at, "split", o->split, splits);
+    return SOMA_OK;
 }
 
 int soma_dataset_probe(soma *s, const char *path, const char *name, bool folder)
@@ -98,9 +83,8 @@ static bool is_picture_folder(soma *s, const char *path)
 
 soma_dataset *soma_dataset_open_with(soma *s, const soma_dataset_options *given)
 {
-    soma_dataset_options o = {0};
-    soma_data_options(&o, sizeof o, given);
-    if (!s || check_options(s, &o))
+    soma_dataset_options o;
+    if (!s || SOMA_TAKE(s, "soma_dataset_open", soma_dataset_options, given, &o) || check_options(s, &o))
         return NULL;
     for (int i = 0; i < 2; i++) {
         o.transform.resize[i] = o.resize[0] ? o.resize[i] : o.transform.resize[i];

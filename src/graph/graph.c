@@ -3,6 +3,7 @@
  * graph/graph.c: values and nodes: how a graph grows, node by node, and is copied. Knows no single op.
  */
 #include "graph/graph.h"
+#include "base/fields.h"
 #include "base/random.h"
 #include "base/size.h"
 
@@ -25,6 +26,38 @@ soma_value soma_value_fail(soma_graph *graph, soma_at at, const char *format, ..
     va_end(args);
     graph->failed = true;
     return failed_value(graph);
+}
+
+soma_value soma_graph_refuse(soma_graph *graph)
+{
+    if (!graph)
+        return soma_none();
+    graph->failed = true;
+    return failed_value(graph);
+}
+
+bool soma_graph_take(soma_graph *graph, const char *what, const soma_field *fields, size_t size, const void *given,
+                     void *options, soma_value *failed)
+{
+    *failed = (soma_value){graph, -1};
+    if (!graph)
+        return false;
+    if (!soma_options_take(graph->s, what, fields, size, given, options))
+        return true;
+    graph->failed = true;
+    return false;
+}
+
+bool soma_graph_take_x(const char *what, const soma_field *fields, size_t size, const void *given, void *options,
+                       soma_value *failed)
+{
+    const struct {
+        size_t struct_size;
+        soma_at at;
+        soma_value x;
+    } *head = given;
+    soma_graph *graph = head && head->struct_size >= sizeof *head ? head->x.graph : NULL;
+    return soma_graph_take(graph, what, fields, size, given, options, failed);
 }
 
 bool soma_ok(soma_value x)
@@ -317,14 +350,25 @@ soma_status soma_graph_apply(soma_graph *graph, const soma_op *op, const soma_va
     return status;
 }
 
+SOMA_TABLE(soma_apply_options) = {
+    SOMA_OTHER(soma_apply_options, attrs, .doc = "the op's attribute struct; without it all presets"),
+    SOMA_TEXT(soma_apply_options, layer, NULL,
+              .doc = "a name for errors, plans and random draws; automatic without it"),
+    SOMA_FIELDS_END};
+
 soma_status soma_apply_with(const soma_op *op, const soma_value *in, int n_in, soma_value *out, int n_out,
-                            const soma_apply_options *o)
+                            const soma_apply_options *given)
 {
+    soma_apply_options o = {.struct_size = sizeof o};
     soma_graph *graph = NULL;
     for (int i = 0; i < n_in && !graph; i++)
         graph = in[i].graph;
-    soma_at at = o ? o->at : soma_nowhere();
-    return soma_graph_apply(graph, op, in, n_in, out, n_out, o ? o->attrs : NULL, o ? o->layer : NULL, at);
+    if (graph && SOMA_TAKE(graph->s, "soma_apply", soma_apply_options, given, &o)) {
+        for (int i = 0; i < n_out; i++)
+            out[i] = soma_graph_refuse(graph);
+        return SOMA_INVALID;
+    }
+    return soma_graph_apply(graph, op, in, n_in, out, n_out, o.attrs, o.layer, o.at);
 }
 
 soma_value soma_apply1(const soma_op *op, const soma_value *in, int n_in, const void *attrs, const char *layer,

@@ -158,6 +158,18 @@ soma_status soma_model_materialize(soma_model *m);
 
 /* Marks the graph failed and sets the context's error; returns the failed value. */
 soma_value soma_value_fail(soma_graph *graph, soma_at at, const char *format, ...) SOMA_PRINTF(3, 4);
+/* The same where the sentence was told already; graph NULL: no value. */
+soma_value soma_graph_refuse(soma_graph *graph);
+/* Begins the builders of ops: SOMA_TAKE, in the model of `graph`. False: *failed is what the builder returns. */
+bool soma_graph_take(soma_graph *graph, const char *what, const soma_field *fields, size_t size, const void *given,
+                     void *options, soma_value *failed);
+/* The same for structs whose first member after the head is soma_value x, which has the graph. */
+bool soma_graph_take_x(const char *what, const soma_field *fields, size_t size, const void *given, void *options,
+                       soma_value *failed);
+#define SOMA_TAKE_IN(graph, what, T, given, options, failed)                                                           \
+    soma_graph_take(graph, what, T##_fields, sizeof(T), given, options, failed)
+#define SOMA_TAKE_X(what, T, given, options, failed)                                                                   \
+    soma_graph_take_x(what, T##_fields, sizeof(T), given, options, failed)
 /* Lets every node that keep[0 .. *n) depend on emit its assigning nodes and appends those; keep has room for one per
  * node. */
 soma_status soma_add_updates(soma_graph *graph, int32_t *keep, int *n);

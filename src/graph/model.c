@@ -3,6 +3,7 @@
  * graph/model.c: models: named tensors and their memory, inputs, outputs, scopes and names.
  */
 #include "base/limits.h"
+#include "base/fields.h"
 #include "base/random.h"
 #include "base/size.h"
 #include "graph/fill.h"
@@ -177,10 +178,17 @@ static soma_status add_io(soma_model *m, soma_model_io **list, int *n, int *capa
     return SOMA_OK;
 }
 
-soma_value soma_input_with(soma_model *m, const char *name, soma_dtype dtype, const soma_input_options *o)
+SOMA_TABLE(soma_input_options) = {
+    SOMA_SIZES(soma_input_options, shape, .doc = "without the batch, which is put in front"),
+    SOMA_BOOL(soma_input_options, no_batch, .doc = "the shape is the whole shape"), SOMA_FIELDS_END};
+
+soma_value soma_input_with(soma_model *m, const char *name, soma_dtype dtype, const soma_input_options *given)
 {
+    soma_input_options taken, *o = &taken;
     if (!m)
         return soma_none();
+    if (SOMA_TAKE(m->s, "soma_input", soma_input_options, given, &taken))
+        return soma_graph_refuse(m->graph);
     soma_type type = {dtype, o->shape};
     if (!o->no_batch && o->shape.rank < SOMA_MAX_RANK) {
         type.shape.rank = o->shape.rank + 1;

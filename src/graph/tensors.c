@@ -3,6 +3,7 @@
  * graph/tensors.c: a model's named tensors: declared by builders, laid out contiguously in creation order (each begins
  * on a 64-byte line; the lanes between hold zeros), filled at first use.
  */
+#include "base/fields.h"
 #include "base/limits.h"
 #include "base/random.h"
 #include "base/size.h"
@@ -71,10 +72,27 @@ static const char *wrong_numbers(const char *init, double a, double b)
     return normal && b < 0 ? "the second number, its deviation, must be at least 0" : NULL;
 }
 
-soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tensor_options *o)
+/* a and b stay as they were asked for: of a normal or uniform initialiser both left out are 0 and 1, and one alone is a
+ * mistake. */
+SOMA_TABLE(soma_tensor_options) = {
+    SOMA_SIZES(soma_tensor_options, shape, .doc = "constant dimensions"),
+    SOMA_OTHER(soma_tensor_options, dtype, .doc = "f32 without it"),
+    SOMA_TEXT(soma_tensor_options, init, "zeros", .doc = "initialiser, by name"),
+    SOMA_OTHER(soma_tensor_options, a, .doc = "constant: the number; uniform: the least; normal: the mean"),
+    SOMA_OTHER(soma_tensor_options, b, .doc = "uniform: the most; normal: the deviation"),
+    SOMA_INT(soma_tensor_options, fan_in, 0, AT_LEAST(0), .doc = "of he, glorot and lecun; without it the shape's"),
+    SOMA_INT(soma_tensor_options, fan_out, 0, AT_LEAST(0), .doc = "likewise"),
+    SOMA_BOOL(soma_tensor_options, frozen, .doc = "not trained"),
+    SOMA_BOOL(soma_tensor_options, buffer, .doc = "kept up to date by the model itself, as running statistics"),
+    SOMA_FIELDS_END};
+
+soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tensor_options *asked)
 {
+    soma_tensor_options taken, *o = &taken;
     if (!m)
         return soma_none();
+    if (SOMA_TAKE(m->s, "soma_parameter", soma_tensor_options, asked, &taken))
+        return soma_graph_refuse(m->graph);
     soma_type type = {o->dtype, o->shape};
     char text[96];
     const char *given = name ? name : "parameter";
@@ -88,7 +106,7 @@ soma_value soma_parameter_with(soma_model *m, const char *name, const soma_tenso
     if (elements <= 0)
         return soma_value_fail(m->graph, o->at, "parameter \"%s\": the shape of %s must have constant dimensions >= 1",
                                given, soma_type_text(&type, text));
-    const char *init = o->init ? o->init : "zeros";
+    const char *init = o->init;
     if (!soma_init_known(init)) {
         const char *near = soma_nearest_of(init, soma_init_names);
         return soma_value_fail(m->graph, o->at, "parameter \"%s\": there is no initialiser \"%s\"%s%s%s", given, init,

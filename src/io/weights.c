@@ -4,6 +4,7 @@
  * written; then every tensor goes from the file's bytes straight to its place, so nothing is held twice.
  */
 #include "io/weights.h"
+#include "base/fields.h"
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/words.h"
@@ -327,10 +328,7 @@ static soma_status report(loading *l)
 static soma_status prepare(loading *l)
 {
     const soma_load_weights_options *o = l->o;
-    if (o->layout && strcmp(o->layout, "torch") && strcmp(o->layout, "keras"))
-        return soma_fail(l->s, SOMA_INVALID, o->at,
-                         "load weights: there is no layout \"%.40s\"; known are torch and keras", o->layout);
-    l->keras = o->layout && !strcmp(o->layout, "keras");
+    l->keras = !strcmp(o->layout, "keras");
     soma_status status = check_rules(l, o->map, o->n_map);
     if (status == SOMA_OK && o->map_file)
         status = soma_read_renames(l->s, o->map_file, &l->arena, &l->file_rules, &l->n_file_rules);
@@ -368,14 +366,29 @@ static soma_status write_tensors(loading *l)
     return status;
 }
 
-soma_status soma_load_weights_with(soma_model *m, const soma_load_weights_options *o)
+static const char *const layouts[] = {"torch", "keras", NULL};
+
+SOMA_TABLE(soma_load_weights_options) = {
+    SOMA_TEXT(soma_load_weights_options, path, NULL, .flags = SOMA_FIELD_REQUIRED, .example = "\"vgg16.safetensors\"",
+              .doc = "of a safetensors file"),
+    SOMA_TEXT(soma_load_weights_options, layout, "torch", .choices = layouts,
+              .doc = "whose names and orders of axes the file has"),
+    SOMA_OTHER(soma_load_weights_options, map, .doc = "rules for the file's names"),
+    SOMA_OTHER(soma_load_weights_options, n_map, .doc = "how many rules"),
+    SOMA_TEXT(soma_load_weights_options, map_file, NULL, .doc = "a YAML mapping of such rules, OLD: NEW"),
+    SOMA_BOOL(soma_load_weights_options, partial, .doc = "missing and unused tensors are no error"),
+    SOMA_BOOL(soma_load_weights_options, new_head, .doc = "the last layer with tensors stays as it is"),
+    SOMA_OTHER(soma_load_weights_options, report, .doc = "what was found"),
+    SOMA_FIELDS_END};
+
+soma_status soma_load_weights_with(soma_model *m, const soma_load_weights_options *given)
 {
-    if (!m || !o)
+    soma_load_weights_options o;
+    if (!m || SOMA_TAKE(m->s, "load weights", soma_load_weights_options, given, &o))
         return SOMA_INVALID;
-    if (!o->path || m->graph->failed)
-        return soma_fail(m->s, SOMA_INVALID, o->at, "load weights: %s",
-                         o->path ? "building the model failed" : "the path of a safetensors file is needed");
-    loading l = {.s = m->s, .m = m, .o = o};
+    if (m->graph->failed)
+        return soma_fail(m->s, SOMA_INVALID, o.at, "load weights: building the model failed");
+    loading l = {.s = m->s, .m = m, .o = &o};
     soma_arena_init(&l.arena, m->s);
     soma_status status = prepare(&l);
     if (status == SOMA_OK)
@@ -386,7 +399,7 @@ soma_status soma_load_weights_with(soma_model *m, const soma_load_weights_option
         status = write_tensors(&l);
     const char *note = soma_attached(m, SOMA_ZOO_NOTE);
     if (status == SOMA_OK && note)
-        soma_say(m->s, SOMA_LOG_INFO, "%s: %s", o->path, note);
+        soma_say(m->s, SOMA_LOG_INFO, "%s: %s", o.path, note);
     soma_release(m->s, l.moves);
     soma_release(m->s, l.head);
     soma_release(m->s, l.source);

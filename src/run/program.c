@@ -4,6 +4,7 @@
  * that could have been made before.
  */
 #include "run/program.h"
+#include "base/fields.h"
 #include "cpu/parallel.h"
 #include "compile/choose/tune.h"
 
@@ -106,9 +107,27 @@ soma_program *soma_compile_for(soma_model *m, const soma_program_options *o, som
     return p;
 }
 
-soma_program *soma_compile_with(soma_model *m, const soma_program_options *o)
+SOMA_TABLE(soma_program_options) = {
+    SOMA_TEXT(soma_program_options, name, "program", .doc = "for the plan"),
+    SOMA_INT(soma_program_options, batch, 1, AT_LEAST(1), .doc = "samples of a step"),
+    SOMA_OTHER(soma_program_options, values, .doc = "what to compute"),
+    SOMA_OTHER(soma_program_options, n_values, .doc = "how many"),
+    SOMA_OTHER(soma_program_options, updates, .doc = "outputs of assigning ops that must run"),
+    SOMA_OTHER(soma_program_options, n_updates, .doc = "how many"),
+    SOMA_BOOL(soma_program_options, training, .doc = "layers behave as in training; always so with updates"),
+    SOMA_INT(soma_program_options, micro_batch, 0, AT_LEAST(0),
+             .doc = "samples of a piece, a divisor of the batch; without it the plan chooses"),
+    SOMA_SIZE(soma_program_options, max_memory, 0, ANY, .doc = "bytes of the whole plan; without it no budget"),
+    SOMA_BOOL(soma_program_options, tune, .doc = "kernels are timed and the fastest is taken"),
+    SOMA_TEXT(soma_program_options, precision, "f32", .doc = "f32 or bf16: of stored activations and products"),
+    SOMA_FIELDS_END};
+
+soma_program *soma_compile_with(soma_model *m, const soma_program_options *given)
 {
-    return soma_compile_for(m, o, NULL);
+    soma_program_options o;
+    if (!m || SOMA_TAKE(m->s, "soma_compile", soma_program_options, given, &o))
+        return NULL;
+    return soma_compile_for(m, &o, NULL);
 }
 
 /* ---- run ---- */

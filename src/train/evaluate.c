@@ -3,6 +3,7 @@
  * train/evaluate.c: loss, accuracy and confusion over a dataset. The model stays as it is.
  */
 #include "train/train.h"
+#include "base/fields.h"
 
 #include "base/words.h"
 
@@ -22,13 +23,23 @@ static soma_status check_room(const soma_objective *objective, const soma_evalua
                      (long long)y.shape.dim[1]);
 }
 
-soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
+SOMA_TABLE(soma_evaluate_options) = {
+    SOMA_OTHER(soma_evaluate_options, data, .doc = "what is looked at"),
+    SOMA_TEXT(soma_evaluate_options, loss, NULL,
+              .doc = "by name; without it softmax_cross_entropy for classes, mean_squared_error otherwise"),
+    SOMA_INT(soma_evaluate_options, batch_size, 128, AT_LEAST(1), .doc = "samples of a step"),
+    SOMA_OTHER(soma_evaluate_options, result, .doc = "where the figures go"),
+    SOMA_TEXT(soma_evaluate_options, precision, "f32", .doc = "f32 or bf16: of stored activations and products"),
+    SOMA_SIZE(soma_evaluate_options, max_memory, 0, ANY, .doc = "bytes of the plan; without it no budget"),
+    SOMA_OTHER(soma_evaluate_options, stop, .doc = "says whether to stop"),
+    SOMA_OTHER(soma_evaluate_options, user, .doc = "handed to stop"),
+    SOMA_FIELDS_END};
+
+soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *given)
 {
-    if (!m || !o)
+    soma_evaluate_options taken, *o = &taken;
+    if (!m || SOMA_TAKE(m->s, "soma_evaluate", soma_evaluate_options, given, &taken))
         return SOMA_INVALID;
-    if (o->batch_size < 0 || o->batch_size == SOMA_ZERO)
-        return soma_fail(m->s, SOMA_INVALID, o->at, SOMA_IN_C("evaluate: ") "batch_size is %lld; it must be at least 1",
-                         o->batch_size < 0 ? (long long)o->batch_size : 0);
     soma_objective objective;
     bool bf16;
     soma_status status = soma_precision_parse(m->s, soma_caller(m->s, "evaluate: "), o->precision, o->at, &bf16);
@@ -46,7 +57,7 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
     soma_feeder_options options = {.name = "evaluate",
                                    .at = o->at,
                                    .data = objective.data,
-                                   .batch_size = o->batch_size ? o->batch_size : 128,
+                                   .batch_size = o->batch_size,
                                    .no_shuffle = true,
                                    .seed = m->s->seed,
                                    .rate = soma_none(),
@@ -67,9 +78,10 @@ soma_status soma_evaluate_with(soma_model *m, const soma_evaluate_options *o)
     return status;
 }
 
-soma_status soma_evaluate_check(soma_model *m, const soma_evaluate_options *o)
+soma_status soma_evaluate_check(soma_model *m, const soma_evaluate_options *given)
 {
-    if (!m || !o)
+    soma_evaluate_options taken, *o = &taken;
+    if (!m || SOMA_TAKE(m->s, "soma_evaluate", soma_evaluate_options, given, &taken))
         return SOMA_INVALID;
     soma_objective objective;
     soma_status status = soma_objective_make(&objective, m, o->data, o->loss, soma_caller(m->s, "evaluate: "), o->at);

@@ -5,7 +5,6 @@
  */
 #include "train/trainer.h"
 
-#include "base/zero.h"
 #include "tensor/element.h"
 
 #include <math.h>
@@ -46,7 +45,7 @@ static soma_status call(soma_fitting *f)
  * looked at about LOOKS_PER_CALL times between two calls. */
 static soma_status look(soma_fitting *f)
 {
-    double wait = soma_plain(f->o->progress_seconds), now = soma_now(f->t->s);
+    double wait = f->o->progress_seconds, now = soma_now(f->t->s);
     f->countdown = f->stride;
     if (wait > 0) {
         double passed = now - f->looked, aim = wait / LOOKS_PER_CALL;
@@ -68,7 +67,7 @@ static soma_status look(soma_fitting *f)
 static soma_status run_epoch(soma_fitting *f)
 {
     soma_feeder *feeder = &f->t->feeder;
-    bool watched = f->o->on_progress && soma_plain(f->o->progress_seconds) != 0;
+    bool watched = f->o->on_progress && f->o->progress_seconds != 0;
     uint64_t limit = f->t->max_steps > 0 ? (uint64_t)f->t->max_steps : UINT64_MAX;
     for (;;) {
         if (feeder->steps >= limit)
@@ -158,9 +157,10 @@ static soma_status run_epochs(soma_fitting *f)
     return SOMA_OK;
 }
 
-soma_status soma_fit_with(soma_model *m, const soma_fit_options *o)
+soma_status soma_fit_with(soma_model *m, const soma_fit_options *given)
 {
-    if (!m || !o)
+    soma_fit_options taken, *o = &taken;
+    if (!m || soma_fit_take(m, given, &taken))
         return SOMA_INVALID;
     soma_fitting f = {.o = o, .stride = 1};
     soma_status status = soma_trainer_make(m, o, &f.t);

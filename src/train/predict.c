@@ -4,6 +4,7 @@
  * with the model for the next call: the one for 128, and those of the last few smaller batches.
  */
 #include "train/train.h"
+#include "base/fields.h"
 
 #include "base/words.h"
 
@@ -134,9 +135,15 @@ static size_t sample_bytes(const soma_tensor *tensor)
     return (size_t)(soma_shape_elements(&tensor->shape) / tensor->shape.dim[0]) * soma_dtype_size(tensor->dtype);
 }
 
-soma_status soma_predict_with(soma_model *m, const soma_tensor *x, const soma_predict_options *o)
+SOMA_TABLE(soma_predict_options) = {
+    SOMA_OTHER(soma_predict_options, y, .doc = "where the output goes"),
+    SOMA_TEXT(soma_predict_options, precision, "f32", .doc = "f32 or bf16: of stored activations and products"),
+    SOMA_FIELDS_END};
+
+soma_status soma_predict_with(soma_model *m, const soma_tensor *x, const soma_predict_options *given)
 {
-    if (!m || !o)
+    soma_predict_options taken, *o = &taken;
+    if (!m || SOMA_TAKE(m->s, "soma_predict", soma_predict_options, given, &taken))
         return SOMA_INVALID;
     const soma_tensor *y = o->y;
     bool bf16;

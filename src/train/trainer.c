@@ -17,37 +17,50 @@
 #include <math.h>
 #include <stdio.h>
 
+/* `seed` stays as it was asked for: 0 is the context's, SOMA_ZERO 0. */
+SOMA_TABLE(soma_fit_options) = {
+    SOMA_OTHER(soma_fit_options, data, .doc = "what is learned from"),
+    SOMA_TEXT(soma_fit_options, loss, NULL,
+              .doc = "by name; without it softmax_cross_entropy for classes, mean_squared_error otherwise"),
+    SOMA_OTHER(soma_fit_options, optimizer, .doc = "without it soma_sgd()"),
+    SOMA_OTHER(soma_fit_options, groups, .doc = "parameters trained in their own way, or frozen"),
+    SOMA_OTHER(soma_fit_options, n_groups, .doc = "how many"),
+    SOMA_INT(soma_fit_options, batch_size, 32, AT_LEAST(1), .doc = "samples of a step"),
+    SOMA_INT(soma_fit_options, epochs, 1, AT_LEAST(1), .doc = "passes over the data"),
+    SOMA_OTHER(soma_fit_options, validation, .doc = "data that nothing is learned from"),
+    SOMA_FLOAT(soma_fit_options, validation_split, 0, BELOW(0, 1),
+               .doc = "share of the data that is kept for validation"),
+    SOMA_TEXT(soma_fit_options, split_order, NULL,
+              .doc = "which samples: stratified, shuffled or end; without it by the data"),
+    SOMA_BOOL(soma_fit_options, no_shuffle, .doc = "keeps the data's order"),
+    SOMA_OTHER(soma_fit_options, seed, .doc = "of shuffling and dropout; without it the context's"),
+    SOMA_OTHER(soma_fit_options, on_progress, .doc = "is told where training stands"),
+    SOMA_OTHER(soma_fit_options, user, .doc = "handed to all functions"),
+    SOMA_FLOAT(soma_fit_options, progress_seconds, 0, ANY,
+               .doc = "between calls; 0: one an epoch, below 0: after every step"),
+    SOMA_INT(soma_fit_options, micro_batch, 0, AT_LEAST(0),
+             .doc = "samples that run at a time; without it the plan chooses"),
+    SOMA_SIZE(soma_fit_options, max_memory, 0, ANY, .doc = "bytes of the plan; without it no budget"),
+    SOMA_BOOL(soma_fit_options, tune, .doc = "kernels are timed"),
+    SOMA_OTHER(soma_fit_options, on_plan, .doc = "is told when all is compiled"),
+    SOMA_INT(soma_fit_options, max_steps, 0, AT_LEAST(0), .doc = "stop after so many; without it no limit"),
+    SOMA_OTHER(soma_fit_options, result, .doc = "where the last epoch's figures go"),
+    SOMA_TEXT(soma_fit_options, precision, "f32", .doc = "f32 or bf16: of stored activations and products"),
+    SOMA_OTHER(soma_fit_options, stop, .doc = "says whether to stop"),
+    SOMA_OTHER(soma_fit_options, schedule, .doc = "says the learning rate of a step"),
+    SOMA_FIELDS_END};
+
 static soma_status check_options(const soma_model *m, const soma_fit_options *o)
 {
     soma *s = m->s;
-    char text[32];
     bool bf16;
     if (soma_precision_parse(s, soma_caller(s, "fit: "), o->precision, o->at, &bf16) != SOMA_OK)
         return soma_error_status(s);
-    if (o->batch_size < 0 || o->batch_size == SOMA_ZERO)
-        return soma_fail(s, SOMA_INVALID, o->at, SOMA_IN_C("fit: ") "batch_size is %lld; it must be at least 1",
-                         o->batch_size < 0 ? (long long)o->batch_size : 0);
-    if (o->epochs < 0 || o->epochs == SOMA_ZERO)
-        return soma_fail(s, SOMA_INVALID, o->at, SOMA_IN_C("fit: ") "epochs is %lld; it must be at least 1",
-                         o->epochs < 0 ? (long long)o->epochs : 0);
-    if (o->max_steps < 0)
-        return soma_fail(s, SOMA_INVALID, o->at,
-                         SOMA_IN_C("fit: ") "max_steps is %lld; it must be at least 1, or 0 for no limit",
-                         (long long)o->max_steps);
     if (o->schedule && (o->optimizer.peak_lr > 0 || o->optimizer.decay > 0))
         return soma_fail(s, SOMA_INVALID, o->at,
                          SOMA_IN_C("fit: ")
                              SOMA_FIELD("schedule") " and the optimizer's %s are two schedules; give one of them",
                          o->optimizer.peak_lr > 0 ? "peak_lr" : "decay");
-    if (o->micro_batch < 0)
-        return soma_fail(s, SOMA_INVALID, o->at,
-                         SOMA_IN_C("fit: ") "micro_batch is %lld; it must be at least 1, or 0 to let the plan choose",
-                         (long long)o->micro_batch);
-    if (!(o->validation_split >= 0 && o->validation_split < 1))
-        return soma_fail(s, SOMA_INVALID, o->at,
-                         SOMA_IN_C("fit: ") "validation_split is %s; it is the share of the data kept for validation, "
-                                            "at least 0 and below 1",
-                         soma_format_f64(o->validation_split, text));
     return SOMA_OK;
 }
 
@@ -180,14 +193,13 @@ static void destroy_trainer(soma_object *object)
     release_trainer((soma_trainer *)object);
 }
 
-soma_status soma_trainer_make(soma_model *m, const soma_fit_options *given, soma_trainer **made)
+soma_status soma_fit_take(soma_model *m, const soma_fit_options *given, soma_fit_options *o)
 {
-    soma_fit_options plain = *given;
-    const soma_fit_options *o = &plain;
-    plain.validation_split = soma_plain(given->validation_split);
-    plain.max_steps = given->max_steps == SOMA_ZERO ? 0 : given->max_steps;
-    plain.micro_batch = given->micro_batch == SOMA_ZERO ? 0 : given->micro_batch;
-    plain.max_memory = given->max_memory == SOMA_ZERO ? 0 : given->max_memory;
+    return SOMA_TAKE(m->s, "soma_fit", soma_fit_options, given, o);
+}
+
+soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_trainer **made)
+{
     *made = NULL;
     soma_status status = check_options(m, o);
     soma_trainer *t = status == SOMA_OK ? soma_alloc(m->s, sizeof *t) : NULL;
@@ -198,8 +210,8 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *given, soma
     t->schedule = o->schedule;
     t->user = o->user;
     t->given = (double)NAN;
-    t->batch_size = o->batch_size ? o->batch_size : 32;
-    t->epochs = o->epochs ? o->epochs : 1;
+    t->batch_size = o->batch_size;
+    t->epochs = o->epochs;
     t->optimizer = o->optimizer.name ? o->optimizer : soma_sgd_with(NULL);
     status = check_contexts(m, o);
     if (status == SOMA_OK)
@@ -223,11 +235,12 @@ soma_status soma_trainer_make(soma_model *m, const soma_fit_options *given, soma
     return SOMA_OK;
 }
 
-soma_trainer *soma_trainer_new_with(soma_model *m, const soma_fit_options *o)
+soma_trainer *soma_trainer_new_with(soma_model *m, const soma_fit_options *given)
 {
     soma_trainer *t = NULL;
-    if (m && o)
-        soma_trainer_make(m, o, &t);
+    soma_fit_options o;
+    if (m && !soma_fit_take(m, given, &o))
+        soma_trainer_make(m, &o, &t);
     return t;
 }
 

@@ -31,6 +31,8 @@ struct soma_trainer {
     double given; /* the rate that was set, or the schedule's; NaN: the optimizer's */
 };
 
+/* Options with presets filled in, for soma_trainer_make. */
+soma_status soma_fit_take(soma_model *m, const soma_fit_options *given, soma_fit_options *o);
 soma_status soma_trainer_make(soma_model *m, const soma_fit_options *o, soma_trainer **made);
 /* Sets the rate that the caller's schedule says for the next step. */
 soma_status soma_trainer_follow(soma_trainer *t);

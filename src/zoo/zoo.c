@@ -3,6 +3,7 @@
  * zoo/zoo.c: architectures by name.
  */
 #include "base/context.h"
+#include "base/fields.h"
 #include "base/text.h"
 #include "base/words.h"
 #include "base/zero.h"
@@ -112,29 +113,32 @@ static void note_reading(soma_model *m, const soma_zoo_reading *r, int chosen)
         m->graph->failed = true;
 }
 
-soma_model *soma_zoo_with(soma *s, const soma_zoo_options *o)
+SOMA_TABLE(soma_zoo_options) = {
+    SOMA_TEXT(soma_zoo_options, name, "", .doc = "of the architecture"),
+    SOMA_INT(soma_zoo_options, classes, 0, AT_LEAST(1), .doc = "or outputs; without it the architecture's"),
+    SOMA_SIZES(soma_zoo_options, input, .doc = "of one sample; without it the architecture's"),
+    SOMA_FLOAT(soma_zoo_options, width, 1, .min = 0, .max = 64, .flags = SOMA_FIELD_ABOVE_MIN,
+               .doc = "multiplies the channels and units of every layer but the last"),
+    SOMA_BOOL(soma_zoo_options, no_dropout, .doc = "built without its dropouts"),
+    SOMA_TEXT(soma_zoo_options, shortcut, NULL,
+              .doc = "resnet20: new channels of shortcuts centred (both sides) or behind"),
+    SOMA_TEXT(soma_zoo_options, stride, NULL,
+              .doc = "resnet50, 101, 152: a bottleneck's stride in its 3x3 or its first 1x1 convolution"),
+    SOMA_TEXT(soma_zoo_options, pooling, NULL, .doc = "squeezenet1_0: sides rounded by ceil or floor"),
+    SOMA_TEXT(soma_zoo_options, dialect, NULL, .doc = "mobilenetv2: torch or keras; alexnet-paper: paper or caffe"),
+    SOMA_FIELDS_END};
+
+soma_model *soma_zoo_with(soma *s, const soma_zoo_options *given)
 {
-    if (!s || !o)
+    soma_zoo_options taken;
+    const soma_zoo_options *o = &taken;
+    if (!s || SOMA_TAKE(s, "soma_zoo", soma_zoo_options, given, &taken))
         return NULL;
     const soma_zoo_entry *entry = soma_zoo_find(o->name);
     if (!entry)
         return refuse_name(s, o);
-    if (o->classes < 0) {
-        soma_fail(s, SOMA_INVALID, o->at, "%s: classes is %lld; it must be at least 1, or 0 for the preset %lld",
-                  entry->name, (long long)o->classes, (long long)entry->classes);
-        return NULL;
-    }
-    if (!(o->width >= 0 && o->width <= 64)) {
-        char text[32];
-        soma_fail(s, SOMA_INVALID, o->at,
-                  "%s: width is %s; it multiplies the channels, must be above 0 and at most 64, and is 1 where it is "
-                  "left out",
-                  entry->name, soma_format_f64(soma_plain(o->width), text));
-        return NULL;
-    }
-    soma_zoo_size size = {.classes = o->classes > 0 ? o->classes : entry->classes,
-                          .width = o->width > 0 ? o->width : 1,
-                          .no_dropout = o->no_dropout};
+    soma_zoo_size size = {
+        .classes = o->classes > 0 ? o->classes : entry->classes, .width = o->width, .no_dropout = o->no_dropout};
     if (!choose(s, o, entry, &size.reading))
         return NULL;
     soma_model *m = soma_model_new(s, entry->name);

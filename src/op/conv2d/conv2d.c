@@ -9,6 +9,7 @@
  * ops of their own (conv2d_grad.c).
  */
 #include "op/conv2d/conv2d.h"
+#include "base/fields.h"
 #include "cpu/isa.h"
 #include "library/onednn/onednn.h"
 #include "graph/graph.h"
@@ -226,14 +227,25 @@ const soma_op soma_op_conv2d = {
     .samples = samples,
     .n_in_samples = 4};
 
-soma_value soma_op_conv2d_with(soma_value x, const soma_op_conv2d_options *o)
+SOMA_TABLE(soma_op_conv2d_options) = {
+    SOMA_OTHER(soma_op_conv2d_options, w, .doc = "[K, C / groups, kh, kw]"),
+    SOMA_OTHER(soma_op_conv2d_options, b, .doc = "[K]; absent: none"),
+    SOMA_INTS(soma_op_conv2d_options, stride, 1, ANY, .doc = "steps of the window: down, right"),
+    SOMA_INTS(soma_op_conv2d_options, pad, 0, ANY, .doc = "zeros around x: top, left, bottom, right"),
+    SOMA_INTS(soma_op_conv2d_options, dilation, 1, ANY, .doc = "distance of the window's elements"),
+    SOMA_INT(soma_op_conv2d_options, groups, 1, ANY, .doc = "parts of the channels that are convolved apart"),
+    SOMA_FIELDS_END};
+
+soma_value soma_op_conv2d_with(soma_value x, const soma_op_conv2d_options *given)
 {
-    soma_conv2d_attrs a = {.groups = o->groups ? o->groups : 1};
-    for (int i = 0; i < 2; i++) {
-        a.stride[i] = o->stride[i] ? o->stride[i] : 1;
-        a.dilation[i] = o->dilation[i] ? o->dilation[i] : 1;
-    }
-    memcpy(a.pad, o->pad, sizeof a.pad);
-    const soma_value in[3] = {x, o->w, o->b};
-    return soma_apply1(&soma_op_conv2d, in, o->b.graph ? 3 : 2, &a, NULL, o->at);
+    soma_op_conv2d_options o;
+    soma_value failed;
+    if (!SOMA_TAKE_IN(x.graph, "conv2d", soma_op_conv2d_options, given, &o, &failed))
+        return failed;
+    soma_conv2d_attrs a = {.groups = o.groups};
+    memcpy(a.stride, o.stride, sizeof a.stride);
+    memcpy(a.dilation, o.dilation, sizeof a.dilation);
+    memcpy(a.pad, o.pad, sizeof a.pad);
+    const soma_value in[3] = {x, o.w, o.b};
+    return soma_apply1(&soma_op_conv2d, in, o.b.graph ? 3 : 2, &a, NULL, o.at);
 }

@@ -8,6 +8,7 @@
  * A product over the samples (a^T b, both [N, ...]: a dense layer's weight gradient) has no batch: pieces of it add up.
  */
 #include "op/matmul/matmul.h"
+#include "base/fields.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "library/onednn/onednn.h"
@@ -242,9 +243,19 @@ const soma_op soma_op_matmul = {
     .samples = samples,
     .n_in_samples = 3};
 
-soma_value soma_matmul_with(soma_value a, const soma_matmul_options *o)
+SOMA_TABLE(soma_matmul_options) = {
+    SOMA_OTHER(soma_matmul_options, b, .doc = "the second factor"),
+    SOMA_OTHER(soma_matmul_options, bias, .doc = "[columns], added to every row; absent: none"),
+    SOMA_BOOL(soma_matmul_options, transpose_a, .doc = "the last two axes of a are exchanged"),
+    SOMA_BOOL(soma_matmul_options, transpose_b, .doc = "those of b"), SOMA_FIELDS_END};
+
+soma_value soma_matmul_with(soma_value a, const soma_matmul_options *given)
 {
-    const soma_matmul_attrs attrs = {o->transpose_a, o->transpose_b, SOMA_ACT_NONE};
-    const soma_value in[3] = {a, o->b, o->bias};
-    return soma_apply1(&soma_op_matmul, in, o->bias.graph ? 3 : 2, &attrs, NULL, o->at);
+    soma_matmul_options o;
+    soma_value failed;
+    if (!SOMA_TAKE_IN(a.graph, "matmul", soma_matmul_options, given, &o, &failed))
+        return failed;
+    const soma_matmul_attrs attrs = {o.transpose_a, o.transpose_b, SOMA_ACT_NONE};
+    const soma_value in[3] = {a, o.b, o.bias};
+    return soma_apply1(&soma_op_matmul, in, o.bias.graph ? 3 : 2, &attrs, NULL, o.at);
 }

@@ -9,6 +9,7 @@
  *                   leaves it open)
  */
 #include "op/reduce/reduce.h"
+#include "base/fields.h"
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
@@ -444,12 +445,21 @@ const soma_op soma_op_max_share = {
 
 /* ---- builders ---- */
 
-static soma_value reduce(const soma_op *op, const soma_reduce_options *o)
+SOMA_TABLE(soma_reduce_options) = {
+    SOMA_OTHER(soma_reduce_options, x, .doc = "what it is computed from"),
+    SOMA_OTHER(soma_reduce_options, axes, .doc = "a set of axes, SOMA_AXIS(1) | SOMA_AXIS(2); 0: all"),
+    SOMA_BOOL(soma_reduce_options, keep_dims, .doc = "reduced axes stay, with size 1"), SOMA_FIELDS_END};
+
+static soma_value reduce(const soma_op *op, const soma_reduce_options *given)
 {
-    soma_reduce_attrs a = {.keep_dims = o->keep_dims, .axes = o->axes};
-    if (soma_ok(o->x))
-        a.axes = soma_axes(o->axes, soma_value_type(o->x).shape.rank);
-    return soma_apply1(op, &o->x, 1, &a, NULL, o->at);
+    soma_reduce_options o;
+    soma_value failed;
+    if (!SOMA_TAKE_X(op->name, soma_reduce_options, given, &o, &failed))
+        return failed;
+    soma_reduce_attrs a = {.keep_dims = o.keep_dims, .axes = o.axes};
+    if (soma_ok(o.x))
+        a.axes = soma_axes(o.axes, soma_value_type(o.x).shape.rank);
+    return soma_apply1(op, &o.x, 1, &a, NULL, o.at);
 }
 
 #define REDUCE_BUILDER(fn)                                                                                             \

@@ -3,6 +3,7 @@
  * op/shape/slice.c: y = x[begin .. end - 1] along one axis, and slice_grad, its inverse: dy in an array of zeros.
  * Each is the other's gradient.
  */
+#include "base/fields.h"
 #include "cpu/parallel.h"
 #include "graph/graph.h"
 #include "tensor/element.h"
@@ -273,13 +274,24 @@ const soma_op soma_op_slice_grad = {
     .n_in_samples = 1,
 };
 
-soma_value soma_slice_with(const soma_slice_options *o)
+SOMA_TABLE(soma_slice_options) = {
+    SOMA_OTHER(soma_slice_options, x, .doc = "what it is computed from"),
+    SOMA_INT(soma_slice_options, axis, 0, ANY, .doc = "one axis"),
+    SOMA_INT(soma_slice_options, begin, 0, ANY, .doc = "the first that is kept"),
+    SOMA_INT(soma_slice_options, end, 0, ANY, .doc = "the first that is not kept any more; 0: all to the end are"),
+    SOMA_FIELDS_END};
+
+soma_value soma_slice_with(const soma_slice_options *given)
 {
-    soma_slice_attrs a = {o->axis, o->begin, o->end};
-    if (soma_ok(o->x)) { /* resolved: what a file says does not depend on the shape it met */
-        soma_shape x = soma_value_type(o->x).shape;
+    soma_slice_options o;
+    soma_value failed;
+    if (!SOMA_TAKE_X("slice", soma_slice_options, given, &o, &failed))
+        return failed;
+    soma_slice_attrs a = {o.axis, o.begin, o.end};
+    if (soma_ok(o.x)) { /* resolved: what a file says does not depend on the shape it met */
+        soma_shape x = soma_value_type(o.x).shape;
         if (!a.end && a.axis >= 0 && a.axis < x.rank && x.dim[a.axis] > 0)
             a.end = x.dim[a.axis];
     }
-    return soma_apply1(&soma_op_slice, &o->x, 1, &a, NULL, o->at);
+    return soma_apply1(&soma_op_slice, &o.x, 1, &a, NULL, o.at);
 }

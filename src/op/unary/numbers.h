@@ -75,10 +75,4 @@
 #define SOMA_KIND_TWO(...) NUMBERS
 #define SOMA_KIND_ORDERED(...) NUMBERS
 
-/* What a caller gave in an option struct o. */
-#define SOMA_GIVEN_PLAIN
-#define SOMA_GIVEN_ONE(a, ...) o->a
-#define SOMA_GIVEN_TWO(a, preset_a, sample_a, range_a, doc_a, b, ...) o->a, o->b
-#define SOMA_GIVEN_ORDERED SOMA_GIVEN_TWO
-
 #endif

@@ -267,22 +267,33 @@ static soma_status prepare_reference(soma_prepare *p, soma_elementwise row)
         return soma_apply1(&soma_op_##name, &x, 1, NULL, NULL, at);                                                    \
     }
 
-/* 0 is the preset, SOMA_ZERO 0. */
-static soma_value apply(const soma_op *op, soma_value x, const double *given, soma_at at)
-{
+/* What the options of a function with numbers are: the op's attributes come behind x. */
+typedef struct number_options {
+    size_t struct_size;
+    soma_at at;
+    soma_value x;
     double c[SOMA_NUMBERS];
-    for (size_t k = 0; k < op->attrs_size / sizeof *c; k++)
-        c[k] = given[k] == 0 ? op->fields[k].preset : soma_plain(given[k]);
-    return soma_apply1(op, &x, 1, c, NULL, at);
+} number_options;
+
+/* 0 is the preset, SOMA_ZERO 0; the op checks the ranges. */
+static soma_value apply(const soma_op *op, const void *given)
+{
+    number_options o;
+    soma_value failed;
+    if (!soma_graph_take_x(op->name, NULL, offsetof(number_options, c) + op->attrs_size, given, &o, &failed))
+        return failed;
+    for (size_t k = 0; k < op->attrs_size / sizeof *o.c; k++)
+        o.c[k] = soma_said(o.c[k], op->fields[k].preset);
+    return soma_apply1(op, &o.x, 1, o.c, NULL, o.at);
 }
 
 #define BUILD_NUMBERS(name, ...)                                                                                       \
     soma_value soma_##name##_with(const soma_##name##_options *o)                                                      \
     {                                                                                                                  \
-        return apply(&soma_op_##name, o->x, (const double[]){__VA_ARGS__}, o->at);                                     \
+        return apply(&soma_op_##name, o);                                                                              \
     }
 #define BUILD_(kind, ...) BUILD_##kind(__VA_ARGS__)
 #define BUILD(kind, ...) BUILD_(kind, __VA_ARGS__)
-#define UNARY(name, numbers, ...) BUILD(SOMA_KIND_##numbers, name, SOMA_GIVEN_##numbers)
+#define UNARY(name, numbers, ...) BUILD(SOMA_KIND_##numbers, name, )
 #define UNARY_GRAD(name, use, fused, numbers, ...) UNARY(name, numbers, )
 #include "op/unary/unary.list"
