@@ -2,7 +2,7 @@
  *
  * NaN and infinities: what the reference kernel makes NaN or infinite does not come out finite from any kernel of any
  * op, in any layout, type, merged activation or direction, and what it makes finite is finite and equal. Each input
- * gets a NaN and both infinities at several places. Only kernels that the table of docs/architecture.md names may
+ * gets a NaN and both infinities at several places. Only kernels that the table of docs/numbers.md names may
  * spread them to what the reference has finite.
  *
  * `test_nonfinite` tries small samples, `test_nonfinite --all` all of them at more places and prints a verdict for
@@ -68,7 +68,7 @@ static char *chapter;
 
 static void read_chapter(void)
 {
-    FILE *file = fopen(SOMA_SOURCE_DIR "/docs/architecture.md", "rb");
+    FILE *file = fopen(SOMA_SOURCE_DIR "/docs/numbers.md", "rb");
     static char text[1 << 18];
     assert_non_null(file);
     text[fread(text, 1, sizeof text - 1, file)] = 0;

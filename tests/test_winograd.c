@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Winograd convolutions against the f64 reference: the bounds of docs/architecture.md on wide layers with normal data,
- * every way a tile can hang over an edge, the same bits twice, and who may use which kernel. Kernels for bf16 read
- * numbers that bf16 can hold, and may be off by half an ulp of it more where they write it.
+ * Winograd convolutions against the f64 reference: the bounds of docs/kernels/winograd.md on wide layers with normal
+ * data, every way a tile can hang over an edge, the same bits twice, and who may use which kernel. Kernels for bf16
+ * read numbers that bf16 can hold, and may be off by half an ulp of it more where they write it.
  */
 #include <float.h>
 #include <math.h>
@@ -209,7 +209,7 @@ static void check(const problem *q, const char *name, double typical, bool print
     check_levels(q, name, typical, print, q->half ? 4 : 2, q->half ? 4 : f32_isa());
 }
 
-#define TYPICAL_4 5e-8 /* times the root of the terms: docs/architecture.md */
+#define TYPICAL_4 5e-8 /* times the root of the terms: docs/kernels/winograd.md */
 #define TYPICAL_6 2.5e-7
 
 static void errors_keep_to_the_bounds(void **state)

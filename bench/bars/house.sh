@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154,SC2034 # lib.sh sets what is read, the bars read what is set
 #
 # Sourced by house-01 to house-09 after lib.sh: the measuring program soma-house and its figures.
 
@@ -40,12 +40,25 @@ house_value() {
     awk -v name="$1" '$1 == name { value = $2 } END { print value == "" ? "nan" : value }' "$scratch/figures"
 }
 
-# house_figure WHAT NAME RELATION LIMIT [UNIT]: a bar on one figure of the last house_run
+# house_figure WHAT NAME RELATION LIMIT [UNIT [FIGURES]]: a bar on one figure of the last house_run; others are shown
+# behind it
 house_figure() {
     figure=$(house_value "$2")
     if [ "$figure" = nan ]; then
         bar_holds "$1 $3 $4${5:+ $5}" '0 == 1' "not measured"
     else
-        bar_holds "$1 $3 $4${5:+ $5}" "$figure $3 $4" "$figure${5:+ $5}"
+        bar_holds "$1 $3 $4${5:+ $5}" "$figure $3 $4" "$figure${5:+ $5}${6:+; $6}"
     fi
+}
+
+# house_rates: of the last comparison with peers, the median samples per second of each: "soma 11.3, pytorch nchw 5.5"
+house_rates() {
+    awk '
+        / samples\/s, fastest / {
+            name = $1
+            for (i = 2; $(i + 1) != "samples/s,"; i++)
+                name = name " " $i
+            list = list (list == "" ? "" : ", ") name " " $i
+        }
+        END { print list == "" ? "" : list " samples/s" }' "$scratch/figures"
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-# shellcheck shell=sh
+# shellcheck shell=sh disable=SC2154,SC2034 # lib.sh and house.sh set what is read
 #
 # Sourced by limit-01 to limit-06 and limit-09 after house.sh: rounds of the large networks beside their peers.
 
@@ -35,8 +35,10 @@ limit_train() {
     [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     torch="$peers/torch_peer.py --model $1 --mode train --batch $2 --threads $cpus --precision ${4:-f32} --serve"
     house_run peers "$1" --mode train --batch "$2" --threads "$cpus" --precision "${4:-f32}" --tune --steps 3 \
-        --rounds "${rounds:-5}" --seconds "${seconds:-4}" --data "$bar_data" --peer "pytorch=$python $torch" 2> "$scratch/log"
-    house_figure "$1 training at batch $2, ${4:-f32}, times as fast as PyTorch" "$1.train.ratio.pytorch" '>=' "$3"
+        --rounds "${rounds:-5}" --seconds "${seconds:-4}" --data "$bar_data" --peer "pytorch=$python $torch" \
+        2> "$scratch/log"
+    house_figure "$1 training at batch $2, ${4:-f32}, times as fast as PyTorch" "$1.train.ratio.pytorch" '>=' "$3" '' \
+        "$(house_rates)"
 }
 
 # limit_predict MODEL BATCH LIMIT: prediction beside PyTorch, ONNX Runtime and OpenVINO, the best of all
@@ -46,12 +48,13 @@ limit_predict() {
     onnx="$peers/onnx_peer.py --model $1 --batch $2 --threads $cpus --serve"
     house_run peers "$1" --mode predict --batch "$2" --threads "$cpus" --tune --rounds "${rounds:-3}" \
         --seconds "${seconds:-3}" --peer "pytorch=$python $torch" --peer "onnx=$python $onnx" 2> "$scratch/log"
-    house_figure "$1 prediction at batch $2, times as fast as the best peer" "$1.predict.ratio.best" '>=' "$3"
+    house_figure "$1 prediction at batch $2, times as fast as the best peer" "$1.predict.ratio.best" '>=' "$3" '' \
+        "$(house_rates)"
 }
 
-# limit_loss MODEL STEPS PERCENT PEAK: the loss after that many steps of a one-cycle rate in bf16 beside f32's. Training is
-# chaotic: another order of summation moves the loss of one run by 3 to 7 % (f32 on one thread against two), so means over
-# 8 seeds are compared.
+# limit_loss MODEL STEPS PERCENT PEAK: the loss after that many steps of a one-cycle rate in bf16 beside f32's. Training
+# is chaotic: another order of summation moves the loss of one run by 3 to 7 % (f32 on one thread against two), so means
+# over 8 seeds are compared.
 limit_loss() {
     [ -z "$only" ] || [ "$only" = "$1" ] || return 0
     singles='' halves=''
