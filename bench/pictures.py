@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Bar 4 of the first user: photographs of every kind of JPEG, read by soma and by Pillow.
-# usage: pictures.py make FOLDER PROGRAM PHOTO...      200 files: Pillow writes most, PROGRAM (soma-pictures) rare samplings
-#        pictures.py compare FOLDER PROGRAM            figures, a line each; the last: "worst MEAN EDGE LARGEST PICTURES"
+# usage: pictures.py make FOLDER PROGRAM PHOTO...   200 files; PROGRAM (soma-pictures) writes rare samplings
+#        pictures.py compare FOLDER PROGRAM         figures, a line each; the last: "worst MEAN EDGE LARGEST PICTURES"
 
 import io
 import os
@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image, ImageFilter, ImageOps
 
 COUNT = 200
-SIZES = [(224, 224), (32, 32), (28, 28), (64, 64), (299, 299), (96, 96), (17, 23), (8, 8), (128, 160), (416, 416), (50, 300), (1, 1)]
+SIZES = [(224, 224), (32, 32), (28, 28), (64, 64), (299, 299), (96, 96),
+         (17, 23), (8, 8), (128, 160), (416, 416), (50, 300), (1, 1)]
 RARE = [(4, 1), (1, 2), (1, 4), (4, 2), (2, 4)]  # luma against chroma: 4:1:1, 4:4:0 and worse
 
 
@@ -79,7 +80,8 @@ def make(folder, program, photos):
             border = Image.new("RGB", picture.size, (255, 0, 0))
             border.paste(picture.crop((0, 0, picture.width - 15, picture.height - 15)))
             picture = border
-        options = {"quality": int(rng.integers(30, 97)), "subsampling": int(rng.integers(0, 3)), "progressive": rng.random() < 0.3}
+        options = {"quality": int(rng.integers(30, 97)), "subsampling": int(rng.integers(0, 3)),
+                   "progressive": rng.random() < 0.3}
         if rng.random() < 0.3:  # requantised
             buffer = io.BytesIO()
             picture.save(buffer, "JPEG", quality=int(rng.integers(20, 90)))
@@ -121,11 +123,13 @@ def compare(folder, program):
         figures = [difference.mean(), max(edge), difference.max()]
         means[h, w].append(figures)
         if figures[0] > 1 or figures[1] > 1:
-            print(f"{os.path.basename(path)} {pictures[path].width}x{pictures[path].height} at {w}x{h}: mean {figures[0]:.2f}, edge {figures[1]:.2f}")
+            print(f"{os.path.basename(path)} {pictures[path].width}x{pictures[path].height} at {w}x{h}: "
+                  f"mean {figures[0]:.2f}, edge {figures[1]:.2f}")
         worst = [max(a, b) for a, b in zip(worst, figures)]
     for (h, w), figures in means.items():
         f = np.array(figures)
-        print(f"{w}x{h}: mean {f[:, 0].mean():.3f} (worst {f[:, 0].max():.3f}), edges worst {f[:, 1].max():.3f}, pixel {f[:, 2].max():.0f}")
+        print(f"{w}x{h}: mean {f[:, 0].mean():.3f} (worst {f[:, 0].max():.3f}), edges worst {f[:, 1].max():.3f}, "
+              f"pixel {f[:, 2].max():.0f}")
     print(f"worst {worst[0]:.4f} {worst[1]:.4f} {worst[2]:.1f} {len(names)}")
 
 

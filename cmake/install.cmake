@@ -5,7 +5,8 @@
 include(CMakePackageConfigHelpers)
 
 if(installed)
-    # ./quickstart builds this target; who built less is told what to build. Installing builds nothing: root would own it.
+    # ./quickstart builds this target; who built less is told what to build. Installing builds nothing: root would own
+    # it.
     add_custom_target(soma_installed)
     add_dependencies(soma_installed ${installed})
     foreach(target IN LISTS installed)

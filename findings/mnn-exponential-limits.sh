@@ -2,9 +2,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # MNN 3.6.1, CPU: exp ends at 6.08e37 and at 1.65e-38.
-# A guess: f32's exp, infinite from 88.7 on. Seen: exp(88) is 6.076e37, as exp(87) is (a third of the truth, 1.65e38, which f32 holds),
-# exp(100) the same, never infinite; exp(-88) is 1.65e-38, not 6.05e-39; sigmoid(-100) is 1.65e-38. NaN: exp gives 1.65e-38,
-# sigmoid 1, tanh 1, abs 0, relu 0, relu6 6. round(2.5) is 3 and round(0.5) is 1, where ONNX says 2 and 0.
+# A guess: f32's exp, infinite from 88.7 on. Seen: exp(88) is 6.076e37, as exp(87) is (a third of the truth, 1.65e38,
+# which f32 holds), exp(100) the same, never infinite; exp(-88) is 1.65e-38, not 6.05e-39; sigmoid(-100) is 1.65e-38.
+# NaN: exp gives 1.65e-38, sigmoid 1, tanh 1, abs 0, relu 0, relu6 6. round(2.5) is 3 and round(0.5) is 1, where ONNX
+# says 2 and 0.
 # In soma: no kernel limits exp's argument (tests/test_vecmath.c); a comparison with MNN leaves out |x| > 87.
 
 # shellcheck source=findings/lib

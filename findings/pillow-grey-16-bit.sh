@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # Pillow 13.0.0: convert("L") or convert("RGB") of a PNG with 16 bits of grey clips at 255; of one with 3 x 16 bits of
-# colour it takes the high bytes. A guess: both are scaled (OpenCV 5.0.0 scales both). Seen: 16 bits of grey, 0 255 256 1000
-# 32768 65535, become 0 255 255 255 255 255, a white picture; the same numbers as colours become 0 0 1 3 128 255.
+# colour it takes the high bytes. A guess: both are scaled (OpenCV 5.0.0 scales both). Seen: 16 bits of grey, 0 255 256
+# 1000 32768 65535, become 0 255 255 255 255 255, a white picture; the same numbers as colours become 0 0 1 3 128 255.
 # Training pictures that were read by Pillow and pictures to predict that were not then have nothing in common.
 # In soma: 16 bits of grey and of colour are both scaled (tests/test_png.c).
 

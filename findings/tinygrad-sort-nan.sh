@@ -3,8 +3,8 @@
 #
 # tinygrad 0.14.0, CPU: sorting numbers with a NaN among them gives back another number twice.
 # A guess: NaN goes to one end (numpy, PyTorch), or the order is undefined. Seen: 3 NaN 1 2 becomes 1 2 3 3; the NaN is
-# gone and 3 is there twice. relu, relu6 and elu turn NaN into 0 (hardtanh, leaky_relu and clip keep it), sign into 1, and
-# max keeps it in the first place alone.
+# gone and 3 is there twice. relu, relu6 and elu turn NaN into 0 (hardtanh, leaky_relu and clip keep it), sign into 1,
+# and max keeps it in the first place alone.
 # In soma: oracles for networks with non-finite values are numpy and PyTorch.
 
 # shellcheck source=findings/lib

@@ -97,8 +97,8 @@ END
     rm -f "$log"
 }
 
-# Reads what a build prints and shows how far it is: on a terminal in one line that is written again, elsewhere in a line for
-# each quarter.
+# Reads what a build prints and shows how far it is: on a terminal in one line that is written again, elsewhere in a
+# line for each quarter.
 soma_show_build() {
     quarter=0
     terminal=''

@@ -13,13 +13,13 @@ Dropout is off, batch norm trains. Per MODEL, in FOLDER (little-endian; safetens
     MODEL.torch32              how far PyTorch's own f32 is from its f64: outputs (relative to the largest, or to 1);
                                the worst gradient tensor, the worst whose true gradient is zero; parameters and running
                                statistics after five steps, relative to how far all of them moved: five numbers
-A gradient tensor's error is the norm of the difference to f64's, relative to the norm of f64's. Only where the true gradient is zero
-(a shift that the next batch norm takes out: f64's is less than ZERO of its share of the whole gradient's norm), it is relative to a
-thousandth of that share.
-Where rounding alone decides on which side of relu's corner an element falls, or which of two elements wins in a pool, f32 and f64
-have different gradients, and so have two programs in f32 (a millionth of error in one element's sign is a thousandth in the
-gradient's norm). So batch norms shift most channels well off the corner, pictures are small, and of some batches the one on
-which PyTorch's f32 and f64 agree best is taken.
+A gradient tensor's error is the norm of the difference to f64's, relative to the norm of f64's. Only where the true
+gradient is zero (a shift that the next batch norm takes out: f64's is less than ZERO of its share of the whole
+gradient's norm), it is relative to a thousandth of that share.
+Where rounding alone decides on which side of relu's corner an element falls, or which of two elements wins in a pool,
+f32 and f64 have different gradients, and so have two programs in f32 (a millionth of error in one element's sign is a
+thousandth in the gradient's norm). So batch norms shift most channels well off the corner, pictures are small, and of
+some batches the one on which PyTorch's f32 and f64 agree best is taken.
 Exit code 77, with a sentence, where torchvision cannot be imported.
 """
 import json

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
-"""ONNX Runtime and OpenVINO as peers in prediction: torch_peer's networks, exported as ONNX with their batch size fixed.
+"""ONNX Runtime and OpenVINO as peers in prediction: torch_peer's networks, exported as ONNX with a fixed batch size.
 
-Each library runs as its guides say for f32 on a CPU: all optimisations on, the threads pinned to the number asked for, bf16 off.
+Each library runs as its guides say for f32 on a CPU: all optimisations on, the threads pinned to the number asked
+for, bf16 off.
 The protocol of --serve and the exit codes are torch_peer's.
 """
 import argparse

@@ -349,7 +349,7 @@ def options():
 
 
 def check_alone(threads):
-    """PyTorch's figures are its own only in a process without soma, and with the number of threads that was asked for: with
+    """PyTorch's figures are its own only in a process without soma, and with the number of threads asked for: with
     another user of the same libgomp there would be one team, and torch.set_num_threads would set the other's, too."""
     with open("/proc/self/maps", encoding="utf-8", errors="replace") as maps:
         paths = {line.split(None, 5)[5].strip() for line in maps if line.count("/") and len(line.split(None, 5)) == 6}

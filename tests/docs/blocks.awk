@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 #
-# Takes code out of documentation: awk -v name=README.md -v folder=DIR -f blocks.awk README.md
-# Prints a line for each piece: place, kind, text, with tabs between. A line of a shell block is a piece of its own (kind sh),
-# with its continuations; every other block is written to a file in `folder`, and the text is the file and the block's first line.
-# Blocks are fenced or, after an empty line, indented by four spaces. In a manual page they stand between .nf and .fi.
+# Takes code out of documentation: awk -v name=README.md -v folder=DIR -f blocks.awk README.md Prints a line for each
+# piece: place, kind, text, with tabs between. A line of a shell block is a piece of its own (kind sh), with its
+# continuations; every other block is written to a file in `folder`, and the text is the file and the block's first
+# line. Blocks are fenced or, after an empty line, indented by four spaces. In a manual page they stand between .nf and
+# .fi.
 
 function shell(first) {
     return first ~ /^(soma|cmake|ctest|cc|ldconfig|export|apt-get|\.\/.*|build\/.*|bench\/.*|tests\/.*|for)$/
