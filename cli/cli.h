@@ -348,6 +348,7 @@ int cli_predict(int argc, char **argv);
 int cli_summary(int argc, char **argv);
 int cli_plan(int argc, char **argv);
 int cli_bench(int argc, char **argv);
-int cli_ops(int argc, char **argv);
+/* `soma layers`, `soma ops`: one of the lists of soma/catalogue.h. */
+int cli_kinds(const soma_kinds *list, int argc, char **argv);
 
 #endif

@@ -19,7 +19,6 @@ static const cli_command commands[] = {
     {"summary", "MODEL", "layers, shapes, parameters and FLOPs", cli_summary},
     {"plan", "MODEL", "kernels, layouts, memory, times before training", cli_plan},
     {"bench", "train|predict MODEL", "throughput, latency, share of machine's peak", cli_bench},
-    {"ops", "[OP]", "the ops, their attributes and kernels", cli_ops},
     {NULL, NULL, NULL, NULL},
 };
 
@@ -28,7 +27,15 @@ static void help(FILE *out)
     fprintf(out, "usage: soma COMMAND [OPTIONS]\n\ncommands:\n");
     for (const cli_command *c = commands; c->name; c++)
         fprintf(out, "  %-8s %-20s %s\n", c->name, c->arguments, c->doc);
-    int column = fprintf(out, "\nMODEL is an architecture (") - 1;
+    int column = fprintf(out, "\nWhat there is by name, with options and defaults: soma ") - 1;
+    for (int i = 0; soma_kinds_at(i); i++) {
+        const char *name = soma_kinds_at(i)->many;
+        if (column + (int)strlen(name) + 1 > COLUMNS)
+            column = fprintf(out, "\n  ") - 1;
+        column += fprintf(out, "%s%s", name, soma_kinds_at(i + 1) ? "|" : "");
+    }
+    fprintf(out, " [NAME]\n");
+    column = fprintf(out, "\nMODEL is an architecture (") - 1;
     for (int i = 0; soma_zoo_at(i); i++) {
         const char *name = soma_zoo_at(i)->name;
         if (column + (int)strlen(name) + 2 > COLUMNS) /* with the comma, or the bracket and its comma */
@@ -39,9 +46,20 @@ static void help(FILE *out)
                  "`soma COMMAND --help` explains a command; `soma --version` tells what was built in.\n");
 }
 
+/* Commands, then lists of kinds. */
 static const char *command_name(const void *list, int i)
 {
-    return ((const cli_command *)list)[i].name;
+    const cli_command *known = list;
+    int n = (int)(sizeof commands / sizeof *commands) - 1;
+    const soma_kinds *kinds = i < n ? NULL : soma_kinds_at(i - n);
+    return i < n ? known[i].name : kinds ? kinds->many : NULL;
+}
+
+/* Lists of kinds are commands, too, by their names of many. */
+static const soma_kinds *list_of(const char *command)
+{
+    const soma_kinds *list = soma_kinds_find(command);
+    return list && !strcmp(list->many, command) ? list : NULL;
 }
 
 /* --json stands anywhere among the options: a mistake may stand before it. */
@@ -88,6 +106,8 @@ static int run(int argc, char **argv)
     for (const cli_command *c = commands; c->name; c++)
         if (!strcmp(c->name, argv[1]))
             return sound_environment() ? c->run(argc - 2, argv + 2) : EXIT_USAGE;
+    if (list_of(argv[1]))
+        return cli_kinds(list_of(argv[1]), argc - 2, argv + 2);
     if (argv[1][0] == '-')
         return cli_usage("\"%s\" stands where a command is wanted, and options stand behind it: soma COMMAND %s; "
                          "`soma --help` lists the commands",

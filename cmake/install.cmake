@@ -32,6 +32,9 @@ install(DIRECTORY include/soma ${SOMA_MADE}/include/soma DESTINATION ${CMAKE_INS
 if(EXISTS ${PROJECT_SOURCE_DIR}/LICENSE)
     install(FILES LICENSE DESTINATION ${CMAKE_INSTALL_DOCDIR})
 endif()
+if(PROJECT_IS_TOP_LEVEL AND installed) # made by the target reference, which soma_installed builds
+    install(DIRECTORY ${PROJECT_BINARY_DIR}/reference DESTINATION ${CMAKE_INSTALL_DOCDIR} OPTIONAL)
+endif()
 file(GLOB pages CONFIGURE_DEPENDS docs/man/*.1)
 if(pages)
     install(FILES ${pages} DESTINATION ${CMAKE_INSTALL_MANDIR}/man1)

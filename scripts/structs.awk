@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # The structs of public headers that begin with their size, as lists of members:
-#   members=1   MEMBER(struct, member) for each member, OPTIONS(struct) for each option struct, OF_A_KIND(struct) where the header was made of a list
+#   members=1   MEMBER(struct, member) for each member, OPTIONS(struct) for each option struct,
+#               OF_A_KIND(struct) where the header was made of a list
 #   cuts=1      a struct for each length that the struct may once have had, and CUT(struct, members, last member)
 #   inner=1     structs that stand inside of those or in arrays, one a line, with 1 where they have reserved room
 # Structs whose name the pattern `skip` matches are left out.

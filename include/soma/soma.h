@@ -6,6 +6,7 @@
 #define SOMA_SOMA_H
 
 #include <soma/base.h>
+#include <soma/catalogue.h>
 #include <soma/data.h>
 #include <soma/graph.h>
 #include <soma/io.h>

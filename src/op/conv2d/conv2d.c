@@ -9,12 +9,12 @@
  * ops of their own (conv2d_grad.c).
  */
 #include "op/conv2d/conv2d.h"
-#include "base/fields.h"
 #include "cpu/isa.h"
 #include "library/onednn/onednn.h"
 #include "graph/graph.h"
 #include "tensor/element.h"
 #include "op/sample.h"
+#include "base/fields.h"
 #include <soma/ops.h>
 
 #include <string.h>

@@ -8,7 +8,6 @@
  * A product over the samples (a^T b, both [N, ...]: a dense layer's weight gradient) has no batch: pieces of it add up.
  */
 #include "op/matmul/matmul.h"
-#include "base/fields.h"
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "library/onednn/onednn.h"
@@ -16,6 +15,7 @@
 #include "tensor/element.h"
 #include "op/sample.h"
 #include "op/tail/act_exact.h"
+#include "base/fields.h"
 #include <soma/ops.h>
 
 #include <stddef.h>

@@ -9,11 +9,11 @@
  *                   leaves it open)
  */
 #include "op/reduce/reduce.h"
-#include "base/fields.h"
 
 #include "cpu/isa.h"
 #include "cpu/parallel.h"
 #include "graph/graph.h"
+#include "base/fields.h"
 #include <soma/ops.h>
 
 #include <math.h>

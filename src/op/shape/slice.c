@@ -3,11 +3,11 @@
  * op/shape/slice.c: y = x[begin .. end - 1] along one axis, and slice_grad, its inverse: dy in an array of zeros.
  * Each is the other's gradient.
  */
-#include "base/fields.h"
 #include "cpu/parallel.h"
 #include "graph/graph.h"
 #include "tensor/element.h"
 #include "op/shape/shape.h"
+#include "base/fields.h"
 #include <soma/ops.h>
 
 #include <string.h>
