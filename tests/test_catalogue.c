@@ -88,6 +88,7 @@ static const char *value_for(const soma_field *f, char text[64])
         return "";
     case SOMA_FIELD_INT:
     case SOMA_FIELD_INTS:
+    case SOMA_FIELD_SIZE:
     case SOMA_FIELD_FLOAT:
     case SOMA_FIELD_FLOATS:
         break;
