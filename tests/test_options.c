@@ -150,7 +150,7 @@ static void a_missing_row_is_found(void **state)
 {
     (void)state;
     static const soma_field all[] = {SOMA_OTHER(soma_predict_options, y, ANY),
-                                     SOMA_TEXT(soma_predict_options, precision, NULL), SOMA_FIELDS_END};
+                                     SOMA_TEXT(soma_predict_options, precision, NULL, ANY), SOMA_FIELDS_END};
     table t = {"soma_predict_options", sizeof(soma_predict_options), sizeof(soma_options_head), all};
     assert_int_equal(mismatches(&t, 0), 0);
     t.fields = all + 1;
