@@ -129,7 +129,8 @@ soma_status soma_yaml_bind(const soma_yaml *y, const soma_yaml_block *block, con
         return scope->bound ? soma_fail(y->s, SOMA_INVALID, soma_yaml_place(y, block->at),
                                         "the block \"%.100s\" has more than 64 parameters", block->name)
                             : SOMA_MEMORY;
-    memcpy(scope->bound, block->parameters, (size_t)scope->n * sizeof *scope->bound);
+    if (scope->n) /* a block without parameters has no list of them */
+        memcpy(scope->bound, block->parameters, (size_t)scope->n * sizeof *scope->bound);
     bool map = options && options->type == YAML_MAPPING_NODE;
     if (options && !map && !(soma_yaml_text(options) && !soma_yaml_text(options)[0]))
         return soma_fail(y->s, SOMA_INVALID, soma_yaml_place(y, options),
